@@ -1,0 +1,41 @@
+# VENV names the environment: created if it is not there, otherwise used as it is.
+# CONSTRAINTS= (empty) installs whatever versions pyproject.toml admits, and keeps a torch of your own.
+VENV ?= .venv
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.losslab-installed
+ifneq ($(shell command -v uv),)
+CREATE = uv venv --quiet --python $(PYTHON) $(VENV)
+INSTALL = uv pip install --python $(PY)
+else
+CREATE = $(PYTHON) -m venv $(VENV)
+INSTALL = $(PY) -m pip install --disable-pip-version-check
+endif
+
+.PHONY: help setup compare test lint dashboard clean
+
+help:           ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(INSTALLED)     ## install into VENV (.venv), again only when the dependencies changed
+
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	test -x $(PY) || $(CREATE)
+	$(INSTALL) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev]'
+	touch $@
+
+compare: setup  ## train 3 losses x 10 learning rates x 10 seeds on MNIST, print the comparison
+	$(PY) scripts/train.py -m experiment=mse_vs_cross_entropy
+
+test: setup     ## the test suite: CPU only, no network
+	$(PY) -m pytest -n 2 --dist loadfile
+
+lint: setup     ## formatting, lint and types
+	$(PY) -m ruff format --check
+	$(PY) -m ruff check
+	$(PY) -m mypy
+
+dashboard: setup        ## TensorBoard over everything in logs/
+	$(PY) -m tensorboard.main --logdir logs --host 127.0.0.1

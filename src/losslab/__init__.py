@@ -1,0 +1,1 @@
+"""Which loss and which learning rate train the better classifier, and how sure are we?"""

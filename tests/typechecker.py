@@ -1,0 +1,5 @@
+from beartype import BeartypeConf, beartype
+
+check = beartype(
+    conf=BeartypeConf(is_pep484_tower=True)
+)  # an int is a float, as Python's typing has it
