@@ -1,0 +1,88 @@
+"""Which image is seen when: the split, and the order within an epoch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.utils.data import Sampler, SequentialSampler
+
+
+def stratified_split(
+    labels: Int64[Tensor, " images"], val_size: int, seed: int
+) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " val"]]:
+    """Sorted indices of the training and of the validation images.
+
+    Each class has its share of `val_size`, rounded so that the shares add up (largest remainder).
+    """
+    classes, counts = np.unique(labels.numpy(), return_counts=True)
+    exact = counts * val_size / len(labels)
+    shares = np.floor(exact).astype(int)
+    largest_remainders = np.argsort(shares - exact, kind="stable")[: val_size - shares.sum()]
+    shares[largest_remainders] += 1
+
+    random = np.random.RandomState(seed)  # its stream is frozen: the split outlives NumPy versions
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label, share in zip(classes, shares, strict=True):
+        members = np.flatnonzero(labels.numpy() == label)
+        chosen[random.permutation(members)[:share]] = True
+    return torch.from_numpy(np.flatnonzero(~chosen)), torch.from_numpy(np.flatnonzero(chosen))
+
+
+class EpochSampler(Sampler[int]):
+    """One rank's share of the batches of an epoch, shuffled by (seed, epoch) and nothing else.
+
+    `batch_size` counts all ranks together: rank r of W takes `batch[r::W]` of every batch, so that
+    an experiment's batches do not depend on the number of devices. An incomplete last batch is
+    dropped. Lightning calls `set_epoch`.
+    """
+
+    def __init__(
+        self,
+        indices: Int64[Tensor, " images"],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.indices = indices
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def order(self) -> Int64[Tensor, " share"]:
+        """The indices that this rank visits in this epoch, batch after batch."""
+        state = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]))
+        shuffled = self.indices[torch.randperm(len(self.indices), generator=generator)]
+        complete = len(shuffled) // self.batch_size * self.batch_size
+        batches = shuffled[:complete].view(-1, self.batch_size)  # [steps, batch]
+        return batches[:, self.rank :: self.world_size].flatten()
+
+    def __iter__(self) -> Iterator[int]:
+        # A generator, so that the order is drawn at the first image: on resuming, Lightning makes
+        # the iterator before it calls `set_epoch`.
+        yield from self.order().tolist()
+
+    def __len__(self) -> int:
+        return len(self.indices) // self.batch_size * (self.batch_size // self.world_size)
+
+
+class FixedSampler(SequentialSampler):
+    """The given indices, in the given order, every time."""
+
+    def __init__(self, indices: Int64[Tensor, " share"]) -> None:
+        super().__init__(indices)
+        self.indices = indices
+
+    def order(self) -> Int64[Tensor, " share"]:
+        return self.indices
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices.tolist())
