@@ -1,0 +1,129 @@
+"""What could mislead a reader of this sweep, one sentence each."""
+
+from collections.abc import Iterable, Iterator
+
+import pandas as pd
+
+from losslab.comparison.arms import ordered
+from losslab.comparison.cells import values
+from losslab.comparison.grid import next_value
+from losslab.comparison.runs import COUNTED, counted, repeated
+from losslab.comparison.wording import listed, plural
+
+PROVENANCE = {
+    "revision": "git revisions",
+    "hardware": "kinds of hardware",
+    "versions": "sets of library versions",
+}
+
+
+def find_cautions(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    return [
+        *_unusable(runs),
+        *_unfinished(runs),
+        *_repeated(runs),
+        *_without_accuracy(runs),
+        *_absent_arms(runs, cells),
+        *_edges(cells),
+        *_different_grids(cells),
+        *_unequal_seeds(cells),
+        *_mixed_provenance(counted(runs)),
+    ]
+
+
+def _unusable(runs: pd.DataFrame) -> Iterator[str]:
+    for _, run in runs[runs["problem"] != ""].iterrows():
+        yield f"{run['run']} is left out: {run['problem']}"
+
+
+def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
+    waiting = runs[(runs["problem"] == "") & ~runs["status"].isin(COUNTED)]
+    for status, group in waiting.groupby("status"):
+        yield f"{plural(len(group), 'run')} left out as {status}: {listed(group['run'].tolist())}"
+
+
+def _repeated(runs: pd.DataFrame) -> Iterator[str]:
+    for _, run in repeated(runs).iterrows():
+        yield (
+            f"{run['run']} is left out: another run has its arm ({run['arm']}), "
+            f"learning rate ({run['learning_rate']:g}) and seed ({run['seed']})"
+        )
+
+
+def _without_accuracy(runs: pd.DataFrame) -> Iterator[str]:
+    outcomes = counted(runs)
+    for split in ("val", "test"):
+        absent = outcomes.loc[values(outcomes, f"{split}/accuracy").isna(), "run"].tolist()
+        if absent:
+            yield (
+                f"{plural(len(absent), 'run')} recorded no {split}/accuracy, so "
+                f"the mean of the cell is not known: {listed(absent)}"
+            )
+
+
+def _absent_arms(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
+    for arm in ordered(set(runs["arm"].dropna()) - set(cells["arm"])):
+        yield f"{arm}: no run has finished, so the arm is missing from every table"
+
+
+def _edges(cells: pd.DataFrame) -> Iterator[str]:
+    for arm in ordered(cells["arm"]):
+        own = cells[cells["arm"] == arm]
+        rates = own["learning_rate"].tolist()
+        lower, higher = next_value(rates, above=False), next_value(rates, above=True)
+        if (own["diverged"] == own["n"]).all():
+            yield f"{arm}: every run diverged; add smaller learning rates, {lower:g} first"
+        elif len(rates) == 1:
+            yield f"{arm}: a single learning rate was tried; add {lower:g} and {higher:g}"
+        else:
+            yield from _edge(arm, own, {min(rates): lower, max(rates): higher})
+
+
+def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float]) -> Iterator[str]:
+    for rate in own.loc[own["chosen"], "learning_rate"]:
+        if rate in beyond:
+            end = "smallest" if rate == own["learning_rate"].min() else "largest"
+            yield (
+                f"{arm}: its chosen learning rate {rate:g} is the {end} that was tried, "
+                f"so a better one may lie beyond; add {beyond[rate]:g}"
+            )
+
+
+def _different_grids(cells: pd.DataFrame) -> Iterator[str]:
+    everywhere = set(cells["learning_rate"])
+    for arm in ordered(cells["arm"]):
+        absent = sorted(everywhere - set(cells.loc[cells["arm"] == arm, "learning_rate"]))
+        if absent:
+            rates = listed([f"{rate:g}" for rate in absent])
+            yield f"{arm} has no finished run at {rates}, where other arms have"
+
+
+def _unequal_seeds(cells: pd.DataFrame) -> Iterator[str]:
+    most = cells["n"].max()
+    fewer = cells[cells["n"] < most]
+    if not fewer.empty:
+        names = [f"{c['arm']} at {c['learning_rate']:g} ({c['n']})" for _, c in fewer.iterrows()]
+        yield f"cells differ in their number of runs, up to {most}; fewer: {listed(names)}"
+
+
+def _mixed_provenance(outcomes: pd.DataFrame) -> Iterator[str]:
+    for column, noun in PROVENANCE.items():
+        yield from _mixed(outcomes[column], noun)
+    for data, group in outcomes.groupby("data"):
+        yield from _mixed(group["data_checksum"], f"checksums of {data}")
+    dirty = int(outcomes["dirty"].eq(True).sum())
+    if dirty:
+        yield f"{plural(dirty, 'run')} trained from a checkout with uncommitted changes"
+
+
+def _mixed(column: pd.Series, noun: str) -> Iterator[str]:
+    counts = {str(kind): int(n) for kind, n in column.fillna("").value_counts().items()}
+    if len(counts) > 1:
+        shown = [f"{_own_parts(kind, counts)} ({plural(n, 'run')})" for kind, n in counts.items()]
+        yield f"the runs mix {len(counts)} {noun}: {listed(shown)}"
+
+
+def _own_parts(kind: str, kinds: Iterable[str]) -> str:
+    """What sets one kind apart: the parts of its list that not every kind shares."""
+    shared = set.intersection(*(set(other.split(", ")) for other in kinds))
+    return ", ".join(part for part in kind.split(", ") if part not in shared) or "unknown"

@@ -1,0 +1,74 @@
+"""Reasoning on a grid of learning rates: its next value, and how wide the good range is."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+FAMILIES = ((1, 3), (1, 2, 5))
+TOLERANCE = 0.5
+"""Points of validation accuracy below an arm's best that still count as good."""
+
+
+def next_value(rates: Sequence[float], above: bool) -> float:
+    """The value that continues the grid: 1-3-10, 1-2-5, or else by the ratio at that end."""
+    rates = sorted(set(rates))
+    mantissas = {_decimal(rate)[0] for rate in rates}
+    for family in FAMILIES:
+        if mantissas <= set(family) and (len(mantissas) > 1 or len(rates) == 1):
+            return _step(rates[-1] if above else rates[0], family, above)
+    if len(rates) == 1:
+        return _rounded(rates[0] * (3 if above else 1 / 3))
+    return _rounded(rates[-1] ** 2 / rates[-2] if above else rates[0] ** 2 / rates[1])
+
+
+def _step(rate: float, family: tuple[int, ...], above: bool) -> float:
+    mantissa, exponent = _decimal(rate)
+    position = family.index(int(mantissa)) + (1 if above else -1)
+    exponent += position // len(family)
+    return float(f"{family[position % len(family)]}e{exponent}")
+
+
+def _decimal(rate: float) -> tuple[float, int]:
+    mantissa, exponent = f"{rate:.6e}".split("e")
+    return float(mantissa), int(exponent)
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.2g}")
+
+
+@dataclass(frozen=True)
+class GoodRange:
+    """The unbroken stretch around the chosen learning rate within 0.5 points of its accuracy."""
+
+    lowest: float
+    highest: float
+    open_below: bool
+    open_above: bool
+
+    @property
+    def decades(self) -> float:
+        return math.log10(self.highest / self.lowest)
+
+    @property
+    def text(self) -> str:
+        """As in `0.02 to 0.5 (1.4 decades)`; `at least` where the grid ends before it does."""
+        if self.lowest == self.highest:
+            return f"{self.lowest:g} only"
+        least = "at least " if self.open_below or self.open_above else ""
+        return f"{self.lowest:g} to {self.highest:g} ({least}{self.decades:.1f} decades)"
+
+
+def good_range(accuracies: pd.Series, chosen: float) -> GoodRange:
+    """`accuracies` are in percent, indexed by learning rate."""
+    accuracies = accuracies.sort_index()
+    rates = [float(rate) for rate in accuracies.index]
+    good = (accuracies >= accuracies[chosen] - TOLERANCE).tolist()
+    low = high = rates.index(chosen)
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high < len(rates) - 1 and good[high + 1]:
+        high += 1
+    return GoodRange(rates[low], rates[high], low == 0, high == len(rates) - 1)

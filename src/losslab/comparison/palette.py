@@ -1,0 +1,50 @@
+"""One colour, marker and dash pattern per arm, the same wherever the arm is drawn."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from losslab.comparison.arms import ordered
+
+
+@dataclass(frozen=True)
+class Style:
+    color: str
+    marker: str
+    dashes: Any = "-"
+
+
+KNOWN = {
+    "cross_entropy": Style("#0072B2", "o"),
+    "mse": Style("#D55E00", "s"),
+    "mse_outputs": Style("#009E73", "^"),
+}
+"""Colours of Okabe and Ito, for any colour vision. Their yellow is too faint for a line."""
+
+OTHERS = [
+    Style(color, marker, dashes)
+    for dashes in ("-", "--", ":")
+    for color, marker in (
+        ("#CC79A7", "D"),
+        ("#E69F00", "v"),
+        ("#56B4E9", "P"),
+        ("#000000", "X"),
+        ("#666666", "h"),
+    )
+]
+
+
+def styles(arms: Iterable[str]) -> dict[str, Style]:
+    """A known loss has its own style; another arm takes one by its name, the next if taken."""
+    taken: dict[str, Style] = {}
+    for arm in ordered(arms):
+        taken[arm] = KNOWN[arm] if arm in KNOWN else _style(arm, set(taken.values()))
+    return taken
+
+
+def _style(arm: str, taken: set[Style]) -> Style:
+    # hash() differs from process to process
+    start = int.from_bytes(hashlib.sha256(arm.encode()).digest()[:4], "big") % 5
+    turns = [*OTHERS[start:], *OTHERS[:start]]
+    return next((style for style in turns if style not in taken), turns[0])

@@ -1,0 +1,56 @@
+"""Tables as text: aligned for a terminal, piped for Markdown."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+LINE = 100
+NAME = 24
+"""Characters of a terminal line, and of an arm's name before it is wrapped."""
+
+
+def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The first column to the left, the others to the right; a cell may hold several lines."""
+    table = [list(header), *map(list, rows)]
+    widths = [max(width(cell) for cell in column) for column in zip(*table, strict=True)]
+    lines = [line for row in table for line in _lines(row, widths)]
+    height = max(cell.count("\n") for cell in header) + 1
+    return [*lines[:height], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[height:]]
+
+
+def piped(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    table = [header, rule, *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return ["| " + " | ".join(row) + " |" for row in table]
+
+
+def wrapped(text: str, bullet: str = "") -> list[str]:
+    """Lines of at most 100 characters, `p = 0.002` never broken, indented after the first."""
+    bound = text.replace(" = ", "\0=\0").replace(" < ", "\0<\0")
+    indent = " " * len(bullet)
+    lines = textwrap.wrap(
+        bound, LINE, initial_indent=bullet, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return [line.replace("\0", " ") for line in lines]
+
+
+def wrapped_name(arm: str) -> str:
+    """An arm's name over several lines, one setting a line, none longer than a column may be."""
+    parts = arm.split(", ")
+    return "\n".join(line for part in parts for line in textwrap.wrap(part, NAME))
+
+
+def width(cell: str) -> int:
+    return max(map(len, cell.split("\n")))
+
+
+def _lines(row: list[str], widths: list[int]) -> list[str]:
+    cells = [cell.split("\n") for cell in row]
+    height = max(map(len, cells))
+    padded = [cell + [""] * (height - len(cell)) for cell in cells]
+    return [
+        "  ".join(
+            part.rjust(width) if column else part.ljust(width)
+            for column, (part, width) in enumerate(zip(parts, widths, strict=True))
+        ).rstrip()
+        for parts in zip(*padded, strict=True)
+    ]

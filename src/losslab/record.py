@@ -1,0 +1,138 @@
+"""The run record: `run.json` in a run's folder says what was trained, how it ended, and on what."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+STATUSES = ("running", "finished", "diverged", "failed", "interrupted")
+PACKAGES = ("losslab", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy")
+NOT_IDENTIFYING = ("name", "overwrite", "data_dir", "logger", "callback")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The record of the run in this folder.
+
+    Raises:
+        ValueError: if there is none, or it is no record.
+    """
+    path = folder / "run.json"
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"expected a run record at {path}, got no such file") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"expected a run record in {path}, got an unreadable file: {error}"
+        ) from None
+    if not isinstance(record, dict) or record.get("status") not in STATUSES:
+        raise ValueError(f"expected a run record in {path}, got JSON without a known status")
+    return record
+
+
+def write(folder: Path, record: Mapping[str, Any]) -> None:
+    """Replaces the record atomically; numbers that are not finite are written as null."""
+    temporary = folder / ".run.json.tmp"
+    with temporary.open("w") as file:
+        json.dump(finite(record), file, indent=1, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / "run.json")
+
+
+def finite(value: Any) -> Any:
+    """The same nested value with null for every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: finite(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a resolved configuration that a run's result depends on."""
+    kept = {key: value for key, value in config.items() if key not in NOT_IDENTIFYING}
+    kept["data"] = {key: value for key, value in config["data"].items() if key != "root"}
+    return kept
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """SHA-256 of what a run's result depends on."""
+    text = json.dumps(identity(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """`key: old -> new` for each identifying value in which two configurations differ."""
+    before, after = flatten(identity(old)), flatten(identity(new))
+    keys = sorted(before.keys() | after.keys())
+    return [
+        f"{key}: {before.get(key)} -> {after.get(key)}"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+
+
+def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def provenance() -> dict[str, Any]:
+    """What a result may depend on besides its configuration; the data's checksum is null as yet."""
+    return {
+        "git": git_state(),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "hardware": hardware(),
+        "data": None,
+    }
+
+
+@functools.cache
+def git_state() -> dict[str, Any]:
+    """The revision of the code that runs, null where it lies in no git checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"revision": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"revision": None, "dirty": None}
+
+
+@functools.cache
+def hardware() -> dict[str, Any]:
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "platform": platform.platform(),
+    }
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,140 @@
+"""What is shown and written: terminal text, Markdown, CSV and the figure."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from losslab.comparison import Comparison, compare
+from losslab.comparison.figure import sensitivity_figure
+from losslab.comparison.palette import styles
+from losslab.comparison.text import aligned
+from tests.comparison.synthetic import write_plausible_sweep, write_run
+
+ARMS = {"cross_entropy": (0.1, 0.979), "mse": (0.5, 0.975), "mse_outputs": (0.05, 0.978)}
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    sweep = tmp_path_factory.mktemp("sweep")
+    rates = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
+    rng = np.random.default_rng(0)
+    write_plausible_sweep(sweep, ARMS, rates, 3, rng, diverges_beyond={"mse_outputs": 0.3})
+    return compare(sweep)
+
+
+def test_terminal_fits_100_columns(comparison: Comparison) -> None:
+    assert max(map(len, comparison.terminal().splitlines())) <= 100
+
+
+def test_terminal_of_many_long_arms_fits_100_columns(tmp_path: Path) -> None:
+    for width in range(6):
+        config = {"model": {"widths": [width] * 30, "a_rather_long_name_of_a_setting": width}}
+        name = f"{'long' * 50}{width}"
+        write_run(tmp_path, "mse_outputs", 0.1, 0, config=config, name=name)
+        write_run(tmp_path, "mse_outputs", 0.1, 1, config=config, name=f"{name}x", status="failed")
+    assert max(map(len, compare(tmp_path).terminal().splitlines())) <= 100
+
+
+def test_terminal_begins_with_the_verdict_and_marks_choice_and_divergence(tmp_path: Path) -> None:
+    for seed, accuracy in enumerate((0.97, 0.99)):
+        write_run(tmp_path, "mse", 0.1, seed, accuracy)
+        write_run(tmp_path, "mse", 0.2, seed, 0.1, status="diverged" if seed else "finished")
+    lines = compare(tmp_path).terminal().splitlines()
+    assert lines[0].startswith("mse: 98.00 [85.29, 110.71]% test accuracy at learning rate 0.1")
+    assert "0.1  98.00 ± 1.41 *" in lines
+    assert "0.2  10.00 ± 0.00   †1" in lines
+
+
+def test_markdown_has_every_cell_and_the_choice_in_bold(comparison: Comparison) -> None:
+    page = comparison.markdown()
+    assert page.splitlines()[2] == f"**{comparison.verdict}**"
+    cells = page.split("## Every cell")[1].split("## Provenance")[0]
+    assert cells.count("\n| ") + cells.count("\n| **") == 2 + 21 + 3
+    assert "Naive: both arms at the same learning rate" in page
+    assert "- hardware: cpu Synthetic CPU" in page
+
+
+def test_all_files_are_written_and_nothing_else(comparison: Comparison) -> None:
+    folder = comparison.write()
+    assert folder == comparison.sweep / "comparison"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "cells.csv",
+        "comparison.md",
+        "runs.csv",
+        "sensitivity.png",
+        "sensitivity.svg",
+    ]
+    assert len(pd.read_csv(folder / "runs.csv")) == 63
+    cells = pd.read_csv(folder / "cells.csv")
+    assert cells.groupby("arm")["chosen"].sum().tolist() == [1, 1, 1]
+    assert (folder / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_runs_give_the_same_files(comparison: Comparison) -> None:
+    first = {path.name: path.read_bytes() for path in comparison.write().iterdir()}
+    again = {path.name: path.read_bytes() for path in compare(comparison.sweep).write().iterdir()}
+    assert first == again
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0)
+    (tmp_path / "comparison").write_text("in the way")
+    with pytest.raises(ValueError, match=r"expected to write the comparison into .*comparison"):
+        compare(tmp_path).write()
+
+
+def test_figure_has_a_line_an_arm_in_its_colour(comparison: Comparison) -> None:
+    main = sensitivity_figure(comparison.cells).axes[0]
+    lines = {
+        str(line.get_label()): line
+        for line in main.get_lines()
+        if not str(line.get_label()).startswith("_")
+    }
+    assert list(lines) == ["cross_entropy", "mse", "mse_outputs"]
+    assert lines["mse"].get_color() == "#D55E00"
+    expected = comparison.cells.loc[comparison.cells["arm"] == "mse", "val_accuracy_percent"]
+    assert np.asarray(lines["mse"].get_ydata()).tolist() == expected.tolist()
+
+
+def test_figure_counts_diverged_runs(comparison: Comparison) -> None:
+    below = sensitivity_figure(comparison.cells).axes[1]
+    diverged = comparison.cells[comparison.cells["diverged"] > 0]
+    assert [text.get_text() for text in below.texts] == [f"{n}/3" for n in diverged["diverged"]]
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.1, 1.0])
+def test_figure_of_one_run_can_be_drawn(tmp_path: Path, accuracy: float) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, accuracy)
+    compare(tmp_path).write()
+
+
+def test_figure_without_any_known_accuracy_can_be_drawn(tmp_path: Path) -> None:
+    nothing = {"val/accuracy": None, "test/accuracy": None}
+    write_run(tmp_path, "mse", 0.1, 0, status="diverged", metrics=nothing)
+    comparison = compare(tmp_path)
+    comparison.write()
+    assert comparison.verdict.startswith("No arm can be judged")
+    assert comparison.terminal()
+
+
+def test_an_arm_keeps_its_style_in_other_company() -> None:
+    alone = styles(["mse"]) | styles(["focal, model=cnn"])
+    together = styles(["focal, model=cnn", "mse", "cross_entropy"])
+    assert {arm: together[arm] for arm in alone} == alone
+
+
+def test_arms_differ_in_style() -> None:
+    arms = [f"mse, width={width}" for width in range(15)]
+    assert len(set(styles([*arms, "mse", "cross_entropy"]).values())) == 17
+
+
+def test_a_table_aligns_cells_of_several_lines() -> None:
+    assert aligned(["arm", "n"], [["mse\nmodel=cnn", "10"], ["x", "3"]]) == [
+        "arm         n",
+        "-------------",
+        "mse        10",
+        "model=cnn",
+        "x           3",
+    ]
