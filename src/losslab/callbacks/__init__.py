@@ -1,0 +1,6 @@
+"""What happens beside training; each is on or off by one override: `~callback.gradient_norm`."""
+
+from losslab.callbacks.divergence import Divergence as Divergence
+from losslab.callbacks.gradient_norm import GradientNorm as GradientNorm
+from losslab.callbacks.progress import Progress as Progress
+from losslab.callbacks.throughput import Throughput as Throughput

@@ -1,0 +1,20 @@
+from typing import Any
+
+import lightning as L
+from torch.nn.utils import get_total_norm
+
+
+class GradientNorm(L.Callback):
+    """Logs `train/gradient_norm`: the 2-norm of the whole gradient, at the last step of a block."""
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        pl_module.log("train/gradient_norm", get_total_norm(gradients))
+        pl_module.log("step", float(trainer.global_step))

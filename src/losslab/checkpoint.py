@@ -1,0 +1,46 @@
+"""Reading checkpoints: each holds weights and, as plain values, its run's configuration."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from losslab.classifier import Classifier
+
+
+def load(path: Path) -> tuple[Classifier, dict[str, Any]]:
+    """The trained classifier, on the CPU, and the resolved configuration that it was trained with.
+
+    Raises:
+        ValueError: if the file is missing, damaged, or not a checkpoint of ours.
+    """
+    if not path.is_file():
+        raise ValueError(f"expected a checkpoint at {path}, got no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler and zip reader raise
+        raise ValueError(
+            f"expected a checkpoint in {path}, got a file that torch cannot load as weights: "
+            f"truncated, or no checkpoint ({type(error).__name__})"
+        ) from error
+    try:
+        config, weights = content["hyper_parameters"]["config"], content["state_dict"]
+    except (KeyError, TypeError, IndexError):
+        raise ValueError(
+            f"expected a checkpoint that losslab wrote in {path}, got another program's: "
+            f"it holds no configuration"
+        ) from None
+    classifier = Classifier(
+        network=instantiate(config["model"]),
+        loss=instantiate(config["loss"]),
+        optimizer=instantiate(config["optimizer"]),
+        num_classes=config["data"]["num_classes"],
+    )
+    try:
+        classifier.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights in {path} do not fit its own configuration: {error}"
+        ) from error
+    return classifier.eval(), config

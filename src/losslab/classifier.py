@@ -1,0 +1,153 @@
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float, Int
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import MulticlassCalibrationError
+
+Batch = Sequence[Tensor]  # images, labels
+
+
+class Classifier(L.LightningModule):
+    """A network with its loss and optimizer, trained step by step inside blocks of batches.
+
+    Lightning and Python cost about as much for each call as a small network's step does, so one
+    `training_step` takes a whole block: images [steps, batch, channels, height, width] with labels
+    [steps, batch], one optimizer step for each batch. An ordinary batch, one dimension less, is a
+    block of one step. This is why optimization is manual; `trainer.global_step` counts optimizer
+    steps as usual, and `on_train_batch_end` comes once a block.
+
+    Args:
+        optimizer: makes an optimizer from the parameters.
+        scheduler: makes a learning-rate schedule from the optimizer; it steps with the optimizer.
+        gradient_clip: largest norm of the whole gradient; Lightning's own `gradient_clip_val` does
+            not apply to manual optimization.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        num_classes: int,
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        gradient_clip: float | None = None,
+    ) -> None:
+        super().__init__()
+        if gradient_clip is not None and not gradient_clip > 0:
+            raise ValueError(f"expected gradient_clip above 0 or null, got {gradient_clip}")
+        self.automatic_optimization = False
+        self.network = network
+        self.loss = loss
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.gradient_clip = gradient_clip
+        self.quality = nn.ModuleDict({split: quality(num_classes) for split in ("val", "test")})
+
+    def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
+        return self.network(images)
+
+    def predict_probabilities(
+        self, images: Float[Tensor, "batch ..."]
+    ) -> Float[Tensor, "batch classes"]:
+        return self.loss.probabilities(self.network(images).float())  # type: ignore[operator]
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer_factory(self.network.parameters())
+        if self.scheduler_factory is None:
+            return optimizer
+        return [optimizer], [self.scheduler_factory(optimizer)]
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        images, labels = batch
+        if labels.ndim == 1:
+            images, labels = images.unsqueeze(0), labels.unsqueeze(0)
+        optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
+        scheduler = self.lr_schedulers()
+        learning_rate = optimizer.param_groups[0]["lr"]
+        losses = []
+        for step_images, step_labels in zip(images, labels, strict=True):
+            losses.append(self.take_step(step_images, step_labels, optimizer))
+            if scheduler is not None:
+                scheduler.step()  # type: ignore[union-attr]
+        self.log("train/loss", torch.stack(losses).mean(), sync_dist=True)
+        self.log("train/learning_rate", learning_rate)
+        self.log_step()
+
+    def take_step(
+        self, images: Float[Tensor, "batch ..."], labels: Int[Tensor, " batch"], optimizer: Any
+    ) -> Float[Tensor, ""]:
+        """The loss before the step."""
+        optimizer.zero_grad()
+        loss = self.loss(self.network(images), labels)
+        self.manual_backward(loss)
+        if self.gradient_clip is not None:
+            self.clip_gradients(optimizer, self.gradient_clip, "norm")
+        optimizer.step()
+        torch.clear_autocast_cache()  # it would keep serving the weights from before the step
+        return loss.detach()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        self.evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        self.evaluate(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_quality("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.log_quality("test")
+
+    def evaluate(self, batch: Batch, split: str) -> None:
+        images, labels = batch
+        outputs = self.network(images).float()
+        probabilities = self.loss.probabilities(outputs)  # type: ignore[operator]
+        metrics: MetricCollection = self.quality[split]  # type: ignore[assignment]
+        truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)  # [batch]
+        one_hot = torch.zeros_like(probabilities).scatter(1, labels.unsqueeze(1), 1.0)
+        # once for each image: with nan_strategy="disable" torchmetrics 1.9 ignores a weight
+        metrics["loss"].update(self.loss(outputs, labels).expand(len(labels)))
+        metrics["accuracy"].update((probabilities.argmax(dim=1) == labels).float())
+        metrics["nll"].update(-truth.clamp(min=torch.finfo(truth.dtype).tiny).log())
+        metrics["brier"].update((probabilities - one_hot).square().sum(dim=1))
+        metrics["ece"].update(probabilities, labels)
+
+    def log_quality(self, split: str) -> None:
+        metrics: MetricCollection = self.quality[split]  # type: ignore[assignment]
+        values = metrics.compute()
+        values["ece"] = values["ece"] + 0 * values["brier"]  # torchmetrics' ECE of NaN is a number
+        images: Any = metrics["accuracy"].weight  # as many as this process looked at
+        metrics.reset()
+        # What is measured outside of fit, of the best weights, is no point of a curve.
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        for name, value in values.items():
+            self.log(f"{split}/{name}", value, logger=None if fitting else False, sync_dist=True)
+        self.log(f"{split}/images", images, logger=False, reduce_fx="sum", sync_dist=True)
+        if fitting:
+            self.log_step()
+
+    def log_step(self) -> None:
+        """Makes optimizer steps the x axis of what this hook logs; Lightning would count blocks."""
+        self.log("step", float(self.trainer.global_step))
+
+
+def quality(num_classes: int) -> MetricCollection:
+    """What is measured of predictions: the loss, and four quantities that no loss defines.
+
+    accuracy: share of images whose likeliest class is right. nll: mean −log p[label], natural
+    logarithm. brier: mean Σ_c (p_c − y_c)², 0 to 2 (Brier 1950). ece: expected calibration error
+    over 15 equal bins of the confidence (Guo et al. 2017). NaN stays NaN.
+    """
+    metrics: dict[str, Metric | MetricCollection] = {
+        name: MeanMetric(nan_strategy="disable") for name in ("loss", "accuracy", "nll", "brier")
+    }
+    metrics["ece"] = MulticlassCalibrationError(num_classes, n_bins=15, validate_args=False)
+    return MetricCollection(metrics, compute_groups=False)

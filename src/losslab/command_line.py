@@ -1,0 +1,86 @@
+"""What the scripts share: Hydra's entry point, with a user's mistakes as one sentence each."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from losslab.errors import USERS, sentence
+from losslab.sweep import Sweep
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Runs `task(cfg)` under Hydra; after a multirun, whole or partial, prints its comparison.
+
+    A user's mistake ends the process with one sentence and exit code 1; with HYDRA_FULL_ERROR=1
+    it comes with its traceback.
+    """
+    Sweep.folder = None
+    failures = []
+    with full_errors() as wanted_by_user:
+        try:
+            entry = task if wanted_by_user else guarded(task)
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(entry)()
+        except USERS as error:
+            if wanted_by_user:
+                raise
+            failures.append(sentence(error))
+        finally:
+            if Sweep.folder is not None and any(Sweep.folder.glob("*/run.json")):
+                failures += conclude(Sweep.folder)
+    if failures:
+        sys.exit("\n".join(failures))
+
+
+def guarded(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """The task, which ends a single run at a user's mistake without Hydra's own report of it."""
+
+    @functools.wraps(task)
+    def run(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except USERS as error:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise  # the sweep goes on
+            sys.exit(sentence(error))
+
+    return run
+
+
+@contextmanager
+def full_errors() -> Iterator[bool]:
+    """Has Hydra raise errors rather than print them; tells whether the user asked for that."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield before == "1"
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def conclude(folder: Path) -> list[str]:
+    """Writes and prints a sweep's comparison; returns what stood in its way."""
+    from losslab.comparison import (
+        compare,
+    )  # pandas, scipy and matplotlib: a second, needed only now
+
+    try:
+        comparison = compare(folder)
+        comparison.write()
+    except (ValueError, OSError) as error:
+        return [sentence(error)]
+    print(comparison.terminal())
+    return []

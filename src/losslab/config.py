@@ -1,0 +1,155 @@
+"""What a configuration may hold, and the name of the run that it describes."""
+
+import difflib
+import hashlib
+import inspect
+import os
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from hydra_plugins.grid_sweeper import SWEEP_SIZE
+
+HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
+NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed"}
+NOT_IDENTIFYING = {"name", "experiment", "overwrite", "data_dir", "data.root", "logger", "callback"}
+LONGEST_NAME = 180  # bytes; a file name may have 255, and checkpoints add temporary suffixes
+
+
+@dataclass
+class Run:
+    """Where a run stands in its sweep; Hydra knows."""
+
+    name: str = MISSING
+    position: str = MISSING
+    folder: str = MISSING
+    overrides: list[str] = MISSING
+    choices: dict[str, Any] = MISSING
+
+
+@dataclass
+class Train:
+    """Every top-level key of a training configuration; any other is a typing error."""
+
+    name: str = MISSING
+    seed: int = MISSING
+    threads: int = MISSING
+    gradient_clip: float | None = None
+    overwrite: bool = False
+    data_dir: str = MISSING
+    run: Run = field(default_factory=Run)
+    data: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = None
+    trainer: Any = MISSING
+    logger: Any = None
+    callback: Any = None
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for a value that no run can be trained with, before anything is written."""
+    rate = config["optimizer"].get("lr")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < float("inf"):
+        raise ValueError(f"expected optimizer.lr to be a finite number of at least 0, got {rate!r}")
+    epochs = config["trainer"].get("max_epochs", 1)
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(
+            f"expected trainer.max_epochs of at least 1, a whole number, got {epochs!r}"
+        )
+    if config["threads"] < 1:
+        raise ValueError(f"expected threads of at least 1, got {config['threads']}")
+    if not config["name"] or "/" in config["name"]:
+        raise ValueError(f"expected name to be a folder's name without '/', got {config['name']!r}")
+    for group, node in config.items():
+        check_parameters(node, group)
+
+
+def check_parameters(node: Any, path: str) -> None:
+    """Raises ValueError where a node gives its `_target_` a parameter that it does not take."""
+    if isinstance(node, list):
+        for index, child in enumerate(node):
+            check_parameters(child, f"{path}[{index}]")
+    if not isinstance(node, Mapping):
+        return
+    if "_target_" in node:
+        try:
+            target = pkgutil.resolve_name(node["_target_"])
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"cannot import {path}._target_={node['_target_']}: {error}") from None
+        signature = inspect.signature(target).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in signature.values()):
+            for key in node.keys() - HYDRA_KEYS - signature.keys():
+                raise ValueError(unknown(f"{path}.{key}", key, "parameter", signature.keys()))
+    for key, child in node.items():
+        check_parameters(child, f"{path}.{key}")
+
+
+def unknown(got: str, key: str, kind: str, valid: Iterable[str]) -> str:
+    """One sentence: what is not known, the nearest that is, and all that are."""
+    valid = sorted(valid)
+    nearest = difflib.get_close_matches(key, valid, n=1)
+    suggestion = f" did you mean {nearest[0]}?" if nearest else ""
+    return f"unknown {kind} {got};{suggestion} expected one of: {', '.join(valid)}"
+
+
+def others(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """What was overridden beyond loss, learning rate and seed: values by their short keys.
+
+    A short key is the last part of a dotted key, or the whole key where that would be ambiguous.
+    Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
+    """
+    texts = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+    keys = sorted(texts.keys() - NAMED_ELSEWHERE - NOT_IDENTIFYING)
+    stems = [key.rsplit(".", 1)[-1] for key in keys]
+    taken = {"loss", "lr", "seed"} | {stem for stem in stems if stems.count(stem) > 1}
+    values = {}
+    for key, stem in zip(keys, stems, strict=True):
+        value = OmegaConf.select(cfg, key)
+        if OmegaConf.is_list(value):
+            value = f"[{','.join(map(str, value))}]"
+        is_group = OmegaConf.is_dict(value) or value is None
+        values[key if stem in taken else stem] = texts[key] if is_group else value
+    return values
+
+
+def run_name(
+    loss: str, learning_rate: object, seed: int, overrides: Sequence[str], *, _root_: DictConfig
+) -> str:
+    """A run's folder under its sweep: `loss=mse,lr=0.1,seed=0`, then whatever else was overridden.
+
+    It does not depend on the order of the overrides, is safe as a file name (what is not is
+    percent-encoded), and never longer than one may be.
+    """
+    parts = {"loss": loss, "lr": learning_rate, "seed": seed} | others(_root_, overrides)
+    name = quote(",".join(f"{key}={value}" for key, value in parts.items()), safe="=,.-_+[]{}")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def swept(cfg: DictConfig) -> dict[str, Any]:
+    """What tells this run from the others, as plain values for a table of hyperparameters."""
+    named = {"loss": cfg.run.choices["loss"], "lr": cfg.optimizer.lr, "seed": cfg.seed}
+    return named | others(cfg, cfg.run.overrides)
+
+
+def position() -> str:
+    """`[12/300] ` for the twelfth of a sweep's 300 runs; empty for a single run."""
+    size = os.environ.get(SWEEP_SIZE)
+    if size is None or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return ""
+    return f"[{HydraConfig.get().job.num + 1:{len(size)}d}/{size}] "
+
+
+ConfigStore.instance().store(name="schema", node=Train, provider="losslab")
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("position", position, replace=True)

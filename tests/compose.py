@@ -1,0 +1,26 @@
+"""Configurations as the command line would compose them, without a command line."""
+
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+import losslab.config  # noqa: F401  registers the schema and the resolvers
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def compose(*overrides: str, folder: Path | None = None) -> DictConfig:
+    """What `scripts/train.py` with these overrides hands to `train`, its folder the one given."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.hydra.mode = "RUN"
+        cfg.hydra.runtime.output_dir = str(folder or "nowhere")
+    HydraConfig.instance().set_config(cfg)
+    resolved = cfg.copy()
+    with open_dict(resolved):
+        del resolved["hydra"]
+    return resolved

@@ -1,0 +1,34 @@
+"""Shapes and dtypes in signatures are checked while tests run; the data set is a tiny one."""
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+import tests.typechecker  # noqa: F401  the hook finds it by name
+from tests.idx import write_idx
+
+install_import_hook("losslab", "tests.typechecker.check")
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 training and 50 test images in MNIST's own format; read-only by agreement."""
+    folder = tmp_path_factory.mktemp("data")
+    write_idx(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(data_dir: Path) -> list[str]:
+    """Overrides for runs of well under a second on that data set."""
+    return [
+        f"data_dir={data_dir}",
+        "data.verify=false",
+        "data.train_size=160",
+        "data.val_size=40",
+        "data.batch_size=16",
+        "data.steps_per_execution=4",
+        "trainer=cpu",
+        "trainer.max_epochs=2",
+    ]

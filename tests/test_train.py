@@ -1,0 +1,227 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from losslab import record
+from losslab.train import train
+from tests.compose import compose
+
+SCRIPT = str(Path(__file__).parents[1] / "scripts" / "train.py")
+
+
+@pytest.fixture
+def run(tmp_path, tiny):
+    """Trains with the overrides given, in a folder of that name."""
+
+    def train_in(folder, *overrides):
+        cfg = compose(*tiny, *overrides, folder=tmp_path / folder)
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return train(cfg)
+
+    return train_in
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny):
+    folder = tmp_path_factory.mktemp("finished") / "loss=mse,lr=0.5,seed=0"
+    folder.mkdir()
+    entry = train(compose(*tiny, "loss=mse", "optimizer.lr=0.5", folder=folder))
+    return folder, entry
+
+
+def test_a_run_learns_and_is_recorded(finished):
+    folder, entry = finished
+    assert entry == record.read(folder)
+    assert entry["status"] == "finished"
+    assert set(entry) == {
+        "status", "metrics", "timing", "overrides", "choices", "config", "fingerprint", "provenance"
+    }  # fmt: skip
+    quality = {"loss", "accuracy", "nll", "brier", "ece", "images"}
+    expected = {f"{split}/{name}" for split in ("val", "test") for name in quality}
+    assert set(entry["metrics"]) == expected | {"train/loss", "best_epoch"}
+    assert entry["metrics"]["test/accuracy"] > 0.9
+    assert entry["metrics"]["val/images"] == 40
+    assert entry["timing"]["images_per_second"] > 0
+    assert entry["provenance"]["data"]
+    assert entry["choices"]["loss"] == "mse"
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_checkpoints_hold_only_tensors_and_plain_values(finished, name):
+    checkpoint = torch.load(finished[0] / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["config"]["loss"]["_target_"] == "losslab.losses.MSE"
+
+
+def test_tensorboard_has_every_curve_against_optimizer_steps(finished):
+    events = EventAccumulator(str(finished[0]))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/gradient_norm", "train/learning_rate"} <= tags
+    assert {f"val/{name}" for name in ("loss", "accuracy", "nll", "brier", "ece")} <= tags
+    assert {f"test/{name}" for name in ("loss", "accuracy", "nll", "brier", "ece")} <= tags
+    assert "timing/images_per_second" in tags
+    assert "step" not in tags
+    assert [event.step for event in events.Scalars("train/loss")] == [4, 8, 10, 14, 18, 20]
+    assert [event.step for event in events.Scalars("val/accuracy")] == [10, 20]
+
+
+def test_hparams_hold_what_identifies_the_run_with_its_final_metrics(finished):
+    folder, entry = finished
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    start = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"cross_entropy" not in start
+    assert b"mse" in start
+    for tag, metric in (("best/accuracy", "val/accuracy"), ("test/nll", "test/nll")):
+        [point] = events.Scalars(tag)
+        assert point.value == pytest.approx(entry["metrics"][metric])
+
+
+@pytest.mark.parametrize("overrides", [[], ["model=cnn", "model.dropout=0.2", "optimizer=adam"]])
+def test_the_same_command_twice_gives_identical_metrics_bit_for_bit(run, overrides):
+    first, second = run("first", *overrides), run("second", *overrides)
+    assert first["metrics"] == second["metrics"]
+
+
+def test_both_loaders_train_the_same_run(run):
+    tensor = run("tensor", "data.loader=tensor")["metrics"]
+    images = run("images", "data.loader=dataloader", "trainer.log_every_n_steps=4")["metrics"]
+    assert tensor["test/nll"] == images["test/nll"]
+    assert tensor["best_epoch"] == images["best_epoch"]
+
+
+def test_every_arm_and_rate_starts_from_the_seeds_weights(tmp_path, tiny):
+    starts = []
+    for overrides in (["loss=mse", "optimizer.lr=0.1"], ["loss=cross_entropy", "optimizer=adam"]):
+        from hydra.utils import instantiate
+
+        from losslab.train import build
+
+        cfg = compose(*tiny, *overrides, "seed=3", folder=tmp_path)
+        weights = build(cfg, instantiate(cfg.data)).network.state_dict()
+        starts.append(torch.cat([tensor.flatten() for tensor in weights.values()]))
+    assert torch.equal(*starts)
+
+
+def test_another_seed_trains_another_run(run):
+    assert run("zero", "seed=0")["metrics"] != run("one", "seed=1")["metrics"]
+
+
+def test_a_run_whose_loss_explodes_is_recorded_diverged_and_stops(run, tmp_path):
+    entry = run("exploding", "loss=mse_outputs", "optimizer.lr=1e6", "trainer.max_epochs=5")
+    assert entry["status"] == "diverged"
+    assert (
+        json.loads((tmp_path / "exploding" / "run.json").read_text())["metrics"]["val/loss"] is None
+    )
+    assert entry["metrics"]["test/accuracy"] < 0.2
+    checkpoint = torch.load(tmp_path / "exploding" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 0
+
+
+def test_a_run_that_ends_at_chance_is_recorded_diverged(run):
+    assert run("asleep", "optimizer.lr=0")["status"] == "diverged"
+
+
+def test_a_finished_run_is_skipped_and_keeps_its_files(run, tmp_path):
+    run("run")
+    before = (tmp_path / "run" / "run.json").stat().st_mtime_ns
+    run("run")
+    assert (tmp_path / "run" / "run.json").stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_configurations_run_is_refused_and_kept(run, tmp_path):
+    kept = run("run", "optimizer.lr=0.2")
+    with pytest.raises(
+        ValueError, match=r"optimizer\.lr: 0\.2 -> 0\.3.*name=…, or.*overwrite=true"
+    ):
+        run("run", "optimizer.lr=0.3")
+    assert record.read(tmp_path / "run") == kept
+
+
+def test_overwrite_trains_again_without_mixing_curves(run, tmp_path):
+    run("run", "optimizer.lr=0.2")
+    entry = run("run", "optimizer.lr=0.3", "overwrite=true")
+    assert entry["config"]["optimizer"]["lr"] == 0.3
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    assert len(events.Scalars("val/accuracy")) == 2
+
+
+def test_a_run_that_raises_is_recorded_failed_with_its_traceback(run, tmp_path):
+    with pytest.raises(ValueError, match=r"optimizer\.lr"):
+        run("run", "optimizer.lr=-1")
+    assert record.read(tmp_path / "run")["status"] == "failed"
+    assert "Traceback" in (tmp_path / "run" / "traceback.txt").read_text()
+
+
+def test_a_failed_run_is_trained_by_the_same_command(run, tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr("losslab.train.build_trainer", raise_no_space)
+        with pytest.raises(OSError, match="no space"):
+            run("run")
+    assert run("run")["status"] == "finished"
+    assert not (tmp_path / "run" / "traceback.txt").exists()
+
+
+def raise_no_space(cfg):
+    raise OSError("no space left")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("scheduler", ["none", "cosine", "one_cycle"])
+def test_every_optimizer_trains_with_every_scheduler(run, optimizer, scheduler):
+    rate = {"sgd": 0.1}.get(optimizer, 0.003)
+    entry = run("run", f"optimizer={optimizer}", f"scheduler={scheduler}", f"optimizer.lr={rate}")
+    assert entry["metrics"]["test/accuracy"] > 0.5
+
+
+def test_cosine_ends_at_a_learning_rate_of_zero(run, tmp_path):
+    run("run", "scheduler=cosine", "data.steps_per_execution=1")
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    rates = [event.value for event in events.Scalars("train/learning_rate")]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[-1] < 0.001
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("trainer", ["fast_dev_run", "overfit", "profiler", "detect_anomaly"])
+def test_debug_trainers_run(run, tmp_path, trainer):
+    tiny_overfit = ["trainer.max_epochs=30"] if trainer == "overfit" else []
+    entry = run("run", f"trainer={trainer}", "trainer.accelerator=cpu", *tiny_overfit)
+    assert entry["status"] in ("finished", "diverged")
+    if trainer == "overfit":
+        assert entry["metrics"]["train/loss"] < 0.05
+    if trainer == "profiler":
+        assert list((tmp_path / "run").glob("*profile*.txt"))
+
+
+def test_without_callbacks_and_loggers_a_run_still_trains(run, tmp_path):
+    nothing = ["logger=none", "~callback.best", "~callback.last", "~callback.progress"]
+    entry = run("run", *nothing, "~callback.gradient_norm", "~callback.throughput")
+    assert entry["status"] == "finished"
+    assert entry["metrics"]["best_epoch"] is None
+    assert not list((tmp_path / "run").glob("events*"))
+
+
+def test_two_cpu_processes_train_as_one_does(run, tmp_path, tiny):
+    alone = run("alone", "trainer.max_epochs=1")["metrics"]
+    # in a fresh interpreter: autograd has already run in this one, and cannot after a fork
+    overrides = [*tiny, "trainer=ddp_sim", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/both"]
+    subprocess.run([sys.executable, SCRIPT, *overrides], check=True, timeout=120)
+    both = record.read(tmp_path / "both")["metrics"]
+    assert both["test/images"] == alone["test/images"] == 50
+    for name in ("train/loss", "val/loss", "test/nll", "test/brier"):
+        assert both[name] == pytest.approx(alone[name], rel=1e-4)
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence(run):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match="trainer=default takes the device that is there"):
+        run("run", "trainer=gpu")
