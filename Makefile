@@ -1,4 +1,5 @@
 # VENV names the environment: created if it is not there, otherwise used as it is.
+# ARGS are overrides for `make compare`, such as ARGS="seed=0,1 trainer.max_epochs=1".
 # CONSTRAINTS= (empty) installs whatever versions pyproject.toml admits, and keeps a torch of your own.
 VENV ?= .venv
 PYTHON ?= python3
@@ -14,7 +15,7 @@ CREATE = $(PYTHON) -m venv $(VENV)
 INSTALL = $(PY) -m pip install --disable-pip-version-check
 endif
 
-.PHONY: help setup compare test lint dashboard clean
+.PHONY: help setup compare test lint dashboard
 
 help:           ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,7 +28,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 compare: setup  ## train 3 losses x 10 learning rates x 10 seeds on MNIST, print the comparison
-	$(PY) scripts/train.py -m experiment=mse_vs_cross_entropy
+	$(PY) scripts/train.py -m experiment=mse_vs_cross_entropy $(ARGS)
 
 test: setup     ## the test suite: CPU only, no network
 	$(PY) -m pytest -n 2 --dist loadfile

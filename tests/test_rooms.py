@@ -15,11 +15,15 @@ SELF_CONTAINED = {
     "schedulers",
     "record",
     "config",
+    "paths",
+    "text",
 }
 MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "checkpoint": {"classifier"},
-    "comparison": {"record"},
+    "comparison": {"record", "text"},
     "errors": {"config"},
+    "evaluation": {"checkpoint", "paths"},
+    "prediction": {"checkpoint", "paths"},
     "train": {"classifier", "config", "record"},
 }
 COMPONENTS_OUTSIDE = {"torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "tqdm"}

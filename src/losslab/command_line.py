@@ -3,7 +3,7 @@
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,22 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from losslab.errors import USERS, sentence
+from losslab.paths import quoted
 from losslab.sweep import Sweep
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
-def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
+def main(
+    task: Callable[[DictConfig], Any], config_name: str, paths: Sequence[str] = ("data_dir",)
+) -> None:
     """Runs `task(cfg)` under Hydra; after a multirun, whole or partial, prints its comparison.
 
+    The values of the keys in `paths` may hold what Hydra's grammar reserves, as runs' names do.
     A user's mistake ends the process with one sentence and exit code 1; with HYDRA_FULL_ERROR=1
     it comes with its traceback.
     """
+    sys.argv[1:] = quoted(sys.argv[1:], paths)
     Sweep.folder = None
     failures = []
     with full_errors() as wanted_by_user:

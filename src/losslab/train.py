@@ -4,7 +4,6 @@ import logging
 import shutil
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -26,9 +25,6 @@ from losslab import record
 from losslab.classifier import Classifier
 
 log = logging.getLogger(__name__)
-
-# Lightning 2.6 does this at every checkpoint under torch 2.15; a user can do nothing about it.
-warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 
 def train(cfg: DictConfig) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ import pytest
 from losslab.comparison import Comparison, compare
 from losslab.comparison.figure import sensitivity_figure
 from losslab.comparison.palette import styles
-from losslab.comparison.text import aligned
+from losslab.text import aligned
 from tests.comparison.synthetic import write_plausible_sweep, write_run
 
 ARMS = {"cross_entropy": (0.1, 0.979), "mse": (0.5, 0.975), "mse_outputs": (0.05, 0.978)}

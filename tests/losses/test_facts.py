@@ -1,6 +1,5 @@
 """Facts that hold of the losses by mathematics, for 10 classes; computed, not quoted."""
 
-
 import pytest
 import torch
 from torch import Tensor, nn

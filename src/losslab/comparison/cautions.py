@@ -8,7 +8,8 @@ from losslab.comparison.arms import ordered
 from losslab.comparison.cells import values
 from losslab.comparison.grid import next_value
 from losslab.comparison.runs import COUNTED, counted, repeated
-from losslab.comparison.wording import listed, plural
+from losslab.comparison.wording import listed
+from losslab.text import plural
 
 PROVENANCE = {
     "revision": "git revisions",

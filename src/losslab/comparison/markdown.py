@@ -6,8 +6,8 @@ import pandas as pd
 
 from losslab.comparison.grid import TOLERANCE
 from losslab.comparison.runs import counted
-from losslab.comparison.text import piped
 from losslab.comparison.wording import interval, listed, number, p_number, pair_name, spread
+from losslab.text import piped
 
 if TYPE_CHECKING:
     from losslab.comparison.comparison import Comparison

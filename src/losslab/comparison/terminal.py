@@ -10,7 +10,6 @@ import pandas as pd
 from losslab.comparison.arms import ordered
 from losslab.comparison.grid import TOLERANCE
 from losslab.comparison.statistics import seeds_needed
-from losslab.comparison.text import LINE, NAME, aligned, width, wrapped, wrapped_name
 from losslab.comparison.wording import (
     count_tests,
     interval,
@@ -19,10 +18,10 @@ from losslab.comparison.wording import (
     number,
     p_number,
     pair_name,
-    plural,
     signed_number,
     spread,
 )
+from losslab.text import LINE, NAME, aligned, plural, width, wrapped, wrapped_name
 
 if TYPE_CHECKING:
     from losslab.comparison.comparison import Comparison

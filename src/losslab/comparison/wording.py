@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from losslab.comparison.statistics import is_exact, seeds_needed
+from losslab.text import plural
 
 ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -101,10 +102,6 @@ def _unsigned_zero(value: float, digits: int) -> float:
 
 def _with_minus(text: str) -> str:
     return text.replace("-", MINUS)
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def listed(names: list[str], at_most: int = 5) -> str:

@@ -1,4 +1,4 @@
-"""Tables as text: aligned for a terminal, piped for Markdown."""
+"""Results as text: tables aligned for a terminal or piped for Markdown, lines wrapped."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -31,6 +31,10 @@ def wrapped(text: str, bullet: str = "") -> list[str]:
         bound, LINE, initial_indent=bullet, subsequent_indent=indent, break_on_hyphens=False
     )
     return [line.replace("\0", " ") for line in lines]
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def wrapped_name(arm: str) -> str:

@@ -1,0 +1,139 @@
+"""The benchmark: contestants in turn, round after round, in one process."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torchvision import transforms
+
+from losslab import record
+from losslab.benchmark import random_images, report
+from losslab.benchmark.arithmetic import Matmul, step_flops
+from losslab.benchmark.contestants import Bare, Contestant, LightningWithDataLoader, Losslab
+from losslab.benchmark.results import Results
+from losslab.benchmark.rounds import play, torch_settings_kept, turn
+from losslab.benchmark.schema import check
+from losslab.benchmark.startup import first_step
+from losslab.train import build, build_trainer
+
+AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16}
+
+
+def benchmark(cfg: DictConfig) -> Results:
+    """Measures what `cfg` describes, prints the tables, and writes the files that it asks for.
+
+    Raises:
+        ValueError: for a configuration that cannot be timed, before anything is.
+    """
+    check(cfg)
+    torch.set_num_threads(cfg.threads)
+    with TemporaryDirectory() as folder, torch_settings_kept():
+        cfg = cfg.copy()
+        cfg.run.folder = folder
+        if cfg.random_images:
+            random_images.write(cfg, Path(folder))
+        results = measure(cfg)
+    print(report.terminal(results))
+    if cfg.markdown is not None:
+        Path(cfg.markdown).write_text(report.markdown(results))
+    if cfg.json is not None:
+        Path(cfg.json).write_text(json.dumps(asdict(results), indent=1) + "\n")
+    return results
+
+
+def measure(cfg: DictConfig) -> Results:
+    trainer = build_trainer(cfg)
+    if trainer.world_size != 1 or trainer.precision not in AUTOCAST:
+        raise ValueError(
+            f"expected a trainer with one device and precision {' or '.join(AUTOCAST)}, got "
+            f"{trainer.world_size} of precision {trainer.precision}"
+        )
+    device, autocast = trainer.strategy.root_device, AUTOCAST[str(trainer.precision)]
+    data = as_tensors(cfg)
+    steps = data.steps_per_epoch if cfg.steps is None else cfg.steps
+    bare = bare_loop(cfg, data, device, autocast)
+    losslab = Losslab(cfg, data.steps_per_epoch)
+    losslab.length(steps)  # raises ValueError for steps that it cannot take
+    others = (with_data_loader(cfg, data, workers) for workers in cfg.workers)
+    contestants: list[Contestant] = [bare, losslab, *others]
+    for contestant in contestants:
+        turn(contestant, losslab.shortest)  # imports, caches
+    losslab.outside.clear()
+    dtypes = [torch.float32] if autocast is None else [torch.float32, autocast]
+    matmuls = {str(dtype).removeprefix("torch."): Matmul(device, dtype) for dtype in dtypes}
+    seconds, peaks = play(contestants, matmuls, steps, cfg.rounds)
+    return Results(
+        descriptions={contestant.name: contestant.description for contestant in contestants},
+        seconds=seconds,
+        rounds=cfg.rounds,
+        steps=steps,
+        batch_size=cfg.data.batch_size,
+        step_flops=step_flops(bare.initial, bare.loss, *next(bare.batches())),
+        peaks=peaks,
+        precision=list(matmuls)[-1],
+        outside_training=losslab.outside,
+        startups=[first_step(cfg) for _ in range(cfg.startups)],
+        settings=settings(cfg, bare, data.name),
+        provenance=record.provenance() | {"data": data.checksum},
+    )
+
+
+def as_tensors(cfg: DictConfig) -> Any:
+    """The data ready for the bare loop, whichever loader losslab itself is to use."""
+    tensors = {"loader": "tensor", "transform": None, "eval_transform": None, "num_workers": 0}
+    data = instantiate(cfg.data, **tensors)
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def bare_loop(
+    cfg: DictConfig, data: Any, device: torch.device, autocast: torch.dtype | None = None
+) -> Bare:
+    """Losslab's own start and batches."""
+    classifier = build(cfg, data)
+    return Bare(
+        classifier.network,
+        classifier.loss,
+        classifier.optimizer_factory,
+        data.train_dataloader(),
+        data.mean,
+        data.std,
+        device,
+        autocast,
+    )
+
+
+def with_data_loader(cfg: DictConfig, data: Any, workers: int) -> LightningWithDataLoader:
+    classifier = build(cfg, data)
+    transform = transforms.Compose(
+        [transforms.ToTensor(), transforms.Normalize((data.mean,), (data.std,))]
+    )
+    return LightningWithDataLoader(
+        classifier.network,
+        classifier.loss,
+        classifier.optimizer_factory,
+        data.source.dataset(data.folder.parents[1], train=True, transform=transform),
+        data.batch_size,
+        workers,
+        accelerator=cfg.trainer.accelerator,
+        devices=cfg.trainer.devices,
+        precision=cfg.trainer.get("precision"),
+    )
+
+
+def settings(cfg: DictConfig, bare: Bare, data: str) -> dict[str, str]:
+    parameters = sum(parameter.numel() for parameter in bare.initial.parameters())
+    return {
+        "network": f"{type(bare.initial).__name__} of {parameters:,} parameters",
+        "loss": type(bare.loss).__name__,
+        "optimizer": cfg.optimizer._target_.rpartition(".")[2],
+        "data": "random images" if cfg.random_images else data,
+        "device": str(bare.device),
+        "threads": "1 thread" if cfg.threads == 1 else f"{cfg.threads} threads",
+    }

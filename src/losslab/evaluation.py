@@ -1,0 +1,67 @@
+"""Testing a checkpoint again, alone: as its run did, and with the same numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+
+from losslab import checkpoint, paths
+
+SPLITS = ("val", "test")
+
+
+def evaluate(cfg: DictConfig) -> dict[str, float]:
+    """Metrics of the checkpoint on validation and test data, keyed `split/quantity`.
+
+    On the same machine they are, bit for bit, what the run's record says of its best checkpoint.
+
+    Raises:
+        ValueError: if there is no checkpoint of ours, or the machine lacks the device asked for.
+    """
+    classifier, config = checkpoint.load(paths.checkpoint(cfg))
+    torch.set_num_threads(config["threads"])  # the order of float sums depends on it
+    data = instantiate(located(config["data"], cfg.data_dir))
+    try:
+        trainer = instantiate(cfg.trainer)(
+            logger=False, enable_checkpointing=False, enable_progress_bar=False
+        )
+    except MisconfigurationException as error:
+        raise ValueError(f"{error} (trainer=default takes the device that is there)") from error
+    metrics: dict[str, float] = {}
+    for split, test in zip(SPLITS, (trainer.validate, trainer.test), strict=True):
+        test(classifier, datamodule=data, verbose=False)
+        scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics |= {name: v for name, v in scored.items() if name.startswith(f"{split}/")}
+    return metrics
+
+
+def located(data: Mapping[str, Any], data_dir: str) -> dict[str, Any]:
+    """The data's configuration on this machine: the run's own folder may have been elsewhere."""
+    return {**data, "root": data_dir} if "root" in data else dict(data)
+
+
+def table(metrics: Mapping[str, float]) -> str:
+    """One row a quantity, one column a split."""
+    quantities = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
+    rows = [
+        [quantity, *(exact(metrics[f"{split}/{quantity}"]) for split in SPLITS)]
+        for quantity in quantities
+    ]
+    columns = list(zip(["", *SPLITS], *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [["", *SPLITS], *rows]
+    ]
+    return "\n".join(lines)
+
+
+def exact(value: float) -> str:
+    """The fewest digits that tell a single-precision number from all others."""
+    if value.is_integer():
+        return f"{value:.0f}"
+    return str(np.float32(value)) if float(np.float32(value)) == value else str(value)

@@ -1,0 +1,186 @@
+"""A person's drawing in the form of the training data, by the steps of MNIST's makers.
+
+They scaled the ink into a box of 20 x 20 pixels, keeping its aspect ratio, and moved its centre of
+mass to the middle of 28 x 28 (LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied
+to document recognition", Proc. IEEE 86, 1998; http://yann.lecun.com/exdb/mnist). In all 60,000
+training images that middle is, to the nearest pixel, number 14 of 0 to 27.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, UInt8
+from PIL import Image, ImageOps
+from scipy import ndimage
+from torch import Tensor
+
+LARGEST = 1024
+"""Pixels of the longer side, beyond which an image is reduced before anything else."""
+
+FAINTEST = 0.1
+"""Of the range from black to white: what differs less from its background is no drawing."""
+
+SPECK = 0.03
+"""Of the largest connected part's area: smaller parts are dust, not strokes."""
+
+THINNEST = 2.0
+"""Pixels of stroke in the result. One in twenty of MNIST's digits is thinner; a thin pen on a large
+canvas would be far thinner, and networks that have never seen such digits misread many."""
+
+
+def read(
+    path: Path, shape: Sequence[int], margin: int | None = None
+) -> UInt8[Tensor, "1 height width"]:
+    """The drawing in an image file: 255 is ink and 0 background, whichever was the darker.
+
+    Args:
+        shape: channels, height and width of the result; there must be one channel.
+        margin: pixels between the drawing's box and the edge; None: a seventh, as in MNIST.
+
+    Raises:
+        ValueError: if the file is missing, no image, or shows nothing.
+    """
+    channels, height, width = shape
+    shorter = min(height, width)
+    if channels != 1:
+        raise ValueError(
+            f"expected a network for images of one channel, as drawings are brought to shades of "
+            f"grey, got one for {channels}: data.shape is {list(shape)}"
+        )
+    margin = round(shorter / 7) if margin is None else margin
+    if not 0 <= 2 * margin < shorter:
+        raise ValueError(
+            f"expected a margin of 0 to {(shorter - 1) // 2} for images of {height} x {width} "
+            f"pixels, got {margin}"
+        )
+    box = height - 2 * margin, width - 2 * margin
+    drawing = strokes(ink(pixels(path)))
+    if drawing.size == 0:
+        raise ValueError(
+            f"found no drawing in {path}: expected strokes that stand out from the background"
+        )
+    return centred(scaled(thickened(drawing, box), box), height, width)
+
+
+def pixels(path: Path) -> Float32[np.ndarray, "height width channels"]:
+    """From 0 to 1: premultiplied RGBA, or grey alone where the file has more than 8 bits of it."""
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+    except FileNotFoundError:
+        raise ValueError(f"expected an image at {path}, got no such file") from None
+    except Exception as error:  # Pillow raises whatever its many readers raise
+        raise ValueError(
+            f"expected an image in {path}, got a file that Pillow cannot read: damaged, or no image"
+        ) from error
+    deep = upright.mode.startswith(("I", "F"))
+    plain = upright.convert("F") if deep else upright.convert("RGBA").convert("RGBa")
+    plain.thumbnail((LARGEST, LARGEST))
+    values = np.atleast_3d(np.asarray(plain, np.float32))
+    if not deep:
+        return values / 255
+    low, high = values.min(), values.max()  # 16-bit files often use a part of their range
+    return (values - low) / max(high - low, np.float32(1e-30))
+
+
+def ink(
+    pixels: Float32[np.ndarray, "height width channels"],
+) -> Float32[np.ndarray, "height width"]:
+    """How much of the strokes' colour each pixel has: 0 as the background, 1 as the strokes.
+
+    Light on dark, dark on light, one colour on another and ink on transparency are all the same:
+    the background is what the border shows, the strokes are what differs from it.
+    """
+    background = np.median(np.concatenate(edges(pixels)), axis=0)  # [channels]
+    difference = pixels - background  # [height, width, channels]
+    difference = difference - plane(difference, ~stands_out(difference))
+    outstanding = stands_out(difference)
+    if np.abs(difference[outstanding]).max(axis=1).mean() < FAINTEST:
+        return np.zeros_like(difference[..., 0])
+    colour = difference[outstanding].mean(axis=0)  # [channels]
+    return (difference @ colour / (colour @ colour)).clip(0, 1)
+
+
+def edges(pixels: np.ndarray) -> list[np.ndarray]:
+    return [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
+
+
+def stands_out(
+    difference: Float32[np.ndarray, "height width channels"],
+) -> Bool[np.ndarray, "height width"]:
+    """Parts pixels so that the two kinds' mean contrasts are furthest apart (Otsu 1979)."""
+    contrast = np.abs(difference).max(axis=2)
+    counts, levels = np.histogram(contrast, bins=256)
+    below = counts.cumsum()[:-1]  # how many lie below each inner level
+    above = counts.sum() - below
+    sums = (counts * (levels[:-1] + levels[1:]) / 2).cumsum()
+    gap = (sums[-1] - sums[:-1]) / above.clip(1) - sums[:-1] / below.clip(1)
+    return contrast >= levels[1:-1][np.argmax(above * below * gap**2)]
+
+
+def plane(
+    pixels: Float32[np.ndarray, "height width channels"], mask: Bool[np.ndarray, "height width"]
+) -> Float32[np.ndarray, "height width channels"]:
+    """Least-squares fit to the border's pixels in `mask`: paper is seldom lit evenly."""
+    height, width = mask.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y], axis=2)  # [height, width, 3]
+    chosen = np.concatenate(edges(mask))
+    known, seen = np.concatenate(edges(terms))[chosen], np.concatenate(edges(pixels))[chosen]
+    return (terms @ np.linalg.lstsq(known, seen)[0]).astype(np.float32)
+
+
+def strokes(ink: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows columns"]:
+    """The box around the strokes, without dust; empty if there are none."""
+    parts, count = ndimage.label(ink > 0.5, structure=np.ones((3, 3)))
+    areas = np.bincount(parts.ravel(), minlength=count + 1)
+    areas[0] = 0  # the background
+    large = (areas > 0) & (areas >= SPECK * areas.max())
+    near = ndimage.binary_dilation(large[parts], iterations=2)  # with the strokes' soft edges
+    kept = np.where(near, (1.25 * ink - 0.125).clip(0, 1), 0).astype(np.float32)  # without haze
+    return kept[ndimage.find_objects((kept > 0).astype(int))[0]] if count else kept[:0, :0]
+
+
+def thickened(
+    drawing: Float32[np.ndarray, "rows columns"], box: tuple[int, int]
+) -> Float32[np.ndarray, "new_rows new_columns"]:
+    """Thin strokes grown until they are THINNEST pixels wide when scaled into the box."""
+    solid = np.pad(drawing > 0.5, 1)
+    width = 4 * ndimage.distance_transform_edt(solid)[solid].mean()  # of a bar: mean distance x 4
+    growth = (THINNEST / scale(drawing, box) - width) / 2
+    if growth <= 0:
+        return drawing
+    padded = np.pad(drawing, int(np.ceil(growth)))
+    away = ndimage.distance_transform_edt(padded <= 0.5)
+    return np.maximum(padded, (growth + 1 - away).clip(0, 1)).astype(np.float32)
+
+
+def scale(drawing: np.ndarray, box: tuple[int, int]) -> float:
+    return min(box[0] / drawing.shape[0], box[1] / drawing.shape[1])
+
+
+def scaled(
+    drawing: Float32[np.ndarray, "rows columns"], box: tuple[int, int]
+) -> Float32[np.ndarray, "new_rows new_columns"]:
+    """As large as fits into the box, with smooth edges; the darkest pixel is 1."""
+    rows, columns = (max(1, round(length * scale(drawing, box))) for length in drawing.shape)
+    image = Image.fromarray(drawing).resize((columns, rows), Image.Resampling.BICUBIC)
+    result = np.asarray(image).clip(0, 1)
+    return result / result.max()
+
+
+def centred(
+    drawing: Float32[np.ndarray, "rows columns"], height: int, width: int
+) -> UInt8[Tensor, "1 {height} {width}"]:
+    """Its centre of mass in the middle pixel, or as near as it can be without cutting anything."""
+    canvas = np.zeros((height, width), np.float32)
+    top, left = (
+        min(max(round(side / 2 - centre), 0), side - length)
+        for side, centre, length in zip(
+            canvas.shape, ndimage.center_of_mass(drawing), drawing.shape, strict=True
+        )
+    )
+    canvas[top : top + drawing.shape[0], left : left + drawing.shape[1]] = drawing
+    return torch.from_numpy((255 * canvas).round().astype(np.uint8)).unsqueeze(0)

@@ -1,0 +1,312 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import nn
+
+import losslab.benchmark  # noqa: F401  registers the schema
+from losslab.benchmark import random_images, report, startup, task
+from losslab.benchmark.arithmetic import Matmul, step_flops
+from losslab.benchmark.contestants import Bare, Losslab
+from losslab.benchmark.results import Results, spread
+from losslab.benchmark.rounds import play, rotated, torch_settings_kept
+from losslab.benchmark.stopwatch import Stopwatch
+from losslab.losses import CrossEntropy
+from losslab.models import MLP, Linear
+from tests.compose import CONF, compose
+
+CPU = torch.device("cpu")
+TINY = (
+    "random_images=true",
+    "data.train_size=640",
+    "data.val_size=64",
+    "data.batch_size=32",  # 20 steps an epoch
+    "data.steps_per_execution=8",  # of which the last block has 4
+    "startups=0",
+)
+
+
+def composed(*overrides: str) -> DictConfig:
+    """What `scripts/benchmark.py` with these overrides hands to `benchmark`."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra_compose("benchmark", overrides=list(overrides), return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.hydra.mode = "RUN"
+        cfg.hydra.runtime.output_dir = "nowhere"
+    HydraConfig.instance().set_config(cfg)
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+@pytest.fixture(autouse=True)
+def process_settings() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch_settings_kept():
+        torch.use_deterministic_algorithms(False)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> DictConfig:
+    """A tiny benchmark whose data are written."""
+    cfg = composed(*TINY)
+    cfg.run.folder = str(tmp_path / "run")
+    random_images.write(cfg, tmp_path)
+    return cfg
+
+
+@pytest.fixture
+def contestants(cfg: DictConfig) -> tuple[Bare, Losslab]:
+    data = task.as_tensors(cfg)
+    return task.bare_loop(cfg, data, CPU), Losslab(cfg, data.steps_per_epoch)
+
+
+RESULTS = Results(
+    descriptions={"bare loop": "by hand", "losslab": "ours", "other": "theirs"},
+    seconds={
+        "bare loop": [100e-6, 200e-6, 400e-6],
+        "losslab": [150e-6, 200e-6, 800e-6],
+        "other": [0.01, 0.03, 0.02],
+    },
+    rounds=3,
+    steps=859,
+    batch_size=64,
+    step_flops=10_000_000,
+    peaks={"float32": 100e9},
+    precision="float32",
+    outside_training=[0.5, 0.25, 1.0],
+    startups=[{"import torch": 1.5, "compose": 0.25}],
+    settings={
+        "network": "MLP of 5 parameters",
+        "loss": "CrossEntropy",
+        "optimizer": "SGD",
+        "data": "MNIST",
+        "device": "cpu",
+        "threads": "1 thread",
+    },
+    provenance={
+        "hardware": {"cpu": "Abacus", "cores": 2, "gpu": None, "platform": "Desk"},
+        "versions": {"python": "3.11", "torch": "2.15"},
+        "git": {"revision": None, "dirty": None},
+    },
+)
+
+
+def test_flops_of_an_mlp_step_are_those_counted_by_hand():
+    images, labels = torch.rand(64, 1, 28, 28), torch.zeros(64, dtype=torch.long)
+    weights, first = 784 * 128 + 128 * 64 + 64 * 10, 784 * 128
+    counted = step_flops(MLP([1, 28, 28], 10), CrossEntropy(), images, labels)
+    assert counted == 6 * weights * 64 - 2 * first * 64 == 29_081_600
+
+
+def test_flops_of_a_single_layer_are_two_thirds_of_six_a_weight():
+    images, labels = torch.rand(8, 1, 28, 28), torch.zeros(8, dtype=torch.long)
+    assert step_flops(Linear([1, 28, 28], 10), CrossEntropy(), images, labels) == 4 * 7840 * 8
+
+
+def test_counting_flops_leaves_the_network_without_gradients():
+    network = Linear([1, 4, 4], 3)
+    step_flops(network, CrossEntropy(), torch.rand(2, 1, 4, 4), torch.tensor([0, 1]))
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_peak_is_a_rate_that_this_machine_can_have():
+    assert 1e6 < Matmul(CPU, torch.float32, size=64).flops_per_second(attempts=3) < 1e16
+
+
+def test_ratios_compare_each_round_with_itself():
+    assert RESULTS.ratios("losslab", "bare loop") == pytest.approx((1.5, 1.0, 2.0))
+    assert RESULTS.ratios("losslab", "losslab") == (1.0, 1.0, 1.0)
+
+
+def test_spread_is_median_least_and_most():
+    assert spread([5.0, 1.0, 2.0]) == (2.0, 1.0, 5.0)
+
+
+def test_share_of_peak_is_the_arithmetic_alone_over_the_median_step():
+    assert RESULTS.floor == pytest.approx(100e-6)
+    assert RESULTS.share_of_peak("bare loop") == pytest.approx(0.5)
+    assert RESULTS.images_per_second("bare loop") == pytest.approx(320_000)
+
+
+def test_terminal_table_has_these_rows():
+    text = report.terminal(RESULTS).split("\n\n")[1].splitlines()
+    assert [line.split("  ") for line in map(squeezed, text)] == [
+        ["µs per step", "images/s", "× bare loop", "× losslab", "of peak"],
+        ["-" * len(text[1])],
+        ["bare loop", "200 [100, 400]", "320,000", "1.00", "0.67 [0.50, 1.00]", "50.0%"],
+        ["losslab", "200 [150, 800]", "320,000", "1.50 [1.00, 2.00]", "1.00", "50.0%"],
+        [
+            "other",
+            "20000 [10000, 30000]",
+            "3,200",
+            "100 [50.0, 150]",
+            "66.7 [25.0, 150]",
+            "0.5%",
+        ],
+    ]
+
+
+def squeezed(line: str) -> str:
+    """Columns parted by two spaces, however many there are."""
+    while "   " in line:
+        line = line.replace("   ", "  ")
+    return line.strip()
+
+
+def test_terminal_lines_are_at_most_100_wide():
+    assert max(map(len, report.terminal(RESULTS).splitlines())) <= 100
+
+
+def test_markdown_says_what_was_measured_where():
+    text = report.markdown(RESULTS)
+    assert "over 3 rounds of 859 steps" in text
+    assert "| losslab | 200 [150, 800] | 320,000 | 1.50 [1.00, 2.00] | 1.00 | 50.0% |" in text
+    assert "10.0 MFLOP; a large matrix product reaches 100.0 GFLOP/s in float32" in text
+    assert "they alone take 100 µs" in text
+    assert "once a run: 0.50 [0.25, 1.00] s" in text
+    assert "| together | 1.75 |" in text
+    assert "- hardware: Abacus, 2 cores, Desk\n" in text
+    assert "- versions: python 3.11, torch 2.15\n- revision: not recorded\n" in text
+
+
+@pytest.mark.parametrize("steps", [8, 20, 40])  # a block, an epoch, two epochs
+def test_losslab_and_the_bare_loop_end_with_equal_weights(contestants, steps):
+    bare, losslab = contestants
+    assert bare.run(steps) > 0
+    assert losslab.run(steps) > 0
+    for ours, theirs, initial in zip(
+        losslab.network.parameters(),
+        bare.network.parameters(),
+        bare.initial.parameters(),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+        assert not torch.equal(ours, initial)
+
+
+def test_every_run_of_a_contestant_starts_alike(contestants):
+    for contestant in contestants:
+        weights = []
+        for _ in range(2):
+            contestant.run(8)
+            weights.append(nn.utils.parameters_to_vector(contestant.network.parameters()))
+        assert torch.equal(*weights)
+
+
+def test_lightning_with_a_data_loader_takes_the_steps_that_it_is_given(cfg):
+    other = task.with_data_loader(cfg, task.as_tensors(cfg), workers=0)
+    calls = []
+    other.loss.register_forward_hook(lambda *_: calls.append(1))
+    assert other.run(25) > 0  # its epochs have 22: all official training images
+    assert len(calls) == 25
+
+
+def test_steps_are_whole_epochs_or_whole_blocks_of_one(contestants):
+    _, losslab = contestants
+    assert losslab.length(60) == (3, 1.0)
+    assert losslab.length(16) == (1, 2)
+    for steps in (4, 21, 39):
+        with pytest.raises(ValueError, match=rf"epochs of 20, or .* blocks of 8 .* got {steps}$"):
+            losslab.length(steps)
+
+
+def test_a_stopwatch_refuses_a_training_that_ended_early():
+    stopwatch = Stopwatch()
+    stopwatch.steps = 3
+    with pytest.raises(ValueError, match="expected 4 optimizer steps, got 3"):
+        stopwatch.seconds_per_step(4)
+
+
+def test_everyone_goes_first_in_turn():
+    assert [rotated("abc", number) for number in range(4)] == [
+        ["a", "b", "c"],
+        ["b", "c", "a"],
+        ["c", "a", "b"],
+        ["a", "b", "c"],
+    ]
+
+
+def test_a_new_contestant_is_a_name_a_description_and_a_run():
+    class Constant:
+        name = "constant"
+        description = "does nothing, in always the same time"
+
+        def run(self, steps: int) -> float:
+            torch.use_deterministic_algorithms(True)
+            return 1 / steps
+
+    seconds, peaks = play([Constant()], {}, steps=4, rounds=3)
+    assert (seconds, peaks) == ({"constant": [0.25, 0.25, 0.25]}, {})
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_determinism_ends_with_the_contestant_that_asked_for_it():
+    with torch_settings_kept():
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = True
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_benchmark_prints_and_writes_what_it_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    results = task.benchmark(composed(*TINY, "rounds=2", "json=raw.json", "markdown=table.md"))
+    assert {path.name for path in tmp_path.iterdir()} == {"raw.json", "table.md"}
+    raw = json.loads(Path("raw.json").read_text())
+    assert list(raw["seconds"]) == ["bare loop", "losslab", "Lightning, 0 workers"]
+    assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in raw["seconds"].values())
+    assert raw["seconds"] == results.seconds
+    assert raw["steps"] == 20
+    assert Path("table.md").read_text() == report.markdown(results)
+    assert capsys.readouterr().out == report.terminal(results) + "\n"
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_fresh_process_reaches_its_first_step_with_the_same_overrides(cfg):
+    stages = startup.first_step(cfg)
+    assert list(stages)[:3] == ["start Python", "import torch", "import lightning"]
+    assert list(stages)[-1] == "first block of steps"
+    assert min(stages.values()) > 0
+
+
+def test_a_fresh_process_gets_the_overrides_that_training_knows():
+    composed("model=cnn", "rounds=3", "data.batch_size=8", "+trainer.precision=32", "workers=[2]")
+    expected = ["model=cnn", "data.batch_size=8", "+trainer.precision=32"]
+    assert startup.training_overrides() == expected
+
+
+def test_what_is_timed_is_what_is_trained():
+    training = OmegaConf.to_container(compose(), resolve=False)
+    timed = OmegaConf.to_container(composed(), resolve=False)
+    assert {key: timed[key] for key in training} == training | {"name": "benchmark"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rounds=0", "expected rounds of at least 1, got 0"),
+        ("steps=0", "expected steps of at least 1, or null for an epoch, got 0"),
+        ("startups=-1", "expected startups of at least 0, got -1"),
+        ("workers=[0,-1]", "expected workers of at least 0 each"),
+        ("scheduler=cosine", "expected scheduler=none"),
+        ("gradient_clip=1", "expected scheduler=none and gradient_clip=null"),
+        ("json=/no/such/folder/raw.json", "expected json in a folder that exists"),
+        ("threads=0", "expected threads of at least 1"),
+        ("trainer=ddp_sim", "expected a trainer with one device"),
+        ("+trainer.precision=64", "precision 32-true or bf16-mixed, got 1 of precision 64-true"),
+    ],
+)
+def test_a_value_that_cannot_be_timed_is_refused_before_anything_is(override, message):
+    with pytest.raises(ValueError, match=message):
+        task.benchmark(composed(*TINY, override))

@@ -1,0 +1,113 @@
+"""Every `python scripts/…` and `tensorboard` command of the README, run where a user would run it.
+
+The data set is tiny, the runs are short, the experiment has one seed and one learning rate.
+`.ci/run` runs the `make` targets.
+"""
+
+import json
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = re.findall(r"^    ((?:python scripts/|tensorboard ).*?)(?:  +#.*)?$",
+                      (ROOT / "README.md").read_text(), re.MULTILINE)  # fmt: skip
+SCRIPTS = [shlex.split(command)[1:] for command in COMMANDS if command.startswith("python")]
+FOCAL = "loss=focal"  # README's extension, which tests/test_extending.py launches
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with the drawings that README classifies; the commands leave their runs in it."""
+    folder = tmp_path_factory.mktemp("home")
+    for name in ("four.png", "seven.jpg"):
+        image = Image.new("L", (60, 80), 255)
+        ImageDraw.Draw(image).line([(15, 15), (45, 15), (25, 65)], fill=0, width=6)
+        image.save(folder / name)
+    return folder
+
+
+def shortened(script: str, arguments: list[str], tiny: list[str]) -> list[str]:
+    if script.endswith("train.py"):
+        few = ["seed=0", "optimizer.lr=0.1", "hydra/launcher=basic"]
+        return tiny + few * any("experiment=" in argument for argument in arguments)
+    if script.endswith("evaluate.py"):
+        return tiny[:1]
+    if script.endswith("benchmark.py"):
+        few = ["rounds=1", "steps=4", "startups=0", "data.steps_per_execution=4"]
+        return [*few, "random_images=true"]
+    return []
+
+
+def test_the_readme_shows_every_script():
+    shown = {script for script, *_ in SCRIPTS}
+    assert shown == {f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py")}
+
+
+def test_every_command_works_in_the_readmes_order(home, tiny, monkeypatch, capsys):
+    monkeypatch.chdir(home)
+    for script, *arguments in SCRIPTS:
+        if any(FOCAL in argument for argument in arguments) or "--help" in arguments:
+            continue
+        arguments = [named_as_here(argument, home) for argument in arguments]
+        short = shortened(script, arguments, tiny)
+        monkeypatch.setattr(sys, "argv", [script, *arguments, *short])
+        run(ROOT / script)
+        assert capsys.readouterr().out, f"{script} {' '.join(arguments)} printed nothing"
+    assert (home / "prediction.png").stat().st_size > 0
+    assert (home / "logs" / "mse_vs_cross_entropy" / "comparison" / "sensitivity.png").exists()
+
+
+def named_as_here(argument: str, home: Path) -> str:
+    """What shortens a run is in its name too, so the README's checkpoint lies elsewhere."""
+    key, _, path = argument.partition("=")
+    if key != "checkpoint":
+        return argument
+    run = path.removesuffix("/checkpoints/best.ckpt")
+    [found] = home.glob(f"{run},*/checkpoints/best.ckpt")
+    return f"{key}={found}"
+
+
+def run(script: Path) -> None:
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as stopped:
+        if stopped.code:
+            pytest.fail(str(stopped.code))
+
+
+def test_tensorboard_shows_runs_by_their_readable_names(home):
+    [command] = [command for command in COMMANDS if command.startswith("tensorboard")]
+    program = [sys.executable, "-m", "tensorboard.main", *shlex.split(command)[1:]]
+    address = ["--host", "127.0.0.1", "--port", "0", "--load_fast", "false"]
+    with subprocess.Popen(
+        [*program, *address], cwd=home, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as server:
+        try:
+            assert server.stderr is not None
+            url = next(
+                found.group(0)
+                for line in server.stderr
+                if (found := re.search(r"http://\S+", line))
+            )
+            names = wait_for_runs(url)
+        finally:
+            server.kill()
+    assert any(name.startswith("loss=mse_outputs,lr=0.1,seed=0") for name in names)
+
+
+def wait_for_runs(url: str) -> list[str]:
+    for _ in range(60):
+        with urllib.request.urlopen(f"{url}data/runs") as answer:
+            if names := json.loads(answer.read()):
+                return names
+        time.sleep(0.5)
+    return []
