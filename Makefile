@@ -3,6 +3,7 @@
 # CONSTRAINTS= (empty) installs whatever versions pyproject.toml admits, and keeps a torch of your own.
 VENV ?= .venv
 PYTHON ?= python3
+PORT ?= 6006
 CONSTRAINTS ?= constraints.txt
 
 PY := $(VENV)/bin/python
@@ -39,4 +40,4 @@ lint: setup     ## formatting, lint and types
 	$(PY) -m mypy
 
 dashboard: setup        ## TensorBoard over everything in logs/
-	$(PY) -m tensorboard.main --logdir logs --host 127.0.0.1
+	$(PY) -m tensorboard.main --logdir logs --host 127.0.0.1 --port $(PORT)

@@ -122,6 +122,10 @@ def fit(cfg: DictConfig, folder: Path, entry: dict[str, Any]) -> None:
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     timing = {name: value for name, value in fitted.items() if name.startswith("timing/")}
     entry["timing"] |= {name.removeprefix("timing/"): value for name, value in timing.items()}
+    if "val/accuracy" not in fitted:
+        raise ValueError(
+            "expected at least one validation in a run, got none: the trainer left it out"
+        )
     diverged = (
         not all(isfinite(value) for value in fitted.values())
         or fitted["val/accuracy"] < 2 / cfg.data.num_classes
@@ -157,7 +161,8 @@ def build(cfg: DictConfig, data: Any) -> Classifier:
 
 
 def build_trainer(cfg: DictConfig) -> L.Trainer:
-    """
+    """The Trainer with its callbacks and loggers.
+
     Raises:
         ValueError: if the machine lacks the device that is asked for.
     """

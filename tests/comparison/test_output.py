@@ -98,6 +98,13 @@ def test_figure_has_a_line_an_arm_in_its_colour(comparison: Comparison) -> None:
     assert np.asarray(lines["mse"].get_ydata()).tolist() == expected.tolist()
 
 
+def test_the_figures_band_goes_no_further_than_any_run(tmp_path: Path) -> None:
+    for seed, accuracy in enumerate([0.97] * 9 + [0.1]):  # the mean + sd would be 115%
+        write_run(tmp_path, "mse", 0.1, seed, accuracy)
+    main = sensitivity_figure(compare(tmp_path).cells).axes[0]
+    assert main.get_ylim()[1] < 98.5
+
+
 def test_figure_counts_diverged_runs(comparison: Comparison) -> None:
     below = sensitivity_figure(comparison.cells).axes[1]
     diverged = comparison.cells[comparison.cells["diverged"] > 0]

@@ -46,6 +46,8 @@ def _cell(runs: pd.DataFrame) -> dict[str, float]:
         accuracies = values(runs, f"{split}/accuracy")
         cell[f"{split}_accuracy_percent"] = float(accuracies.mean(skipna=False))
         cell[f"{split}_accuracy_sd"] = float(accuracies.std(skipna=False))
+        cell[f"{split}_accuracy_lowest"] = float(accuracies.min(skipna=False))
+        cell[f"{split}_accuracy_highest"] = float(accuracies.max(skipna=False))
     for quality in QUALITIES:
         cell[f"test_{quality}"] = float(values(runs, f"test/{quality}").mean(skipna=False))
     return cell

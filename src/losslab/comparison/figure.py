@@ -46,8 +46,7 @@ def sensitivity_figure(cells: pd.DataFrame) -> Figure:
 
 def _draw_arm(axes: Axes, cells: pd.DataFrame, style: Style) -> None:
     rates, mean = cells["learning_rate"], cells["val_accuracy_percent"]
-    sd = cells["val_accuracy_sd"].fillna(0)
-    axes.fill_between(rates, mean - sd, mean + sd, color=style.color, alpha=0.18, linewidth=0)
+    axes.fill_between(rates, *_band(cells), color=style.color, alpha=0.18, linewidth=0)
     axes.plot(
         rates,
         mean,
@@ -71,12 +70,20 @@ def _draw_arm(axes: Axes, cells: pd.DataFrame, style: Style) -> None:
     )
 
 
-def _scale_accuracy(axes: Axes, cells: pd.DataFrame) -> None:
+def _band(cells: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """±1 sd, but no further than any run: one diverged run of ten does not make 116% likely."""
     mean, sd = cells["val_accuracy_percent"], cells["val_accuracy_sd"].fillna(0)
+    low = (mean - sd).clip(lower=cells["val_accuracy_lowest"])
+    high = (mean + sd).clip(upper=cells["val_accuracy_highest"])
+    return low, high
+
+
+def _scale_accuracy(axes: Axes, cells: pd.DataFrame) -> None:
+    lowest, highest = _band(cells)
     axes.set_yscale("function", functions=(_height, _accuracy))
-    known = mean.notna().any()
-    low = float(_height((mean - sd).clip(lower=0).min())) if known else float(_height(0))
-    high = float(_height((mean + sd).max())) if known else float(_height(90))
+    known = lowest.notna().any()
+    low = float(_height(lowest.min())) if known else float(_height(0))
+    high = float(_height(highest.max())) if known else float(_height(90))
     margin = 0.06 * (high - low) or 0.1
     bottom, top = float(_accuracy(low - margin)), float(_accuracy(high + margin))
     axes.set_ylim(max(bottom, 0), top)
@@ -127,7 +134,7 @@ def _decorate(figure: Figure, axes: Axes, cells: pd.DataFrame, arms: list[str]) 
     labels = [f"{arm} ({_seeds(cells[cells['arm'] == arm])})" for arm in arms]
     ring = Line2D([], [], linestyle="", marker="o", markersize=9, mfc="none", mec=GREY, mew=1.4)
     handles = [*lines, Patch(color=GREY, alpha=0.25, linewidth=0), ring]
-    labels += ["±1 sd over seeds", "learning rate chosen on validation"]
+    labels += ["±1 sd over seeds, within their range", "learning rate chosen on validation"]
     figure.legend(
         handles, labels, loc="outside upper left", ncols=1 + (max(map(len, labels)) < 40),
         frameon=False, fontsize=8.5,
