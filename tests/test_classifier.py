@@ -1,6 +1,7 @@
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -97,6 +98,13 @@ def test_gradients_are_clipped_by_their_norm():
     module = classifier(gradient_clip=0.1)
     fit(module, 4)
     torch.testing.assert_close(weights(module), by_hand(clip=0.1))
+
+
+def test_clipping_sees_gradients_without_the_loss_scale_of_16_bit_training():
+    scaled = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+    module = classifier(gradient_clip=0.1)
+    fit(module, 6, plugins=[scaled])
+    torch.testing.assert_close(weights(module), by_hand(clip=0.1), rtol=0.05, atol=0.02)
 
 
 def test_gradient_clip_is_positive():

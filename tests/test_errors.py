@@ -46,6 +46,12 @@ def refused(tmp_path, tiny, monkeypatch, capsys):
         (["data.loader=x"], "data.loader: expected tensor or dataloader, got 'x'"),
         (["trainer.max_epochs=abc"], "expected trainer.max_epochs of at least 1"),
         (["model.activation._target_=torch.nn.Relu"], "cannot import model.activation._target_"),
+        (["seed=-1"], "expected seed to be at least 0, got -1"),
+        (
+            ["trainer.precision=64"],
+            "trainer.precision is not in the configuration yet: add it by +",
+        ),
+        (["+trainer.gradient_clip_val=1"], "(gradient_clip=… is ours)"),
         (["seed=null"], "expected seed to be of type int"),
         (["-m", "seed=null,1"], "expected seed to be of type int"),
         (["seed=0.5"], "expected seed to be of type int"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
 from losslab.evaluation import evaluate, table
@@ -111,7 +112,7 @@ def test_a_checkpoint_of_another_program_is_refused(data_dir, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(finished, data_dir):
-    with pytest.raises(ValueError, match=r"trainer=default takes the device that is there"):
+    with pytest.raises(MisconfigurationException, match="No supported gpu backend"):
         evaluate(config(finished[0], data_dir, accelerator="gpu"))
 
 

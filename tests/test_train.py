@@ -3,12 +3,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
+from filelock import FileLock
+from hydra.utils import instantiate
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from losslab import record
-from losslab.train import train
+from losslab.train import build, train
 from tests.compose import compose
 
 SCRIPT = str(Path(__file__).parents[1] / "scripts" / "train.py")
@@ -75,8 +80,11 @@ def test_hparams_hold_what_identifies_the_run_with_its_final_metrics(finished):
     events = EventAccumulator(str(folder))
     events.Reload()
     start = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    assert b"cross_entropy" not in start
-    assert b"mse" in start
+    shown = HParamsPluginData.FromString(start).session_start_info.hparams
+    assert shown["loss"].string_value == "mse"
+    assert shown["lr"].number_value == 0.5
+    assert shown["seed"].number_value == 0
+    assert {"batch_size", "max_epochs"} <= set(shown)
     for tag, metric in (("best/accuracy", "val/accuracy"), ("test/nll", "test/nll")):
         [point] = events.Scalars(tag)
         assert point.value == pytest.approx(entry["metrics"][metric])
@@ -98,10 +106,6 @@ def test_both_loaders_train_the_same_run(run):
 def test_every_arm_and_rate_starts_from_the_seeds_weights(tmp_path, tiny):
     starts = []
     for overrides in (["loss=mse", "optimizer.lr=0.1"], ["loss=cross_entropy", "optimizer=adam"]):
-        from hydra.utils import instantiate
-
-        from losslab.train import build
-
         cfg = compose(*tiny, *overrides, "seed=3", folder=tmp_path)
         weights = build(cfg, instantiate(cfg.data)).network.state_dict()
         starts.append(torch.cat([tensor.flatten() for tensor in weights.values()]))
@@ -223,5 +227,79 @@ def test_two_cpu_processes_train_as_one_does(run, tmp_path, tiny):
 def test_a_gpu_that_is_not_there_is_one_sentence(run):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(ValueError, match="trainer=default takes the device that is there"):
+    with pytest.raises(MisconfigurationException, match="No supported gpu backend"):
         run("run", "trainer=gpu")
+
+
+def test_the_best_epochs_weights_are_those_that_are_tested(run, tmp_path):
+    metrics = run("run", "trainer.max_epochs=6", "model=linear")["metrics"]
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    accuracies, nll = [
+        [event.value for event in events.Scalars(f"val/{name}")] for name in ("accuracy", "nll")
+    ]
+    best = accuracies.index(max(accuracies))
+    assert best < 5, "the last epoch is the best: this test would see no difference"
+    assert metrics["best_epoch"] == best
+    assert metrics["val/accuracy"] == pytest.approx(max(accuracies))
+    assert metrics["val/nll"] == pytest.approx(nll[best])
+
+
+class Breaking(L.Callback):
+    """Breaks the network after its first epoch."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            next(pl_module.parameters()).data.fill_(float("nan"))
+
+
+def test_a_run_that_diverges_late_is_tested_by_its_final_weights(run):
+    entry = run("run", "+callback.breaking._target_=tests.test_train.Breaking")
+    assert entry["status"] == "diverged"
+    assert entry["metrics"]["test/accuracy"] < 0.2
+    assert "best_epoch" not in entry["metrics"]
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(run, tmp_path, caplog):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"), caplog.at_level("INFO"):
+        assert run("run") is None
+    assert "being trained by another process" in caplog.text
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_an_interrupted_run_is_recorded_so(run, tmp_path, monkeypatch):
+    def interrupt(cfg, entry):
+        assert record.read(tmp_path / "run")["status"] == "running"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("losslab.train.fit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run("run")
+    assert record.read(tmp_path / "run")["status"] == "interrupted"
+
+
+def test_the_seed_gives_the_start_and_the_order_each(tmp_path, tiny):
+    starts, orders = [], []
+    for seed in (0, 1):
+        cfg = compose(*tiny, f"seed={seed}", folder=tmp_path)
+        data = instantiate(cfg.data)
+        data.setup()
+        starts.append(next(build(cfg, data).network.parameters()))
+        orders.append(data.train_dataloader().sampler.order())
+    assert not torch.equal(*starts)
+    assert not torch.equal(*orders)
+
+
+def test_lightnings_own_processes_share_one_run(run, tmp_path, tiny):
+    overrides = [*tiny, "trainer=ddp_sim", "trainer.strategy=ddp", "trainer.max_epochs=1"]
+    command = [sys.executable, SCRIPT, *overrides, f"hydra.run.dir={tmp_path}/both"]
+    subprocess.run(command, check=True, timeout=120, cwd=tmp_path)
+    assert record.read(tmp_path / "both")["status"] == "finished"
+    assert record.read(tmp_path / "both")["metrics"]["test/images"] == 50
+
+
+def test_max_steps_ends_a_run_and_csv_is_another_logger(run, tmp_path):
+    entry = run("run", "+trainer.max_steps=12", "logger=[tensorboard,csv]")
+    assert entry["status"] in ("finished", "diverged")
+    assert list((tmp_path / "run" / "csv").rglob("metrics.csv"))

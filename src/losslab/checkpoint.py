@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 
 from losslab.classifier import Classifier
@@ -31,16 +32,16 @@ def load(path: Path) -> tuple[Classifier, dict[str, Any]]:
             f"expected a checkpoint that losslab wrote in {path}, got another program's: "
             f"it holds no configuration"
         ) from None
-    classifier = Classifier(
-        network=instantiate(config["model"]),
-        loss=instantiate(config["loss"]),
-        optimizer=instantiate(config["optimizer"]),
-        num_classes=config["data"]["num_classes"],
-    )
     try:
+        classifier = Classifier(
+            network=instantiate(config["model"]),
+            loss=instantiate(config["loss"]),
+            optimizer=instantiate(config["optimizer"]),
+            num_classes=config["data"]["num_classes"],
+        )
         classifier.load_state_dict(weights)
-    except RuntimeError as error:
+    except (KeyError, TypeError, RuntimeError, HydraException) as error:
         raise ValueError(
-            f"the weights in {path} do not fit its own configuration: {error}"
+            f"the weights in {path} and their configuration do not fit this code: {error!r}"
         ) from error
     return classifier.eval(), config

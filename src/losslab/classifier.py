@@ -92,11 +92,14 @@ class Classifier(L.LightningModule):
         optimizer.zero_grad()
         loss = self.loss(self.network(images), labels)
         self.manual_backward(loss)
-        if self.gradient_clip is not None:
-            self.clip_gradients(optimizer, self.gradient_clip, "norm")
         optimizer.step()
         torch.clear_autocast_cache()  # it would keep serving the weights from before the step
         return loss.detach()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clips here, where 16-bit training has divided its loss scale out again."""
+        if self.gradient_clip is not None:
+            self.clip_gradients(optimizer, self.gradient_clip, "norm")
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         self.evaluate(batch, "val")
@@ -147,8 +150,9 @@ def quality(num_classes: int) -> MetricCollection:
     """What is measured of predictions: the loss, and four quantities that no loss defines.
 
     accuracy: share of images whose likeliest class is right. nll: mean −log p[label], natural
-    logarithm. brier: mean Σ_c (p_c − y_c)², 0 to 2 (Brier 1950). ece: expected calibration error
-    over 15 equal bins of the confidence (Guo et al. 2017). NaN stays NaN.
+    logarithm, p no smaller than float32's least normal number (so at most 87.3). brier: mean
+    Σ_c (p_c − y_c)², 0 to 2 (Brier 1950). ece: expected calibration error over 15 equal bins of the
+    confidence (Guo et al. 2017). NaN stays NaN.
     """
     metrics: dict[str, Metric | MetricCollection] = {
         name: MeanMetric(nan_strategy="disable") for name in ("loss", "accuracy", "nll", "brier")

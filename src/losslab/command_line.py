@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from losslab.errors import USERS, sentence
+from losslab.errors import is_mistake, sentence
 from losslab.paths import quoted
 from losslab.sweep import Sweep
 
@@ -36,8 +36,10 @@ def main(
         try:
             entry = task if wanted_by_user else guarded(task)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(entry)()
-        except USERS as error:
-            if wanted_by_user:
+        except KeyboardInterrupt:
+            failures.append("interrupted")
+        except Exception as error:
+            if wanted_by_user or not is_mistake(error):
                 raise
             failures.append(sentence(error))
         finally:
@@ -54,9 +56,9 @@ def guarded(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     def run(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except USERS as error:
-            if HydraConfig.get().mode is RunMode.MULTIRUN:
-                raise  # the sweep goes on
+        except Exception as error:
+            if HydraConfig.get().mode is RunMode.MULTIRUN or not is_mistake(error):
+                raise  # in a multirun the sweep goes on
             sys.exit(sentence(error))
 
     return run

@@ -19,7 +19,7 @@ from hydra_plugins.grid_sweeper import SWEEP_SIZE
 
 HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed"}
-NOT_IDENTIFYING = {"name", "experiment", "overwrite", "data_dir", "data.root", "logger", "callback"}
+NOT_IDENTIFYING = {"name", "experiment", "overwrite", "data_dir", "data.root", "logger"}
 LONGEST_NAME = 180  # bytes; a file name may have 255, and checkpoints add temporary suffixes
 
 
@@ -65,6 +65,8 @@ def check(config: Mapping[str, Any]) -> None:
         raise ValueError(
             f"expected trainer.max_epochs of at least 1, a whole number, got {epochs!r}"
         )
+    if config["seed"] < 0:
+        raise ValueError(f"expected seed to be at least 0, got {config['seed']}")
     if config["threads"] < 1:
         raise ValueError(f"expected threads of at least 1, got {config['threads']}")
     if not config["name"] or "/" in config["name"]:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from losslab import checkpoint, paths
@@ -20,17 +19,15 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     On the same machine they are, bit for bit, what the run's record says of its best checkpoint.
 
     Raises:
-        ValueError: if there is no checkpoint of ours, or the machine lacks the device asked for.
+        ValueError: if there is no checkpoint of ours.
+        MisconfigurationException: from Lightning, if the machine lacks the device asked for.
     """
     classifier, config = checkpoint.load(paths.checkpoint(cfg))
     torch.set_num_threads(config["threads"])  # the order of float sums depends on it
     data = instantiate(located(config["data"], cfg.data_dir))
-    try:
-        trainer = instantiate(cfg.trainer)(
-            logger=False, enable_checkpointing=False, enable_progress_bar=False
-        )
-    except MisconfigurationException as error:
-        raise ValueError(f"{error} (trainer=default takes the device that is there)") from error
+    trainer = instantiate(cfg.trainer)(
+        logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
     metrics: dict[str, float] = {}
     for split, test in zip(SPLITS, (trainer.validate, trainer.test), strict=True):
         test(classifier, datamodule=data, verbose=False)
@@ -39,9 +36,9 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     return metrics
 
 
-def located(data: Mapping[str, Any], data_dir: str) -> dict[str, Any]:
-    """The data's configuration on this machine: the run's own folder may have been elsewhere."""
-    return {**data, "root": data_dir} if "root" in data else dict(data)
+def located(data: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
+    """The data's configuration on this machine, where they may lie elsewhere."""
+    return dict(data) if data_dir is None else {**data, "root": data_dir}
 
 
 def table(metrics: Mapping[str, float]) -> str:

@@ -16,7 +16,7 @@ import torch
 
 STATUSES = ("running", "finished", "diverged", "failed", "interrupted")
 PACKAGES = ("losslab", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy")
-NOT_IDENTIFYING = ("name", "overwrite", "data_dir", "logger", "callback")
+NOT_IDENTIFYING = ("name", "overwrite", "data_dir", "logger")
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from losslab.errors import sentence
+from losslab.errors import is_mistake, sentence
 
 log = logging.getLogger(__name__)
 
@@ -26,4 +26,6 @@ class Sweep(Callback):
         multirun = config.hydra.mode is RunMode.MULTIRUN
         if multirun and job_return.status is JobStatus.FAILED:
             name = Path(str(job_return.working_dir)).name if job_return.working_dir else "a run"
-            log.error("%s: failed: %s", name, sentence(job_return._return_value))
+            error = job_return._return_value
+            where = "" if is_mistake(error) else f" ({type(error).__name__}, see traceback.txt)"
+            log.error("%s: failed: %s%s", name, sentence(error), where)

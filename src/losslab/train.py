@@ -2,12 +2,14 @@
 
 import logging
 import shutil
+import signal
 import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from math import isfinite
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from filelock import FileLock, Timeout
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from losslab import config as configuration
@@ -34,10 +37,14 @@ def train(cfg: DictConfig) -> dict[str, Any] | None:
 
     Raises:
         ValueError: for a configuration that cannot be trained, or differs from the one that the
-            run's folder holds. Whatever training raised is recorded and raised again.
+            run's folder holds.
+        MisconfigurationException: from Lightning, if the machine lacks the device asked for.
+            Whatever training raised is recorded and raised again.
     """
     folder = Path(cfg.run.folder)
     config = portable(cfg)
+    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # rank 0 locks and records
+        return existing(folder, config) or fit(cfg, new_record(cfg, config))
     try:
         with FileLock(folder / ".lock", blocking=False):
             done = None if cfg.overwrite else existing(folder, config)
@@ -65,7 +72,10 @@ def existing(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     """The record of a run that ended here with the same configuration."""
     if not (folder / "run.json").exists():
         return None
-    old = record.read(folder)
+    try:
+        old = record.read(folder)
+    except ValueError as error:
+        raise ValueError(f"{error}; overwrite=true replaces it") from error
     if old["status"] not in ("finished", "diverged"):
         return None
     if old["fingerprint"] != record.fingerprint(config):
@@ -81,7 +91,27 @@ def recorded(cfg: DictConfig, config: dict[str, Any], folder: Path) -> dict[str,
     """Trains, and keeps the run's record true meanwhile and however training ends."""
     clear(folder)
     started = time.perf_counter()
-    entry: dict[str, Any] = {
+    entry = new_record(cfg, config)
+    record.write(folder, entry)
+    try:
+        fit(cfg, entry)
+    except BaseException as error:
+        # Lightning turns Ctrl-C and SIGTERM into SystemExit, SIGTERM with exit code 0
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        entry["status"] = "interrupted" if stopped else "failed"
+        (folder / "traceback.txt").write_text(traceback.format_exc())
+        if isinstance(error, SIGTERMException):
+            raise SystemExit(128 + signal.SIGTERM) from error
+        raise
+    finally:
+        entry["timing"]["seconds"] = time.perf_counter() - started
+        record.write(folder, entry)
+    log.info("%s%s: %s", cfg.run.position, folder.name, summary(entry))
+    return entry
+
+
+def new_record(cfg: DictConfig, config: dict[str, Any]) -> dict[str, Any]:
+    return {
         "status": "running",
         "metrics": {},
         "timing": {"started": datetime.now(UTC).isoformat(timespec="seconds")},
@@ -91,33 +121,13 @@ def recorded(cfg: DictConfig, config: dict[str, Any], folder: Path) -> dict[str,
         "fingerprint": record.fingerprint(config),
         "provenance": record.provenance(),
     }
-    record.write(folder, entry)
-    try:
-        configuration.check(config)
-        fit(cfg, folder, entry)
-    except BaseException as error:
-        # Lightning turns Ctrl-C into SystemExit
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        entry["status"] = "interrupted" if stopped else "failed"
-        (folder / "traceback.txt").write_text(traceback.format_exc())
-        raise
-    finally:
-        entry["timing"]["seconds"] = time.perf_counter() - started
-        record.write(folder, entry)
-    log.info("%s%s: %s", cfg.run.position, folder.name, summary(entry))
-    return entry
 
 
-def fit(cfg: DictConfig, folder: Path, entry: dict[str, Any]) -> None:
+def fit(cfg: DictConfig, entry: dict[str, Any]) -> dict[str, Any]:
     """Trains and tests; fills in the record's metrics, timing, data checksum and final status."""
-    torch.set_num_threads(cfg.threads)
-    data: Any = instantiate(cfg.data)
-    data.prepare_data()
+    configuration.check(entry["config"])
+    data, classifier, trainer = parts(cfg, entry["config"])
     entry["provenance"]["data"] = getattr(data, "checksum", None)
-    classifier = build(cfg, data)
-    classifier.save_hyperparameters({"config": entry["config"]}, logger=False)
-    trainer = build_trainer(cfg)
-    L.seed_everything(cfg.seed, workers=True, verbose=False)
     trainer.fit(classifier, datamodule=data)
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     timing = {name: value for name, value in fitted.items() if name.startswith("timing/")}
@@ -126,10 +136,10 @@ def fit(cfg: DictConfig, folder: Path, entry: dict[str, Any]) -> None:
         raise ValueError(
             "expected at least one validation in a run, got none: the trainer left it out"
         )
-    diverged = (
-        not all(isfinite(value) for value in fitted.values())
-        or fitted["val/accuracy"] < 2 / cfg.data.num_classes
-    )
+    losses = [value for name, value in fitted.items() if name.startswith(("train/", "val/"))]
+    chance = 1 / cfg.data.num_classes
+    at_chance = fitted["val/accuracy"] < chance + (1 - chance) / 9  # under 20% for 10 classes
+    diverged = at_chance or not all(map(isfinite, losses))
     entry["metrics"]["train/loss"] = fitted["train/loss"]
     if not diverged:
         entry["metrics"]["best_epoch"] = load_best(classifier, trainer)
@@ -139,6 +149,24 @@ def fit(cfg: DictConfig, folder: Path, entry: dict[str, Any]) -> None:
         entry["metrics"] |= {name: v for name, v in scored.items() if name.startswith(split)}
     entry["status"] = "diverged" if diverged else "finished"
     log_result(trainer, configuration.swept(cfg), entry["metrics"])
+    return entry
+
+
+def parts(cfg: DictConfig, config: dict[str, Any]) -> tuple[Any, Classifier, L.Trainer]:
+    """Data module, classifier and Trainer, seeded and ready to fit."""
+    torch.set_num_threads(cfg.threads)
+    data = instantiate(cfg.data)
+    if getattr(data, "num_workers", 0) > 0 and current_process().name.startswith("Loky"):
+        raise ValueError(
+            "expected data.num_workers=0 inside joblib's processes, where a DataLoader can't start "
+            f"its own, got {data.num_workers}: use hydra/launcher=basic, or no workers"
+        )
+    data.prepare_data()
+    classifier = build(cfg, data)
+    classifier.save_hyperparameters({"config": config}, logger=False)
+    trainer = build_trainer(cfg)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    return data, classifier, trainer
 
 
 def build(cfg: DictConfig, data: Any) -> Classifier:
@@ -147,7 +175,7 @@ def build(cfg: DictConfig, data: Any) -> Classifier:
     if scheduler is not None:
         total_steps = cfg.trainer.max_epochs * data.steps_per_epoch
         scheduler = partial(scheduler, total_steps=total_steps)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # networks are built on the CPU
         torch.manual_seed(cfg.seed)
         network = instantiate(cfg.model)
     return Classifier(
@@ -161,20 +189,10 @@ def build(cfg: DictConfig, data: Any) -> Classifier:
 
 
 def build_trainer(cfg: DictConfig) -> L.Trainer:
-    """The Trainer with its callbacks and loggers.
-
-    Raises:
-        ValueError: if the machine lacks the device that is asked for.
-    """
     callbacks = [instantiate(node) for node in (cfg.callback or {}).values()]
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
     keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
-    try:
-        return instantiate(cfg.trainer)(
-            callbacks=callbacks, logger=loggers, enable_checkpointing=keeps
-        )
-    except MisconfigurationException as error:
-        raise ValueError(f"{error} (trainer=default takes the device that is there)") from error
+    return instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers, enable_checkpointing=keeps)
 
 
 def load_best(classifier: Classifier, trainer: L.Trainer) -> int | None:
@@ -190,8 +208,9 @@ def load_best(classifier: Classifier, trainer: L.Trainer) -> int | None:
 def log_result(
     trainer: L.Trainer, hyperparameters: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
-    """What the run was, and how good its best weights are: `best/*` on validation, `test/*`.
+    """What the run was, and how good its weights are: `best/*` on validation, `test/*`.
 
+    These are the best checkpoint's, or the final ones if the run diverged.
     Logged once, at the end: TensorBoard's HParams keeps the first entry that it sees.
     """
     result = {

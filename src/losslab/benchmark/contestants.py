@@ -11,7 +11,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from losslab.benchmark.arithmetic import clock
 from losslab.benchmark.stopwatch import Stopwatch
-from losslab.train import build, build_trainer
+from losslab.train import parts
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -97,14 +96,9 @@ class Losslab:
             cfg = self.configured(steps, folder)
             started = time.perf_counter()
             stopwatch = Stopwatch()
-            data: L.LightningDataModule = instantiate(cfg.data)
-            data.prepare_data()
-            classifier = build(cfg, data)
-            config = OmegaConf.to_container(cfg, resolve=True)
-            classifier.save_hyperparameters({"config": config}, logger=False)
-            trainer = build_trainer(cfg)
+            config: Any = OmegaConf.to_container(cfg, resolve=True)
+            data, classifier, trainer = parts(cfg, config)
             trainer.callbacks.insert(0, stopwatch)  # type: ignore[attr-defined]
-            L.seed_everything(cfg.seed, workers=True, verbose=False)
             trainer.fit(classifier, datamodule=data)
             total = time.perf_counter() - started
         self.network = classifier.network

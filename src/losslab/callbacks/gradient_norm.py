@@ -5,7 +5,10 @@ from torch.nn.utils import get_total_norm
 
 
 class GradientNorm(L.Callback):
-    """Logs `train/gradient_norm`: the 2-norm of the whole gradient, at the last step of a block."""
+    """Logs `train/gradient_norm`: the 2-norm of all gradients, at the last step of a block.
+
+    Where gradients are clipped it is that of the clipped ones.
+    """
 
     def on_train_batch_end(
         self,

@@ -1,3 +1,4 @@
+from multiprocessing import current_process
 from typing import Any
 
 import lightning as L
@@ -8,7 +9,7 @@ from tqdm import tqdm
 class Progress(ProgressBar):
     """One bar a run: which run of the sweep, which epoch, and the latest validation accuracy.
 
-    Silent where standard error is no terminal.
+    Silent where standard error is no terminal, and where runs train side by side.
     """
 
     def __init__(self, label: str = "") -> None:
@@ -23,7 +24,9 @@ class Progress(ProgressBar):
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        quiet = None if self.enabled and trainer.is_global_zero else True
+        # several of joblib's processes would write over each other's bars
+        alone = not current_process().name.startswith("Loky")
+        quiet = None if self.enabled and trainer.is_global_zero and alone else True
         self.bar = tqdm(
             desc=self.label, leave=False, dynamic_ncols=True, disable=quiet, unit="block"
         )

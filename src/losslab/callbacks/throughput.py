@@ -9,7 +9,7 @@ class Throughput(L.Callback):
     """Logs `timing/images_per_second`: an epoch's training images, validation not counted."""
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.images = 0
+        self.images, self.seconds = 0, 0.0
         self.started = time.perf_counter()
 
     def on_train_batch_end(
@@ -21,11 +21,21 @@ class Throughput(L.Callback):
         batch_idx: int,
     ) -> None:
         self.images += batch[1].numel() * trainer.world_size
-        if trainer.is_last_batch:
-            if pl_module.device.type == "cuda":
-                torch.cuda.synchronize(pl_module.device)
-            self.seconds = time.perf_counter() - self.started
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.stop(pl_module.device)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.stop(pl_module.device)
         pl_module.log("timing/images_per_second", self.images / self.seconds)
         pl_module.log("step", float(trainer.global_step))
+
+    def stop(self, device: torch.device) -> None:
+        """Adds the seconds since the start, once the device has done what it was given."""
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        self.seconds += time.perf_counter() - self.started
