@@ -46,6 +46,8 @@ def refused(tmp_path, tiny, monkeypatch, capsys):
         (["data.loader=x"], "data.loader: expected tensor or dataloader, got 'x'"),
         (["trainer.max_epochs=abc"], "expected trainer.max_epochs of at least 1"),
         (["model.activation._target_=torch.nn.Relu"], "cannot import model.activation._target_"),
+        (["+lr=0.5"], "unknown key lr; expected one of: callback, data"),
+        (["name=.."], "expected name to be a folder's name without '/', got '..'"),
         (["seed=-1"], "expected seed to be at least 0, got -1"),
         (
             ["trainer.precision=64"],

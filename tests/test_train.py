@@ -156,6 +156,22 @@ def test_overwrite_trains_again_without_mixing_curves(run, tmp_path):
     assert len(events.Scalars("val/accuracy")) == 2
 
 
+def test_a_mistake_with_overwrite_leaves_the_run_as_it_was(run, tmp_path):
+    kept = run("run")
+    with pytest.raises(ValueError, match=r"optimizer\.lr"):
+        run("run", "optimizer.lr=-1", "overwrite=true")
+    assert record.read(tmp_path / "run") == kept
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+
+
+def test_files_in_a_folder_that_holds_no_run_are_left_alone(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    mine = tmp_path / "run" / "traceback.txt"
+    mine.write_text("mine")
+    run("run")
+    assert mine.read_text() == "mine"
+
+
 def test_a_run_that_raises_is_recorded_failed_with_its_traceback(run, tmp_path):
     with pytest.raises(ValueError, match=r"optimizer\.lr"):
         run("run", "optimizer.lr=-1")

@@ -82,7 +82,7 @@ class Classifier(L.LightningModule):
             if scheduler is not None:
                 scheduler.step()  # type: ignore[union-attr]
         self.log("train/loss", torch.stack(losses).mean(), sync_dist=True)
-        self.log("train/learning_rate", learning_rate)
+        self.log("train/learning_rate", learning_rate, sync_dist=True)
         self.log_step()
 
     def take_step(
@@ -143,7 +143,7 @@ class Classifier(L.LightningModule):
 
     def log_step(self) -> None:
         """Makes optimizer steps the x axis of what this hook logs; Lightning would count blocks."""
-        self.log("step", float(self.trainer.global_step))
+        self.log("step", float(self.trainer.global_step), sync_dist=True)
 
 
 def quality(num_classes: int) -> MetricCollection:

@@ -36,8 +36,13 @@ def main(
         try:
             entry = task if wanted_by_user else guarded(task)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(entry)()
-        except KeyboardInterrupt:
-            failures.append("interrupted")
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Lightning turns Ctrl-C into SystemExit
+            if not isinstance(stop, KeyboardInterrupt) and not isinstance(
+                stop.__context__, KeyboardInterrupt
+            ):
+                raise
+            failures.append("interrupted: the same command trains what is left")
         except Exception as error:
             if wanted_by_user or not is_mistake(error):
                 raise

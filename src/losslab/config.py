@@ -6,7 +6,7 @@ import inspect
 import os
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import quote
 
@@ -57,6 +57,9 @@ class Train:
 
 def check(config: Mapping[str, Any]) -> None:
     """Raises ValueError for a value that no run can be trained with, before anything is written."""
+    keys = {each.name for each in fields(Train)}
+    for key in config.keys() - keys:
+        raise ValueError(unknown(key, key, "key", keys - {"run"}))
     rate = config["optimizer"].get("lr")
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < float("inf"):
         raise ValueError(f"expected optimizer.lr to be a finite number of at least 0, got {rate!r}")
@@ -69,7 +72,7 @@ def check(config: Mapping[str, Any]) -> None:
         raise ValueError(f"expected seed to be at least 0, got {config['seed']}")
     if config["threads"] < 1:
         raise ValueError(f"expected threads of at least 1, got {config['threads']}")
-    if not config["name"] or "/" in config["name"]:
+    if config["name"] in ("", ".", "..") or "/" in config["name"]:
         raise ValueError(f"expected name to be a folder's name without '/', got {config['name']!r}")
     for group, node in config.items():
         check_parameters(node, group)

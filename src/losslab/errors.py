@@ -14,10 +14,18 @@ from omegaconf.errors import (
     OmegaConfBaseException,
     ValidationError,
 )
+from yaml import YAMLError
 
 from losslab.config import Train, unknown
 
-MISTAKES = (ValueError, HydraException, OmegaConfBaseException, OSError, MisconfigurationException)
+MISTAKES = (
+    ValueError,
+    OSError,
+    HydraException,
+    OmegaConfBaseException,
+    MisconfigurationException,
+    YAMLError,
+)
 
 HINTS = {
     "accelerator": "trainer=default takes the device that is there",

@@ -89,7 +89,9 @@ def existing(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
 
 def recorded(cfg: DictConfig, config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Trains, and keeps the run's record true meanwhile and however training ends."""
-    clear(folder)
+    if (folder / "run.json").exists():
+        configuration.check(config)  # before what is there is given up for it
+        clear(folder)
     started = time.perf_counter()
     entry = new_record(cfg, config)
     record.write(folder, entry)

@@ -89,6 +89,7 @@ def test_a_corrupt_file_is_named_and_it_alone_fetched_again(
     assert source.faults(folder) == {}
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert f"{FILES[0]}: expected MD5 {good}, got {bad}; fetching it again" in warning
+    assert md5(folder / f"{FILES[0]}.rejected") == bad, "it might have been a user's own"
 
 
 def test_without_download_a_corrupt_file_is_an_error(

@@ -40,7 +40,7 @@ ConfigStore.instance().store(name="benchmark_schema", node=schema(), provider="l
 def check(cfg: DictConfig) -> None:
     """Raises ValueError for a value that nothing can be timed with."""
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    configuration.check(config)
+    configuration.check({key: config[key] for key in TRAIN_KEYS})
     for key, least in {"rounds": 1, "startups": 0}.items():
         if config[key] < least:
             raise ValueError(f"expected {key} of at least {least}, got {config[key]}")

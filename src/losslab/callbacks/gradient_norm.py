@@ -19,5 +19,5 @@ class GradientNorm(L.Callback):
         batch_idx: int,
     ) -> None:
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        pl_module.log("train/gradient_norm", get_total_norm(gradients))
-        pl_module.log("step", float(trainer.global_step))
+        pl_module.log("train/gradient_norm", get_total_norm(gradients), sync_dist=True)
+        pl_module.log("step", float(trainer.global_step), sync_dist=True)

@@ -27,9 +27,12 @@ def load(sweep: Path) -> pd.DataFrame:
         rows.append(row)
         records.append(run_record)
     readable = [index for index, row in enumerate(rows) if not row["problem"]]
-    arms = name_arms([records[index] for index in readable])
-    for index, arm in zip(readable, arms, strict=True):
-        rows[index]["arm"] = arm
+    # what a failed run was meant to be does not name the arms of the others
+    outcomes = [index for index in readable if rows[index]["status"] in COUNTED]
+    for group in (outcomes, [index for index in readable if index not in set(outcomes)]):
+        arms = name_arms([records[index] for index in group])
+        for index, arm in zip(group, arms, strict=True):
+            rows[index]["arm"] = arm
     return pd.DataFrame(rows).astype({"seed": "Int64"})
 
 

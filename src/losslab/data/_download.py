@@ -95,7 +95,11 @@ def _repair(folder: Path, source: Source) -> None:
         return
     corrupt = [fault for name, fault in found.items() if (folder / name).exists()]
     for fault in corrupt:
-        log.warning("%s; fetching it again", fault)
+        log.warning(
+            "%s; fetching it again and keeping this one as .rejected (for files of your own: "
+            "data.verify=false)",
+            fault,
+        )
     try:
         fetch(folder, source, list(found))
     except ValueError as error:
@@ -116,6 +120,8 @@ def fetch(folder: Path, source: Source, names: list[str]) -> None:
             _record_md5s(folder, staging, names)
             names = [*names, MD5SUMS]
         for name in names:
+            if (folder / name).exists() and name != MD5SUMS:
+                os.replace(folder / name, folder / f"{name}.rejected")  # it may be a user's own
             os.replace(staging / name, folder / name)
     log.info("%s: verified and ready in %s", source.name, folder)
 
