@@ -15,6 +15,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from losslab import record
 from losslab.train import build, train
 from tests.compose import compose
+from tests.idx import write_idx
 
 SCRIPT = str(Path(__file__).parents[1] / "scripts" / "train.py")
 
@@ -144,6 +145,14 @@ def test_a_folder_with_another_configurations_run_is_refused_and_kept(run, tmp_p
         ValueError, match=r"optimizer\.lr: 0\.2 -> 0\.3.*name=…, or.*overwrite=true"
     ):
         run("run", "optimizer.lr=0.3")
+    assert record.read(tmp_path / "run") == kept
+
+
+def test_a_run_on_other_data_is_not_taken_for_this_one(run, tmp_path):
+    kept = run("run")
+    write_idx(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match="holds a run on other data"):
+        run("run", f"data_dir={tmp_path}/other")
     assert record.read(tmp_path / "run") == kept
 
 

@@ -50,6 +50,7 @@ def train(cfg: DictConfig) -> dict[str, Any] | None:
             done = None if cfg.overwrite else existing(folder, config)
             if done is None:
                 return recorded(cfg, config, folder)
+            require_same_data(cfg, done)
             log.info("%s%s: already %s, skipped", cfg.run.position, folder.name, done["status"])
             return done
     except Timeout:
@@ -85,6 +86,18 @@ def existing(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
             f"name=…, or replace the run with overwrite=true"
         )
     return old
+
+
+def require_same_data(cfg: DictConfig, done: dict[str, Any]) -> None:
+    """Raises ValueError if the data are not those that the run was trained on."""
+    data: Any = instantiate(cfg.data)
+    data.prepare_data()
+    then, now = done["provenance"]["data"], getattr(data, "checksum", None)
+    if then != now:
+        raise ValueError(
+            f"{cfg.run.folder} holds a run on other data (checksum {then}, now {now}): choose "
+            f"another sweep with name=…, or replace the run with overwrite=true"
+        )
 
 
 def recorded(cfg: DictConfig, config: dict[str, Any], folder: Path) -> dict[str, Any]:
