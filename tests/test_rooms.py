@@ -22,7 +22,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "checkpoint": {"classifier"},
     "comparison": {"record", "text"},
     "errors": {"config"},
-    "evaluation": {"checkpoint", "paths"},
+    "evaluation": {"checkpoint", "classifier", "paths"},
     "prediction": {"checkpoint", "paths"},
     "train": {"classifier", "config", "record"},
 }

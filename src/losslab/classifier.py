@@ -146,6 +146,16 @@ class Classifier(L.LightningModule):
         self.log("step", float(self.trainer.global_step), sync_dist=True)
 
 
+def score(classifier: Classifier, trainer: L.Trainer, data: Any) -> dict[str, float]:
+    """`val/*` and `test/*` of the weights as they are, on a data module's two splits."""
+    metrics: dict[str, float] = {}
+    for split, evaluate in (("val/", trainer.validate), ("test/", trainer.test)):
+        evaluate(classifier, datamodule=data, verbose=False)
+        scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics |= {name: value for name, value in scored.items() if name.startswith(split)}
+    return metrics
+
+
 def quality(num_classes: int) -> MetricCollection:
     """What is measured of predictions: the loss, and four quantities that no loss defines.
 

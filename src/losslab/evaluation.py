@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from losslab import checkpoint, paths
+from losslab.classifier import score
 
 SPLITS = ("val", "test")
 
@@ -28,12 +29,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     trainer = instantiate(cfg.trainer)(
         logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    metrics: dict[str, float] = {}
-    for split, test in zip(SPLITS, (trainer.validate, trainer.test), strict=True):
-        test(classifier, datamodule=data, verbose=False)
-        scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        metrics |= {name: v for name, v in scored.items() if name.startswith(f"{split}/")}
-    return metrics
+    return score(classifier, trainer, data)
 
 
 def located(data: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:

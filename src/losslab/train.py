@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from losslab import config as configuration
 from losslab import record
-from losslab.classifier import Classifier
+from losslab.classifier import Classifier, score
 
 log = logging.getLogger(__name__)
 
@@ -158,10 +158,7 @@ def fit(cfg: DictConfig, entry: dict[str, Any]) -> dict[str, Any]:
     entry["metrics"]["train/loss"] = fitted["train/loss"]
     if not diverged:
         entry["metrics"]["best_epoch"] = load_best(classifier, trainer)
-    for split, evaluate in (("val/", trainer.validate), ("test/", trainer.test)):
-        evaluate(classifier, datamodule=data, verbose=False)
-        scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        entry["metrics"] |= {name: v for name, v in scored.items() if name.startswith(split)}
+    entry["metrics"] |= score(classifier, trainer, data)
     entry["status"] = "diverged" if diverged else "finished"
     log_result(trainer, configuration.swept(cfg), entry["metrics"])
     return entry
