@@ -113,7 +113,7 @@ def test_gradient_clip_is_positive():
 
 
 def test_reduced_precision_sees_each_steps_new_weights():
-    # autocast caches reduced-precision weights, and a block is one autocast context
+    # a block is one autocast context: its cache of reduced-precision weights has to be off
     apart, together = classifier(), classifier()
     fit(apart, 1, precision="bf16-mixed")
     fit(together, 6, precision="bf16-mixed")

@@ -93,7 +93,6 @@ class Classifier(L.LightningModule):
         loss = self.loss(self.network(images), labels)
         self.manual_backward(loss)
         optimizer.step()
-        torch.clear_autocast_cache()  # it would keep serving the weights from before the step
         return loss.detach()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
