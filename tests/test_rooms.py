@@ -13,18 +13,31 @@ SELF_CONTAINED = {
     "callbacks",
     "classifier",
     "schedulers",
-    "record",
-    "config",
+    "atomic",
     "paths",
     "text",
 }
 MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
-    "checkpoint": {"classifier"},
-    "comparison": {"record", "text"},
+    "checkpoint": {"atomic", "classifier"},
+    "claim": {"record"},
+    "comparison": {"atomic", "record", "text"},
+    "config": {"record"},
     "errors": {"config"},
     "evaluation": {"checkpoint", "classifier", "paths"},
     "prediction": {"checkpoint", "paths"},
-    "train": {"classifier", "config", "record"},
+    "record": {"atomic"},
+    "resume": {"atomic", "record"},
+    "status": {"claim", "record", "text"},
+    "train": {
+        "atomic",
+        "checkpoint",
+        "claim",
+        "classifier",
+        "config",
+        "errors",
+        "record",
+        "resume",
+    },
 }
 COMPONENTS_OUTSIDE = {"torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "tqdm"}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -45,11 +45,12 @@ def test_a_run_learns_and_is_recorded(finished):
     assert entry == record.read(folder)
     assert entry["status"] == "finished"
     assert set(entry) == {
-        "status", "metrics", "timing", "overrides", "choices", "config", "fingerprint", "provenance"
+        "status", "error", "metrics", "timing", "place", "overrides", "choices", "config",
+        "fingerprint", "provenance",
     }  # fmt: skip
     quality = {"loss", "accuracy", "nll", "brier", "ece", "images"}
     expected = {f"{split}/{name}" for split in ("val", "test") for name in quality}
-    assert set(entry["metrics"]) == expected | {"train/loss", "best_epoch"}
+    assert set(entry["metrics"]) == expected | {"train/loss", "best_epoch", "epochs"}
     assert entry["metrics"]["test/accuracy"] > 0.9
     assert entry["metrics"]["val/images"] == 40
     assert entry["timing"]["images_per_second"] > 0
@@ -190,15 +191,15 @@ def test_a_run_that_raises_is_recorded_failed_with_its_traceback(run, tmp_path):
 
 def test_a_failed_run_is_trained_by_the_same_command(run, tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr("losslab.train.build_trainer", raise_no_space)
-        with pytest.raises(OSError, match="no space"):
+        broken.setattr("losslab.train.build_trainer", fail)
+        with pytest.raises(RuntimeError, match="no luck"):
             run("run")
     assert run("run")["status"] == "finished"
     assert not (tmp_path / "run" / "traceback.txt").exists()
 
 
-def raise_no_space(cfg):
-    raise OSError("no space left")
+def fail(*arguments):
+    raise RuntimeError("no luck")
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
@@ -294,7 +295,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(run, tmp_path, caplog):
 
 
 def test_an_interrupted_run_is_recorded_so(run, tmp_path, monkeypatch):
-    def interrupt(cfg, entry):
+    def interrupt(cfg, entry, restart):
         assert record.read(tmp_path / "run")["status"] == "running"
         raise KeyboardInterrupt
 

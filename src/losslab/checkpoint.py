@@ -1,13 +1,35 @@
-"""Reading checkpoints: each holds weights and, as plain values, its run's configuration."""
+"""Checkpoints: each holds weights and, as plain values, its run's configuration."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from losslab import atomic
 from losslab.classifier import Classifier
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint so that, whenever the machine stops, a whole one is there.
+
+    Lightning's own moves it from the system's temporary folder, and between two file systems that
+    is a copy.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        content = io.BytesIO()  # torch, writing to a full disk itself, hides the reason
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        atomic.replace(Path(path), content.getbuffer())
 
 
 def load(path: Path) -> tuple[Classifier, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from losslab import claim
 from losslab.errors import is_mistake, sentence
 from losslab.paths import quoted
 from losslab.sweep import Sweep
@@ -31,27 +33,58 @@ def main(
     """
     sys.argv[1:] = quoted(sys.argv[1:], paths)
     Sweep.folder = None
-    failures = []
-    with full_errors() as wanted_by_user:
+    failures: list[str] = []
+    stopped = 0  # exit code, if a signal did it
+    with full_errors() as wanted_by_user, stoppable():
         try:
             entry = task if wanted_by_user else guarded(task)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(entry)()
         except (KeyboardInterrupt, SystemExit) as stop:
-            # Lightning turns Ctrl-C into SystemExit
-            if not isinstance(stop, KeyboardInterrupt) and not isinstance(
-                stop.__context__, KeyboardInterrupt
-            ):
+            stopped = code_of_signal(stop)
+            if not stopped:
                 raise
-            failures.append("interrupted: the same command trains what is left")
+            failures.append("interrupted: the same command goes on with what is left")
         except Exception as error:
             if wanted_by_user or not is_mistake(error):
                 raise
             failures.append(sentence(error))
         finally:
             if Sweep.folder is not None and any(Sweep.folder.glob("*/run.json")):
+                claim.settle(Sweep.folder)
                 failures += conclude(Sweep.folder)
+    if stopped:
+        print("\n".join(failures), file=sys.stderr)
+        sys.exit(stopped)
     if failures:
         sys.exit("\n".join(failures))
+
+
+def code_of_signal(stop: BaseException) -> int:
+    """128 and the number of the signal that ended the process; 0 if none did."""
+    causes = (stop, stop.__context__)  # Lightning turns Ctrl-C into SystemExit
+    if any(isinstance(each, KeyboardInterrupt) for each in causes):
+        return 128 + signal.SIGINT
+    code = stop.code if isinstance(stop, SystemExit) else None
+    return code if isinstance(code, int) and code > 128 else 0
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Has a request to end, or a closed terminal, stop the runs as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def guarded(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:

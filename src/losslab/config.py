@@ -7,6 +7,7 @@ import os
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
@@ -16,10 +17,10 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from hydra_plugins.grid_sweeper import SWEEP_SIZE
+from losslab import record
 
 HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
-NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed"}
-NOT_IDENTIFYING = {"name", "experiment", "overwrite", "data_dir", "data.root", "logger"}
+NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed", "experiment"}  # what an experiment sets is seen
 LONGEST_NAME = 180  # bytes; a file name may have 255, and checkpoints add temporary suffixes
 
 
@@ -34,6 +35,12 @@ class Run:
     choices: dict[str, Any] = MISSING
 
 
+class Retry(Enum):
+    """Which runs that ended badly are trained again."""
+
+    failed = "failed"
+
+
 @dataclass
 class Train:
     """Every top-level key of a training configuration; any other is a typing error."""
@@ -43,6 +50,8 @@ class Train:
     threads: int = MISSING
     gradient_clip: float | None = None
     overwrite: bool = False
+    retry: Retry | None = None
+    fail_fast: bool = False
     data_dir: str = MISSING
     run: Run = field(default_factory=Run)
     data: Any = MISSING
@@ -113,7 +122,7 @@ def others(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     """
     texts = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
-    keys = sorted(texts.keys() - NAMED_ELSEWHERE - NOT_IDENTIFYING)
+    keys = sorted(key for key in texts.keys() - NAMED_ELSEWHERE if record.identifies(key))
     stems = [key.rsplit(".", 1)[-1] for key in keys]
     taken = {"loss", "lr", "seed"} | {stem for stem in stems if stems.count(stem) > 1}
     values = {}
@@ -147,12 +156,24 @@ def swept(cfg: DictConfig) -> dict[str, Any]:
     return named | others(cfg, cfg.run.overrides)
 
 
+def is_multirun() -> bool:
+    return HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def place() -> dict[str, int] | None:
+    """Which run of a multirun this is, from 1, of how many; None for a single run."""
+    size = os.environ.get(SWEEP_SIZE)
+    if size is None or not is_multirun():
+        return None
+    return {"number": HydraConfig.get().job.num + 1, "of": int(size)}
+
+
 def position() -> str:
     """`[12/300] ` for the twelfth of a sweep's 300 runs; empty for a single run."""
-    size = os.environ.get(SWEEP_SIZE)
-    if size is None or HydraConfig.get().mode is not RunMode.MULTIRUN:
+    here = place()
+    if here is None:
         return ""
-    return f"[{HydraConfig.get().job.num + 1:{len(size)}d}/{size}] "
+    return f"[{here['number']:{len(str(here['of']))}d}/{here['of']}] "
 
 
 ConfigStore.instance().store(name="schema", node=Train, provider="losslab")

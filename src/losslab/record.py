@@ -12,11 +12,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from losslab import atomic
 
 STATUSES = ("running", "finished", "diverged", "failed", "interrupted")
+ENDED = ("finished", "diverged")
+"""Statuses that are outcomes: nothing is left to train, and both belong in every mean."""
+
 PACKAGES = ("losslab", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy")
-NOT_IDENTIFYING = ("name", "overwrite", "data_dir", "logger")
+DECISIVE = ("losslab", "torch", "torchvision", "lightning", "torchmetrics")
+"""Packages whose release series, 2.15 of 2.15.1, changes what the same configuration trains."""
+
+NOT_IDENTIFYING = (
+    *("name", "overwrite", "retry", "fail_fast", "logger", "callback.progress"),
+    *("data_dir", "data.root", "data.download", "data.verify"),
+)
+"""Settings that change no result: where a run lies, how it is launched and watched."""
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -41,12 +51,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
     """Replaces the record atomically; numbers that are not finite are written as null."""
-    temporary = folder / ".run.json.tmp"
-    with temporary.open("w") as file:
-        json.dump(finite(record), file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / "run.json")
+    atomic.replace(folder / "run.json", json.dumps(finite(record), indent=1).encode())
 
 
 def finite(value: Any) -> Any:
@@ -59,10 +64,13 @@ def finite(value: Any) -> Any:
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a resolved configuration that a run's result depends on."""
-    kept = {key: value for key, value in config.items() if key not in NOT_IDENTIFYING}
-    kept["data"] = {key: value for key, value in config["data"].items() if key != "root"}
-    return kept
+    """What a run's result depends on, of a resolved configuration: values by dotted keys."""
+    return {key: value for key, value in flatten(config).items() if identifies(key)}
+
+
+def identifies(key: str) -> bool:
+    """Whether a run's result may depend on the setting with this dotted key."""
+    return not any(key == other or key.startswith(f"{other}.") for other in NOT_IDENTIFYING)
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -73,12 +81,24 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """`key: old -> new` for each identifying value in which two configurations differ."""
-    before, after = flatten(identity(old)), flatten(identity(new))
-    keys = sorted(before.keys() | after.keys())
+    return changes(identity(old), identity(new))
+
+
+def series(versions: Mapping[str, str]) -> dict[str, str]:
+    """Release series of the packages that decide about a result: `{"torch": "2.15"}`."""
+    return {
+        name: ".".join(versions[name].split("+")[0].split(".")[:2])
+        for name in DECISIVE
+        if name in versions
+    }
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """`key: old -> new` for each key in which two flat mappings differ."""
     return [
-        f"{key}: {before.get(key)} -> {after.get(key)}"
-        for key in keys
-        if before.get(key) != after.get(key)
+        f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
     ]
 
 
@@ -94,13 +114,18 @@ def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """What a result may depend on besides its configuration; the data's checksum is null as yet."""
+    """What a result may depend on besides its configuration.
+
+    `data`, the data's checksum, is null as yet; `earlier` is for what it ran on before it was
+    stopped and gone on with elsewhere.
+    """
     return {
         "git": git_state(),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": hardware(),
         "data": None,
+        "earlier": [],
     }
 
 
@@ -121,6 +146,8 @@ def git_state() -> dict[str, Any]:
 
 @functools.cache
 def hardware() -> dict[str, Any]:
+    import torch  # seconds, which whoever only reads records need not wait
+
     return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),

@@ -25,7 +25,7 @@ class Sweep(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         multirun = config.hydra.mode is RunMode.MULTIRUN
         if multirun and job_return.status is JobStatus.FAILED:
-            name = Path(str(job_return.working_dir)).name if job_return.working_dir else "a run"
+            name = Path(config.hydra.runtime.output_dir).name
             error = job_return._return_value
             where = "" if is_mistake(error) else f" ({type(error).__name__}, see traceback.txt)"
             log.error("%s: failed: %s%s", name, sentence(error), where)

@@ -1,11 +1,11 @@
 """One run: build the parts, fit, test the best checkpoint, record."""
 
+import errno
 import logging
 import shutil
-import signal
-import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from math import isfinite
@@ -15,121 +15,186 @@ from typing import Any
 
 import lightning as L
 import torch
-from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from losslab import atomic, record
 from losslab import config as configuration
-from losslab import record
+from losslab.checkpoint import AtomicCheckpointIO
+from losslab.claim import claim
 from losslab.classifier import Classifier, score
+from losslab.errors import sentence
+from losslab.resume import (
+    Restart,
+    Resumable,
+    another_configuration,
+    last_checkpoint,
+    rewind,
+    unsurprised,
+)
 
 log = logging.getLogger(__name__)
 
+UNREADABLE = "run.json.unreadable"
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
+"""Errors of the operating system for which no run is to blame: a full disk, one that went away."""
+
 
 def train(cfg: DictConfig) -> dict[str, Any] | None:
-    """Trains the run that `cfg` describes, unless it is there already; returns its record.
+    """Trains the run that `cfg` describes, or what is left of it; returns its record.
 
     Returns None if another process is training it.
 
     Raises:
         ValueError: for a configuration that cannot be trained, or differs from the one that the
-            run's folder holds.
+            run's folder holds; in a multirun also for a run that failed before.
         MisconfigurationException: from Lightning, if the machine lacks the device asked for.
             Whatever training raised is recorded and raised again.
+        SystemExit: in place of each of these, with `cfg.fail_fast`.
     """
     folder = Path(cfg.run.folder)
     config = portable(cfg)
-    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # rank 0 locks and records
-        return existing(folder, config) or fit(cfg, new_record(cfg, config))
+    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # rank 0 claims and records
+        entry = new_record(cfg, config)
+        return fit(cfg, entry, Resumable(folder, entry, last_checkpoint(folder, config)))
+    with claim(folder) as ours:
+        if not ours:
+            log.info("%s%s: being trained by another process", cfg.run.position, folder.name)
+            return None
+        try:
+            old = None if cfg.overwrite else earlier(cfg, config)
+            if old is None or old["status"] not in record.ENDED:
+                return recorded(cfg, config, old)
+        except Exception as error:
+            if cfg.fail_fast:
+                raise SystemExit(f"{folder.name}: {sentence(error)} (fail_fast)") from error
+            raise
+        log.info("%s%s: already %s, skipped", cfg.run.position, folder.name, old["status"])
+        return old
+
+
+def is_done(cfg: DictConfig) -> bool:
+    """Whether `train` would find nothing to do, nor anything to refuse."""
     try:
-        with FileLock(folder / ".lock", blocking=False):
-            done = None if cfg.overwrite else existing(folder, config)
-            if done is None:
-                return recorded(cfg, config, folder)
-            require_same_data(cfg, done)
-            log.info("%s%s: already %s, skipped", cfg.run.position, folder.name, done["status"])
-            return done
-    except Timeout:
-        log.info("%s%s: being trained by another process", cfg.run.position, folder.name)
-        return None
+        old = None if cfg.overwrite else earlier(cfg, portable(cfg))
+    except ValueError:
+        return False
+    return old is not None and old["status"] in record.ENDED
 
 
 def portable(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved configuration as it would be in whatever folder the run lies."""
+    """The resolved configuration, but for where the run lies: that stays `${run.folder}`."""
     nodes: Any = OmegaConf.to_container(cfg)
-    nodes["run"] = {"name": "", "position": "", "folder": "."}
+    nodes["run"] = {key: rf"\${{run.{key}}}" for key in ("name", "position", "folder")}
     config: Any = OmegaConf.to_container(
-        OmegaConf.create(nodes), resolve=True, throw_on_missing=True
+        OmegaConf.create(nodes), resolve=True, throw_on_missing=True, enum_to_str=True
     )
     del config["run"]
     return config
 
 
-def existing(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of a run that ended here with the same configuration."""
-    if not (folder / "run.json").exists():
+def earlier(cfg: DictConfig, config: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of an earlier try at this run.
+
+    Raises:
+        ValueError: if there is another run, or this one failed and is not to be tried again.
+    """
+    folder = Path(cfg.run.folder)
+    old = read_or_put_aside(folder)
+    if old is None:
         return None
-    try:
-        old = record.read(folder)
-    except ValueError as error:
-        raise ValueError(f"{error}; overwrite=true replaces it") from error
-    if old["status"] not in ("finished", "diverged"):
-        return None
-    if old["fingerprint"] != record.fingerprint(config):
-        changes = "; ".join(record.difference(old["config"], config))
-        raise ValueError(
-            f"{folder} holds a run of another configuration ({changes}): choose another sweep with "
-            f"name=…, or replace the run with overwrite=true"
-        )
+    same = old["fingerprint"] == record.fingerprint(config)
+    if old["status"] == "failed":
+        if same and configuration.is_multirun() and cfg.retry is None:
+            raise ValueError(f"failed before: {old['error']} (retry=failed trains it again)")
+        return old
+    if not same:
+        raise ValueError(another_configuration(folder, old["config"], config))
+    require_same_versions(folder, old)
+    require_same_data(cfg, old)
     return old
 
 
-def require_same_data(cfg: DictConfig, done: dict[str, Any]) -> None:
-    """Raises ValueError if the data are not those that the run was trained on."""
+def read_or_put_aside(folder: Path) -> dict[str, Any] | None:
+    """The record in a run's folder; one that is damaged is renamed, so that nothing is lost."""
+    path = folder / "run.json"
+    if not path.exists():
+        return None
+    try:
+        return record.read(folder)
+    except ValueError as error:
+        path.replace(folder / UNREADABLE)
+        log.warning("%s; it is now %s", error, UNREADABLE)
+        return None
+
+
+def require_same_versions(folder: Path, old: dict[str, Any]) -> None:
+    then, now = (
+        record.series(each["versions"]) for each in (old["provenance"], record.provenance())
+    )
+    if then != now:
+        raise ValueError(
+            f"{folder} holds a run of other versions ({'; '.join(record.changes(then, now))}): "
+            f"install those, choose another sweep with name=…, or replace the run with "
+            f"overwrite=true"
+        )
+
+
+def require_same_data(cfg: DictConfig, old: dict[str, Any]) -> None:
     data: Any = instantiate(cfg.data)
     data.prepare_data()
-    then, now = done["provenance"]["data"], getattr(data, "checksum", None)
-    if then != now:
+    then, now = old["provenance"]["data"], getattr(data, "checksum", None)
+    if then not in (None, now):  # None: it was stopped before it had read them
         raise ValueError(
             f"{cfg.run.folder} holds a run on other data (checksum {then}, now {now}): choose "
             f"another sweep with name=…, or replace the run with overwrite=true"
         )
 
 
-def recorded(cfg: DictConfig, config: dict[str, Any], folder: Path) -> dict[str, Any]:
+def recorded(cfg: DictConfig, config: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
     """Trains, and keeps the run's record true meanwhile and however training ends."""
-    if (folder / "run.json").exists():
-        configuration.check(config)  # before what is there is given up for it
-        clear(folder)
-    started = time.perf_counter()
+    folder = Path(cfg.run.folder)
     entry = new_record(cfg, config)
+    restart = None
+    if any((folder / name).exists() for name in ("run.json", UNREADABLE)):
+        configuration.check(config)  # before anything is given up for it
+        if not cfg.overwrite and (old is None or old["status"] != "failed"):
+            restart = last_checkpoint(folder, config)
+        atomic.clean(folder)
+        if restart is None:
+            clear(folder)
+        else:
+            continue_record(entry, old or {}, restart)
+            epochs = entry["metrics"]["epochs"]
+            log.info("%s%s: goes on after epoch %d", cfg.run.position, folder.name, epochs)
     record.write(folder, entry)
+    save_configuration(cfg, folder)
+    resumable = Resumable(folder, entry, restart)
     try:
-        fit(cfg, entry)
+        fit(cfg, entry, resumable)
     except BaseException as error:
-        # Lightning turns Ctrl-C and SIGTERM into SystemExit, SIGTERM with exit code 0
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        entry["status"] = "interrupted" if stopped else "failed"
-        (folder / "traceback.txt").write_text(traceback.format_exc())
-        if isinstance(error, SIGTERMException):
-            raise SystemExit(128 + signal.SIGTERM) from error
+        entry["timing"]["seconds"] = resumable.seconds
+        leave(folder, entry, error)
         raise
-    finally:
-        entry["timing"]["seconds"] = time.perf_counter() - started
-        record.write(folder, entry)
+    entry["timing"]["seconds"] = resumable.seconds
+    record.write(folder, entry)
     log.info("%s%s: %s", cfg.run.position, folder.name, summary(entry))
     return entry
 
 
 def new_record(cfg: DictConfig, config: dict[str, Any]) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         "status": "running",
+        "error": None,
         "metrics": {},
-        "timing": {"started": datetime.now(UTC).isoformat(timespec="seconds")},
+        "timing": {"started": now, "latest": now, "resumed": 0},
+        "place": configuration.place(),
         "overrides": sorted(cfg.run.overrides),
         "choices": {k: v for k, v in cfg.run.choices.items() if "/" not in k},
         "config": config,
@@ -138,13 +203,54 @@ def new_record(cfg: DictConfig, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def fit(cfg: DictConfig, entry: dict[str, Any]) -> dict[str, Any]:
+def continue_record(entry: dict[str, Any], old: dict[str, Any], restart: Restart) -> None:
+    """Takes over how far an earlier try came, and what it ran on where that has changed since."""
+    entry["metrics"]["epochs"] = int(restart.metrics.get("epochs", 0))
+    entry["timing"]["seconds"] = restart.seconds
+    timing, provenance = old.get("timing", {}), old.get("provenance", {})
+    entry["timing"]["started"] = timing.get("started", entry["timing"]["started"])
+    entry["timing"]["resumed"] = timing.get("resumed", 0) + 1
+    ran_on = {key: provenance.get(key) for key in ("git", "versions", "hardware")}
+    changed = provenance and any(entry["provenance"][key] != ran_on[key] for key in ran_on)
+    entry["provenance"]["earlier"] = provenance.get("earlier", []) + [ran_on] * bool(changed)
+
+
+def save_configuration(cfg: DictConfig, folder: Path) -> None:
+    """Hydra's own files, which Hydra would replace even where the run is then refused."""
+    (folder / ".hydra").mkdir(exist_ok=True)
+    OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
+    OmegaConf.save(cfg.run.overrides, folder / ".hydra" / "overrides.yaml")
+    OmegaConf.save(HydraConfig.get(), folder / ".hydra" / "hydra.yaml")
+
+
+def leave(folder: Path, entry: dict[str, Any], error: BaseException) -> None:
+    """Records a run that `error` ended: it was stopped, or something in it is wrong."""
+    of_machine = isinstance(error, OSError) and error.errno in MACHINE
+    # Lightning turns Ctrl-C and SIGTERM into SystemExit
+    stopped = of_machine or isinstance(error, KeyboardInterrupt | SystemExit)
+    entry["status"] = "interrupted" if stopped else "failed"
+    try:
+        if isinstance(error, Exception):
+            entry["error"] = sentence(error)
+            (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
+        record.write(folder, entry)
+    except OSError as full:  # without the claim, `running` means interrupted too
+        log.warning("%s: cannot record that it %s: %s", folder.name, entry["status"], full)
+
+
+def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[str, Any]:
     """Trains and tests; fills in the record's metrics, timing, data checksum and final status."""
     configuration.check(entry["config"])
-    data, classifier, trainer = parts(cfg, entry["config"])
+    restart = resumable.restart
+    data, classifier, trainer = parts(cfg, entry["config"], resumable)
     entry["provenance"]["data"] = getattr(data, "checksum", None)
-    trainer.fit(classifier, datamodule=data)
+    path = restart.path if restart else None
+    with unsurprised() if restart else nullcontext():
+        if restart is not None and trainer.is_global_zero:
+            rewind(trainer.loggers, restart.step)
+        trainer.fit(classifier, datamodule=data, ckpt_path=path, weights_only=True)
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    fitted = (restart.metrics if restart else {}) | fitted  # nothing may have been left to train
     timing = {name: value for name, value in fitted.items() if name.startswith("timing/")}
     entry["timing"] |= {name.removeprefix("timing/"): value for name, value in timing.items()}
     if "val/accuracy" not in fitted:
@@ -155,7 +261,7 @@ def fit(cfg: DictConfig, entry: dict[str, Any]) -> dict[str, Any]:
     chance = 1 / cfg.data.num_classes
     at_chance = fitted["val/accuracy"] < chance + (1 - chance) / 9  # under 20% for 10 classes
     diverged = at_chance or not all(map(isfinite, losses))
-    entry["metrics"]["train/loss"] = fitted["train/loss"]
+    entry["metrics"] |= {"epochs": int(fitted["epochs"]), "train/loss": fitted["train/loss"]}
     if not diverged:
         entry["metrics"]["best_epoch"] = load_best(classifier, trainer)
     entry["metrics"] |= score(classifier, trainer, data)
@@ -164,7 +270,9 @@ def fit(cfg: DictConfig, entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def parts(cfg: DictConfig, config: dict[str, Any]) -> tuple[Any, Classifier, L.Trainer]:
+def parts(
+    cfg: DictConfig, config: dict[str, Any], *callbacks: L.Callback
+) -> tuple[Any, Classifier, L.Trainer]:
     """Data module, classifier and Trainer, seeded and ready to fit."""
     torch.set_num_threads(cfg.threads)
     data = instantiate(cfg.data)
@@ -176,7 +284,7 @@ def parts(cfg: DictConfig, config: dict[str, Any]) -> tuple[Any, Classifier, L.T
     data.prepare_data()
     classifier = build(cfg, data)
     classifier.save_hyperparameters({"config": config}, logger=False)
-    trainer = build_trainer(cfg)
+    trainer = build_trainer(cfg, *callbacks)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     return data, classifier, trainer
 
@@ -200,11 +308,16 @@ def build(cfg: DictConfig, data: Any) -> Classifier:
     )
 
 
-def build_trainer(cfg: DictConfig) -> L.Trainer:
+def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
     callbacks = [instantiate(node) for node in (cfg.callback or {}).values()]
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
     keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
-    return instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers, enable_checkpointing=keeps)
+    trainer: L.Trainer = instantiate(cfg.trainer)(
+        callbacks=[*callbacks, *others], logger=loggers, enable_checkpointing=keeps
+    )
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+    return trainer
 
 
 def load_best(classifier: Classifier, trainer: L.Trainer) -> int | None:

@@ -62,7 +62,7 @@ def test_gradient_norm_is_that_of_the_last_step():
 
 
 def test_throughput_counts_an_epochs_training_images(monkeypatch):
-    clock = iter([10.0, 13.0, 50.0, 51.0])  # epoch, validation, its end, end of the epoch
+    clock = iter([1.0, 10.0, 13.0, 50.0, 51.0])  # run, epoch, validation, its end, epoch's end
     monkeypatch.setattr("losslab.callbacks.throughput.time.perf_counter", lambda: next(clock))
     trainer = fit(Line(), Throughput(), epochs=1)
     assert trainer.callback_metrics["timing/images_per_second"].item() == pytest.approx(8 / 4)

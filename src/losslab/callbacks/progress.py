@@ -30,8 +30,12 @@ class Progress(ProgressBar):
         self.bar = tqdm(
             desc=self.label, leave=False, dynamic_ncols=True, disable=quiet, unit="block"
         )
+        self.begin(trainer)  # a run that goes on within an epoch does not start that epoch
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.begin(trainer)
+
+    def begin(self, trainer: L.Trainer) -> None:
         self.bar.reset(total=int(trainer.num_training_batches))
         self.bar.set_description(
             f"{self.label} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"

@@ -8,7 +8,13 @@ import torch
 class Throughput(L.Callback):
     """Logs `timing/images_per_second`: an epoch's training images, validation not counted."""
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.reset()  # a run that goes on within an epoch does not start that epoch
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.images, self.seconds = 0, 0.0
         self.started = time.perf_counter()
 

@@ -7,14 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from losslab.record import flatten
+from losslab.record import flatten, identifies
 
 KNOWN_LOSSES = ("cross_entropy", "mse", "mse_outputs")
 
-IGNORED_GROUPS = (
-    *("name", "run", "overwrite", "data_dir", "paths", "output"),
-    *("hydra", "experiment", "logger"),
-)
+IGNORED_GROUPS = ("run", "paths", "output", "hydra", "experiment")
 """Where a run came from and where it writes. What an experiment set is seen in its values."""
 
 IGNORED_KEYS = ("root", "path", "folder", "dir", "dirpath", "filename", "enable_progress_bar")
@@ -54,6 +51,8 @@ def _settings(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _ignored(key: str) -> bool:
+    if not identifies(key.replace("/", ".")):
+        return True
     group, last = key.replace("/", ".").split(".")[0], key.split(".")[-1]
     return group in IGNORED_GROUPS or last in IGNORED_KEYS or last.endswith(IGNORED_ENDINGS)
 

@@ -7,8 +7,9 @@ import pandas as pd
 from losslab.comparison.arms import ordered
 from losslab.comparison.cells import values
 from losslab.comparison.grid import next_value
-from losslab.comparison.runs import COUNTED, counted, repeated
+from losslab.comparison.runs import counted, repeated
 from losslab.comparison.wording import listed
+from losslab.record import ENDED
 from losslab.text import plural
 
 PROVENANCE = {
@@ -38,7 +39,7 @@ def _unusable(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
-    waiting = runs[(runs["problem"] == "") & ~runs["status"].isin(COUNTED)]
+    waiting = runs[(runs["problem"] == "") & ~runs["status"].isin(ENDED)]
     for status, group in waiting.groupby("status"):
         yield f"{plural(len(group), 'run')} left out as {status}: {listed(group['run'].tolist())}"
 

@@ -1,13 +1,13 @@
 """What is concluded from a sweep, and the files that say so."""
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import pandas as pd
 
+from losslab import atomic
 from losslab.comparison.cautions import find_cautions
 from losslab.comparison.cells import summarize_cells
 from losslab.comparison.differences import naive_differences, tuned_differences
@@ -50,7 +50,7 @@ class Comparison:
         try:
             folder.mkdir(exist_ok=True)
             for name, content in files.items():
-                _replace(folder / name, content)
+                atomic.replace(folder / name, content)
         except OSError as error:
             raise ValueError(
                 f"expected to write the comparison into {folder}, got: {error.strerror}; "
@@ -99,9 +99,3 @@ def _figures(cells: pd.DataFrame) -> dict[str, bytes]:
             figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
             files[f"sensitivity.{kind}"] = buffer.getvalue()
     return files
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

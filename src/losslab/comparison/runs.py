@@ -10,9 +10,6 @@ import pandas as pd
 from losslab import record
 from losslab.comparison.arms import name_arms
 
-COUNTED = ("finished", "diverged")
-"""Statuses that are outcomes: both belong in every mean."""
-
 
 def load(sweep: Path) -> pd.DataFrame:
     """One row a run, also for a run that failed or whose record can't be used.
@@ -28,7 +25,7 @@ def load(sweep: Path) -> pd.DataFrame:
         records.append(run_record)
     readable = [index for index, row in enumerate(rows) if not row["problem"]]
     # what a failed run was meant to be does not name the arms of the others
-    outcomes = [index for index in readable if rows[index]["status"] in COUNTED]
+    outcomes = [index for index in readable if rows[index]["status"] in record.ENDED]
     for group in (outcomes, [index for index in readable if index not in set(outcomes)]):
         arms = name_arms([records[index] for index in group])
         for index, arm in zip(group, arms, strict=True):
@@ -48,7 +45,7 @@ def repeated(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _outcomes(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs[runs["status"].isin(COUNTED)]
+    return runs[runs["status"].isin(record.ENDED)]
 
 
 def _run_folders(sweep: Path) -> list[Path]:

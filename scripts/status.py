@@ -1,0 +1,16 @@
+"""Say how far a sweep is, also while it trains: python scripts/status.py logs/<sweep>"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from losslab.status import status
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sweep", type=Path, help="the folder of runs, such as logs/train")
+    try:
+        found = status(parser.parse_args().sweep)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    print(found.terminal())

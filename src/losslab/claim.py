@@ -1,0 +1,56 @@
+"""Which process trains a run: a lock on a file in its folder, which ends with its process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from losslab import record
+
+PATIENCE = (
+    1.0  # seconds: `is_held` has the lock for less, and must not look like a process that trains
+)
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Whether the run is ours to train until the block ends; False if another process has it.
+
+    The operating system frees the lock of a process that died, however it died.
+    """
+    lock = FileLock(folder / ".lock", timeout=PATIENCE)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process trains this run now."""
+    path = folder / ".lock"
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def settle(sweep: Path) -> None:
+    """Records as interrupted the runs whose process died before it could say so."""
+    for path in sweep.glob("*/run.json"):
+        try:
+            entry = record.read(path.parent)
+        except ValueError:
+            continue  # whoever trains it, or compares it, says so
+        if entry["status"] == "running" and not is_held(path.parent):
+            with claim(path.parent) as ours:
+                if ours and record.read(path.parent)["status"] == "running":
+                    record.write(path.parent, entry | {"status": "interrupted"})
