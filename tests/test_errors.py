@@ -57,6 +57,8 @@ def refused(tmp_path, tiny, monkeypatch, capsys):
         (["seed=null"], "expected seed to be of type int"),
         (["-m", "seed=null,1"], "expected seed to be of type int"),
         (["seed=0.5"], "expected seed to be of type int"),
+        (["retry=diverged"], "retry: Invalid value 'diverged', expected one of [failed]"),
+        (["fail_fast=maybe"], "expected fail_fast to be of type bool"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

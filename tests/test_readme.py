@@ -67,13 +67,13 @@ def test_every_command_works_in_the_readmes_order(home, tiny, monkeypatch, capsy
 
 
 def named_as_here(argument: str, home: Path) -> str:
-    """What shortens a run is in its name too, so the README's checkpoint lies elsewhere."""
-    key, _, path = argument.partition("=")
-    if key != "checkpoint":
+    """What shortens a run is in its name too, so the README's runs lie elsewhere."""
+    found = re.fullmatch(r"(checkpoint=)?(logs/[^/]+/loss=[^/]+)(/.*)?", argument)
+    if found is None:
         return argument
-    run = path.removesuffix("/checkpoints/best.ckpt")
-    [found] = home.glob(f"{run},*/checkpoints/best.ckpt")
-    return f"{key}={found}"
+    key, run, file = found.groups(default="")
+    [folder] = home.glob(f"{run},*")
+    return f"{key}{folder}{file}"
 
 
 def run(script: Path) -> None:

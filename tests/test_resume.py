@@ -1,5 +1,8 @@
 """A run that was stopped ends, after the same command again, as one that was not."""
 
+import csv
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from losslab import record
+import losslab.train
+from losslab import atomic, record
 from losslab.train import train
 from tests.compose import compose
 
@@ -78,11 +82,11 @@ def unstopped(tmp_path_factory, tiny):
     return train_once
 
 
-def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+def curves(folder: Path) -> dict[str, list[tuple[int, str]]]:
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     return {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        tag: [(event.step, repr(event.value)) for event in events.Scalars(tag)]
         for tag in events.Tags()["scalars"]
         if not tag.startswith("timing/")
     }
@@ -99,7 +103,7 @@ def assert_same(folder: Path, reference: Path) -> None:
     assert curves(folder) == curves(reference)
     for name in ("best.ckpt", "last.ckpt"):
         a, b = weights(folder, name), weights(reference, name)
-        assert all(torch.equal(a[key], b[key]) for key in a)
+        assert all(torch.allclose(a[key], b[key], rtol=0, atol=0, equal_nan=True) for key in a)
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
@@ -140,10 +144,9 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize(("hook", "epoch"), [("second block", 2), ("epoch start", 3)])
-def test_so_it_does_with_other_settings(run, tmp_path, unstopped, setting, hook, epoch):
+def test_so_it_does_with_other_settings(run, tmp_path, unstopped, setting):
     overrides = [*SETTINGS[setting], STOP]
-    Stop.at(hook, epoch)
+    Stop.at("second block", 2)
     with pytest.raises(SystemExit, match="stopped by the test"):
         run("run", *overrides)
     assert run("run", *overrides)["timing"]["resumed"] == 1
@@ -164,3 +167,248 @@ def test_a_run_goes_on_within_an_epoch_from_its_latest_validation(
     assert last["global_step"] == epoch * 10 + {2: 4, 3: -2}[epoch]
     assert run("run", *overrides)["timing"]["resumed"] == 1
     assert_same(tmp_path / "run", unstopped(*overrides))
+
+
+@pytest.fixture
+def stopped(run, tmp_path):
+    """A run that was stopped in its third epoch of four."""
+    Stop.at("second block", 2)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", STOP)
+    return tmp_path / "run"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(run, stopped, unstopped, caplog):
+    cut(stopped / "checkpoints" / "last.ckpt")
+    assert run("run", STOP)["timing"]["resumed"] == 1
+    assert "last.ckpt: cannot go on from it" in caplog.text
+    assert_same(stopped, unstopped(STOP))
+
+
+def test_without_a_whole_checkpoint_a_run_starts_over(run, stopped, unstopped):
+    cut(stopped / "checkpoints" / "last.ckpt")
+    cut(stopped / "checkpoints" / "best.ckpt")
+    assert run("run", STOP)["timing"]["resumed"] == 0
+    assert_same(stopped, unstopped(STOP))
+
+
+@pytest.mark.parametrize("content", ["", '{"status": "run', "[]"])
+def test_a_damaged_record_is_kept_aside_and_its_run_gone_on_with(
+    run, stopped, unstopped, caplog, content
+):
+    (stopped / "run.json").write_text(content)
+    assert run("run", STOP)["timing"]["resumed"] == 1
+    assert (stopped / "run.json.unreadable").read_text() == content
+    assert "it is now run.json.unreadable" in caplog.text
+    assert_same(stopped, unstopped(STOP))
+
+
+def test_a_damaged_record_does_not_hide_that_the_run_is_another_one(run, stopped):
+    (stopped / "run.json").write_text("")
+    with pytest.raises(ValueError, match=r"optimizer\.lr: 0\.02 -> 0\.03"):
+        run("run", STOP, "optimizer.lr=0.03")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in files if path.name != ".lock"}
+
+
+def test_a_stopped_run_of_another_configuration_is_refused_and_kept(run, stopped):
+    before = everything(stopped)
+    with pytest.raises(ValueError, match=r"batch_size: 16 -> 8.*name=…, or.*overwrite=true"):
+        run("run", STOP, "data.batch_size=8")
+    assert everything(stopped) == before
+
+
+def test_a_mistake_in_overwriting_a_stopped_run_leaves_it_as_it_was(run, stopped):
+    before = everything(stopped)
+    with pytest.raises(ValueError, match=r"optimizer\.lr"):
+        run("run", STOP, "optimizer.lr=-1", "overwrite=true")
+    assert everything(stopped) == before
+
+
+def test_a_run_of_other_package_versions_is_refused_and_kept(run, stopped):
+    entry = record.read(stopped)
+    entry["provenance"]["versions"]["torch"] = "1.13.1+cpu"
+    record.write(stopped, entry)
+    before = everything(stopped)
+    with pytest.raises(ValueError, match=r"other versions \(torch: 1\.13 -> .*overwrite=true"):
+        run("run", STOP)
+    assert everything(stopped) == before
+
+
+def test_a_patch_release_matters_to_no_run_but_is_told(run, stopped):
+    entry = record.read(stopped)
+    old = ".".join([*entry["provenance"]["versions"]["torch"].split(".")[:2], "99"])
+    entry["provenance"]["versions"]["torch"] = old
+    record.write(stopped, entry)
+    provenance = run("run", STOP)["provenance"]
+    assert [each["versions"]["torch"] for each in provenance["earlier"]] == [old]
+
+
+def test_a_stopped_run_can_be_moved(run, stopped, tmp_path, unstopped):
+    stopped.rename(tmp_path / "elsewhere")
+    assert run("elsewhere", STOP)["timing"]["resumed"] == 1
+    assert_same(tmp_path / "elsewhere", unstopped(STOP))
+
+
+def test_curves_are_whole_even_if_the_clock_jumps_back(run, stopped, unstopped, monkeypatch):
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 1e6)
+    entry = run("run", STOP)
+    assert entry["timing"]["seconds"] > 0
+    assert_same(stopped, unstopped(STOP))
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "csv" / "metrics.csv").open(newline="") as file:
+        return [
+            {name: value for name, value in row.items() if value and "timing" not in name}
+            for row in csv.DictReader(file)
+        ]
+
+
+def test_the_rows_of_a_csv_logger_go_on_too(run, tmp_path, unstopped):
+    overrides = [STOP, "logger=[tensorboard,csv]"]
+    Stop.at("second block", 2)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", *overrides)
+    run("run", *overrides)
+    assert rows(tmp_path / "run") == rows(unstopped(*overrides))
+
+
+def test_a_run_stopped_before_its_record_said_so_is_finished_once(
+    run, tmp_path, unstopped, monkeypatch
+):
+    log_result = losslab.train.log_result
+
+    def log_and_stop(*arguments: Any) -> None:
+        log_result(*arguments)
+        raise SystemExit("stopped by the test")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("losslab.train.log_result", log_and_stop)
+        with pytest.raises(SystemExit, match="stopped by the test"):
+            run("run", STOP)
+    run("run", STOP)
+    assert_same(tmp_path / "run", unstopped(STOP))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["loss=mse_outputs", "optimizer.lr=1e6"],
+        [
+            "+callback.early._target_=lightning.pytorch.callbacks.EarlyStopping",
+            "+callback.early.monitor=val/accuracy",
+            "+callback.early.mode=min",
+            "+callback.early.patience=1",
+        ],
+    ],
+    ids=["diverged", "stopped early"],
+)
+def test_a_run_that_had_ended_early_is_not_trained_further(run, tmp_path, unstopped, overrides):
+    reference = unstopped(*overrides, STOP)
+    epochs = record.read(reference)["metrics"]["epochs"]
+    assert epochs < EPOCHS
+    Stop.at("train end", epochs)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", *overrides, STOP)
+    assert run("run", *overrides, STOP)["timing"]["resumed"] == 1
+    assert_same(tmp_path / "run", reference)
+
+
+class Full(L.Callback):
+    """Has the next write to some files of a run meet a full disk, once."""
+
+    files: tuple[str, ...] = ()
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            for name in Full.files:
+                path = self.folder / name
+                partial = path.with_name(f".{path.name}.{os.getpid()}{atomic.PARTIAL}")
+                partial.symlink_to("/dev/full")
+            Full.files = ()
+
+
+FULL = [
+    "+callback.full._target_=tests.test_resume.Full",
+    "+callback.full.folder=${run.folder}",
+]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("name", ["checkpoints/last.ckpt", "checkpoints/best.ckpt", "run.json"])
+def test_a_full_disk_interrupts_a_run(run, tmp_path, unstopped, name):
+    Full.files = (name,)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        run("run", *FULL)
+    assert str(raised.value.filename).endswith(name)
+    entry = record.read(tmp_path / "run")
+    assert entry["status"] == "interrupted"
+    assert "No space left on device" in entry["error"]
+    assert run("run", *FULL)["timing"]["resumed"] == 1
+    assert not (tmp_path / "run" / "traceback.txt").exists()
+    assert_same(tmp_path / "run", unstopped(*FULL))
+
+
+def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").write_text("no folder")
+    with pytest.raises(OSError, match="checkpoints"):
+        run("run")
+    assert "checkpoints" in record.read(tmp_path / "run")["error"]
+
+
+def test_what_a_killed_writer_left_is_removed(run, stopped):
+    left = stopped / "checkpoints" / f".last.ckpt.1{atomic.PARTIAL}"
+    left.write_bytes(b"half")
+    run("run", STOP)
+    assert not left.exists()
+
+
+@pytest.fixture
+def failed(run, tmp_path, monkeypatch):
+    """A run that failed in a multirun."""
+    monkeypatch.setattr("losslab.config.is_multirun", lambda: True)
+    with monkeypatch.context() as broken:
+        broken.setattr("losslab.train.score", fail)
+        with pytest.raises(RuntimeError, match="no luck"):
+            run("run")
+    return tmp_path / "run"
+
+
+def fail(*arguments: Any) -> None:
+    raise RuntimeError("no luck")
+
+
+def test_a_sweep_leaves_alone_what_failed_in_it(run, failed):
+    before = everything(failed)
+    with pytest.raises(ValueError, match=r"failed before: no luck \(retry=failed trains it again"):
+        run("run")
+    assert everything(failed) == before
+
+
+def test_on_request_what_failed_is_trained_again_from_its_start(run, failed, unstopped):
+    entry = run("run", "retry=failed")
+    assert entry["timing"]["resumed"] == 0
+    assert not (failed / "traceback.txt").exists()
+    assert_same(failed, unstopped())
+
+
+def test_what_failed_with_another_configuration_is_in_nobodys_way(run, failed):
+    assert run("run", "trainer.max_epochs=1")["status"] == "finished"
+
+
+def test_fail_fast_ends_the_process(run, failed):
+    with pytest.raises(SystemExit, match=r"run: failed before: no luck.*fail_fast"):
+        run("run", "fail_fast=true")

@@ -26,6 +26,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "evaluation": {"checkpoint", "classifier", "paths"},
     "prediction": {"checkpoint", "paths"},
     "record": {"atomic"},
+    "reproduction": {"evaluation", "record", "text", "train"},
     "resume": {"atomic", "record"},
     "status": {"claim", "record", "text"},
     "train": {

@@ -157,7 +157,7 @@ def swept(cfg: DictConfig) -> dict[str, Any]:
 
 
 def is_multirun() -> bool:
-    return HydraConfig.get().mode is RunMode.MULTIRUN
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def place() -> dict[str, int] | None:

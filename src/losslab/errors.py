@@ -93,4 +93,6 @@ def mistyped(error: ValidationError) -> str:
     message = str(error).splitlines()[0]
     if error.full_key not in types:
         return message
+    if "expected one of" in message:
+        return f"{error.full_key}: {message}"
     return f"expected {error.full_key} to be of type {types[error.full_key]}: {message}"

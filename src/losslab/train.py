@@ -166,6 +166,7 @@ def recorded(cfg: DictConfig, config: dict[str, Any], old: dict[str, Any] | None
         if not cfg.overwrite and (old is None or old["status"] != "failed"):
             restart = last_checkpoint(folder, config)
         atomic.clean(folder)
+        (folder / "traceback.txt").unlink(missing_ok=True)
         if restart is None:
             clear(folder)
         else:
@@ -219,8 +220,9 @@ def save_configuration(cfg: DictConfig, folder: Path) -> None:
     """Hydra's own files, which Hydra would replace even where the run is then refused."""
     (folder / ".hydra").mkdir(exist_ok=True)
     OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
-    OmegaConf.save(cfg.run.overrides, folder / ".hydra" / "overrides.yaml")
-    OmegaConf.save(HydraConfig.get(), folder / ".hydra" / "hydra.yaml")
+    OmegaConf.save(OmegaConf.create(list(cfg.run.overrides)), folder / ".hydra" / "overrides.yaml")
+    if HydraConfig.initialized():
+        OmegaConf.save(HydraConfig.get(), folder / ".hydra" / "hydra.yaml")
 
 
 def leave(folder: Path, entry: dict[str, Any], error: BaseException) -> None:
@@ -354,11 +356,7 @@ def log_result(
 
 def clear(folder: Path) -> None:
     """Removes what an earlier try at this run left, so that its curves are not mixed with ours."""
-    for path in [
-        *folder.glob("events.out.tfevents.*"),
-        folder / "hparams.yaml",
-        folder / "traceback.txt",
-    ]:
+    for path in [*folder.glob("events.out.tfevents.*"), folder / "hparams.yaml"]:
         path.unlink(missing_ok=True)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 

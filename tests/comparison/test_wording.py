@@ -133,3 +133,17 @@ def test_mixed_provenance_is_named_by_what_differs(tmp_path: Path) -> None:
     assert "gpu Synthetic GPU (1 run)" in warnings
     assert "2 checksums of mnist: 5eed (1 run), 0ther (1 run)" in warnings
     assert "1 run trained from a checkout with uncommitted changes" in warnings
+
+
+def test_a_run_that_went_on_with_other_code_is_named(tmp_path: Path) -> None:
+    earlier = {
+        "git": {"revision": "def5678", "dirty": False},
+        "versions": {"torch": "2.15.0", "numpy": "2.4.6"},
+        "hardware": {"cpu": "Synthetic CPU"},
+    }
+    write_run(tmp_path, "mse", 0.1, 0, name="resumed", provenance={"earlier": [earlier]})
+    warnings = warned(tmp_path)
+    assert "1 run began and ended on different git revisions: resumed" in warnings
+    assert "kinds of hardware" not in warnings
+    write_run(tmp_path, "mse", 0.1, 1)
+    assert "2 git revisions: abc1234 (1 run), def5678 then abc1234 (1 run)" in warned(tmp_path)

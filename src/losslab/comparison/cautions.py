@@ -7,7 +7,7 @@ import pandas as pd
 from losslab.comparison.arms import ordered
 from losslab.comparison.cells import values
 from losslab.comparison.grid import next_value
-from losslab.comparison.runs import counted, repeated
+from losslab.comparison.runs import THEN, counted, repeated
 from losslab.comparison.wording import listed
 from losslab.record import ENDED
 from losslab.text import plural
@@ -113,6 +113,13 @@ def _mixed_provenance(outcomes: pd.DataFrame) -> Iterator[str]:
         yield from _mixed(outcomes[column], noun)
     for data, group in outcomes.groupby("data"):
         yield from _mixed(group["data_checksum"], f"checksums of {data}")
+    for column, noun in PROVENANCE.items():
+        changed = outcomes.loc[outcomes[column].fillna("").str.contains(THEN), "run"].tolist()
+        if changed:
+            yield (
+                f"{plural(len(changed), 'run')} began and ended on different {noun}: "
+                f"{listed(changed)}"
+            )
     dirty = int(outcomes["dirty"].eq(True).sum())
     if dirty:
         yield f"{plural(dirty, 'run')} trained from a checkout with uncommitted changes"

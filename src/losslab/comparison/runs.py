@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 
 from losslab import record
 from losslab.comparison.arms import name_arms
+
+THEN = " then "
 
 
 def load(sweep: Path) -> pd.DataFrame:
@@ -104,14 +107,21 @@ def _row(folder: Path, run_record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _provenance(provenance: dict[str, Any]) -> dict[str, Any]:
-    git = _mapping(provenance, "git")
+    """What a run was trained on; what changed while it was stopped is joined by `then`."""
+    stages = [*(provenance.get("earlier") or []), provenance]
+    git = [_mapping(stage, "git") for stage in stages]
+    revisions = [str(each["revision"]) for each in git if each.get("revision")]
     return {
-        "revision": git.get("revision"),
-        "dirty": git.get("dirty"),
-        "hardware": _sentence(provenance.get("hardware")),
-        "versions": _sentence(provenance.get("versions")),
+        "revision": _joined(revisions) or None,
+        "dirty": any(each.get("dirty") for each in git) if revisions else None,
+        "hardware": _joined(_sentence(stage.get("hardware")) for stage in stages),
+        "versions": _joined(_sentence(stage.get("versions")) for stage in stages),
         "data_checksum": _sentence(provenance.get("data")),
     }
+
+
+def _joined(stages: Iterable[str]) -> str:
+    return THEN.join(dict.fromkeys(stages))
 
 
 def _sentence(value: Any) -> str:

@@ -1,0 +1,35 @@
+"""Train a run again from its record, in a fresh folder, and report the drift of every metric."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from losslab.errors import is_mistake, sentence
+from losslab.reproduction import reproduce
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Exit code 0 if every metric is the same, 1 if not. On the same machine and with "
+        "the same versions the drift is zero.",
+    )
+    parser.add_argument("run", type=Path, help="the run's folder, such as logs/<sweep>/<run>")
+    parser.add_argument(
+        "--folder", type=Path, help="for the new run [logs/<sweep>-reproduced/<run>]"
+    )
+    parser.add_argument("--data-dir", type=Path, help="where the data lie [where they lay]")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.0, help="largest drift that counts as the same [0]"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    try:
+        reproduction = reproduce(arguments.run, arguments.folder, arguments.data_dir)
+    except Exception as error:
+        if not is_mistake(error):
+            raise
+        sys.exit(sentence(error))
+    print(reproduction.terminal())
+    sys.exit(reproduction.largest_drift() > arguments.tolerance)
