@@ -1,7 +1,7 @@
 """Which process trains a run: a lock on a file in its folder, which ends with its process."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -51,6 +51,7 @@ def settle(sweep: Path) -> None:
         except ValueError:
             continue  # whoever trains it, or compares it, says so
         if entry["status"] == "running" and not is_held(path.parent):
-            with claim(path.parent) as ours:
+            # on a full disk `running` stays: without a process that holds it, it means the same
+            with suppress(OSError), claim(path.parent) as ours:
                 if ours and record.read(path.parent)["status"] == "running":
                     record.write(path.parent, entry | {"status": "interrupted"})

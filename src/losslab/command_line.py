@@ -1,9 +1,11 @@
 """What the scripts share: Hydra's entry point, with a user's mistakes as one sentence each."""
 
 import functools
+import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,8 @@ def main(
     Sweep.folder = None
     failures: list[str] = []
     stopped = 0  # exit code, if a signal did it
+    logging.raiseExceptions = False  # a full disk is told once, not for each line of a log file
+    threading.excepthook = in_thread
     with full_errors() as wanted_by_user, stoppable():
         try:
             entry = task if wanted_by_user else guarded(task)
@@ -47,6 +51,8 @@ def main(
         except Exception as error:
             if wanted_by_user or not is_mistake(error):
                 raise
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = Sweep.folder and str(Sweep.folder)
             failures.append(sentence(error))
         finally:
             if Sweep.folder is not None and any(Sweep.folder.glob("*/run.json")):
@@ -57,6 +63,12 @@ def main(
         sys.exit(stopped)
     if failures:
         sys.exit("\n".join(failures))
+
+
+def in_thread(failure: threading.ExceptHookArgs) -> None:
+    """Leaves a full disk to the thread that waits for the writer: it raises the same error."""
+    if not isinstance(failure.exc_value, OSError):
+        threading.__excepthook__(failure)
 
 
 def code_of_signal(stop: BaseException) -> int:

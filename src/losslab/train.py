@@ -174,14 +174,15 @@ def recorded(cfg: DictConfig, config: dict[str, Any], old: dict[str, Any] | None
             epochs = entry["metrics"]["epochs"]
             log.info("%s%s: goes on after epoch %d", cfg.run.position, folder.name, epochs)
     record.write(folder, entry)
-    save_configuration(cfg, folder)
     resumable = Resumable(folder, entry, restart)
     try:
+        save_configuration(cfg, folder)
         fit(cfg, entry, resumable)
     except BaseException as error:
         entry["timing"]["seconds"] = resumable.seconds
+        error = located(error, folder)
         leave(folder, entry, error)
-        raise
+        raise error
     entry["timing"]["seconds"] = resumable.seconds
     record.write(folder, entry)
     log.info("%s%s: %s", cfg.run.position, folder.name, summary(entry))
@@ -223,6 +224,13 @@ def save_configuration(cfg: DictConfig, folder: Path) -> None:
     OmegaConf.save(OmegaConf.create(list(cfg.run.overrides)), folder / ".hydra" / "overrides.yaml")
     if HydraConfig.initialized():
         OmegaConf.save(HydraConfig.get(), folder / ".hydra" / "hydra.yaml")
+
+
+def located(error: BaseException, folder: Path) -> BaseException:
+    """The same error, with the run's folder where the operating system's says no place."""
+    if isinstance(error, OSError) and error.errno in MACHINE and error.filename is None:
+        return OSError(error.errno, error.strerror, str(folder)).with_traceback(error.__traceback__)
+    return error
 
 
 def leave(folder: Path, entry: dict[str, Any], error: BaseException) -> None:
