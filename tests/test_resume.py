@@ -412,3 +412,22 @@ def test_what_failed_with_another_configuration_is_in_nobodys_way(run, failed):
 def test_fail_fast_ends_the_process(run, failed):
     with pytest.raises(SystemExit, match=r"run: failed before: no luck.*fail_fast"):
         run("run", "fail_fast=true")
+
+
+class Look(L.Callback):
+    """Sees, at the start of an epoch, how far the curves that a kill would leave go."""
+
+    seen: dict[int, tuple[int, int]]
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch > 0:
+            folder = Path(trainer.default_root_dir)
+            event_step, _ = curves(folder)["val/accuracy"][-1]
+            row_step = max(int(row["step"]) for row in rows(folder) if "val/accuracy" in row)
+            Look.seen[trainer.current_epoch] = (event_step, row_step)
+
+
+def test_curves_are_on_the_disk_as_far_as_the_checkpoint_goes(run):
+    Look.seen = {}
+    run("run", "+callback.look._target_=tests.test_resume.Look", "logger=[tensorboard,csv]")
+    assert Look.seen == {epoch: (10 * epoch, 10 * epoch) for epoch in range(1, EPOCHS)}

@@ -63,7 +63,9 @@ def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, 
     folder, _ = sweep
     done = train(folder, "-m", *tiny, "optimizer.lr=-1,0.1", "name=partly")
     assert done.returncode == 1
-    assert "loss=cross_entropy,lr=-1" in done.stdout + done.stderr
+    [line] = [line for line in done.stdout.splitlines() if ": failed: " in line]
+    assert line.startswith("loss=cross_entropy,lr=-1,seed=0")
+    assert line.endswith("expected optimizer.lr to be a finite number of at least 0, got -1")
     assert "expected optimizer.lr to be a finite number of at least 0, got -1" in done.stderr
     assert "Traceback" not in done.stderr
     statuses = [
@@ -72,6 +74,19 @@ def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, 
     ]
     assert sorted(statuses) == ["failed", "finished"]
     assert (folder / "logs" / "partly" / "comparison" / "comparison.md").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", ["basic", "processes"])
+def test_fail_fast_stops_a_sweep_at_its_first_failure(sweep, tiny, launcher):
+    folder, _ = sweep
+    grid = ["optimizer.lr=-1,0.1,0.2,0.3,0.4", f"name=fast_{launcher}"]
+    done = train(folder, "-m", *tiny, *grid, "fail_fast=true", f"hydra/launcher={launcher}")
+    assert done.returncode == 1
+    assert "got -1 (fail_fast)" in done.stderr
+    assert "Traceback" not in done.stderr
+    left = [path.name for path in (folder / "logs" / f"fast_{launcher}").glob("loss=*")]
+    assert not any("lr=0.4" in name for name in left)
 
 
 def test_compare_rebuilds_the_comparison_alone(sweep):

@@ -104,10 +104,9 @@ class Resumable(L.Callback):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        # curves up to the checkpoint have to outlive the process as the checkpoint does
         for logger in trainer.loggers:
-            flush(
-                logger
-            )  # a curve up to the checkpoint outlives the process, as the checkpoint does
+            flush(logger)
         checkpoint[STATE] = {
             "generators": generators(pl_module.device),
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
