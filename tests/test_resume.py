@@ -1,6 +1,7 @@
 """A run that was stopped ends, after the same command again, as one that was not."""
 
 import csv
+import errno
 import os
 import time
 from pathlib import Path
@@ -405,7 +406,12 @@ def test_on_request_what_failed_is_trained_again_from_its_start(run, failed, uns
     assert_same(failed, unstopped())
 
 
-def test_what_failed_with_another_configuration_is_in_nobodys_way(run, failed):
+def test_what_failed_with_another_configuration_is_kept_if_it_had_trained(run, failed):
+    before = everything(failed)
+    with pytest.raises(ValueError, match=r"max_epochs: 4 -> 1.*overwrite=true"):
+        run("run", "trainer.max_epochs=1")
+    assert everything(failed) == before
+    record.write(failed, record.read(failed) | {"metrics": {}})
     assert run("run", "trainer.max_epochs=1")["status"] == "finished"
 
 
@@ -431,3 +437,50 @@ def test_curves_are_on_the_disk_as_far_as_the_checkpoint_goes(run):
     Look.seen = {}
     run("run", "+callback.look._target_=tests.test_resume.Look", "logger=[tensorboard,csv]")
     assert Look.seen == {epoch: (10 * epoch, 10 * epoch) for epoch in range(1, EPOCHS)}
+
+
+def test_workers_that_die_with_the_process_do_not_make_a_stopped_run_a_failed_one(
+    run, tmp_path, monkeypatch
+):
+    def stop(*arguments: Any) -> None:
+        try:
+            raise SystemExit(143)
+        finally:
+            raise RuntimeError("DataLoader worker is killed by signal: Terminated")
+
+    monkeypatch.setattr("losslab.train.score", stop)
+    with pytest.raises(SystemExit) as raised:
+        run("run")
+    assert raised.value.code == 143
+    assert record.read(tmp_path / "run")["status"] == "interrupted"
+
+
+def test_a_run_stopped_while_it_was_being_replaced_starts_over(run, stopped, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("losslab.train.clear", fail)
+        with pytest.raises(RuntimeError, match="no luck"):
+            run("run", STOP, "overwrite=true")
+    assert record.read(stopped)["status"] == "interrupted"
+    assert run("run", STOP)["timing"]["resumed"] == 0
+
+
+def test_a_resumed_run_remembers_its_data_at_once(run, stopped, monkeypatch):
+    checksum = record.read(stopped)["provenance"]["data"]
+    with monkeypatch.context() as patched:
+        patched.setattr("losslab.train.fit", fail)
+        with pytest.raises(RuntimeError, match="no luck"):
+            run("run", STOP)
+    assert record.read(stopped)["provenance"]["data"] == checksum
+
+
+def test_a_disk_that_cannot_be_read_now_costs_no_checkpoint(run, stopped, monkeypatch):
+    before = everything(stopped)
+
+    def unreadable(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error", "last.ckpt")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("torch.load", unreadable)
+        with pytest.raises(OSError, match="Input/output error"):
+            run("run", STOP)
+    assert everything(stopped) == before

@@ -46,12 +46,11 @@ def is_held(folder: Path) -> bool:
 def settle(sweep: Path) -> None:
     """Records as interrupted the runs whose process died before it could say so."""
     for path in sweep.glob("*/run.json"):
-        try:
-            entry = record.read(path.parent)
-        except ValueError:
-            continue  # whoever trains it, or compares it, says so
-        if entry["status"] == "running" and not is_held(path.parent):
-            # on a full disk `running` stays: without a process that holds it, it means the same
-            with suppress(OSError), claim(path.parent) as ours:
-                if ours and record.read(path.parent)["status"] == "running":
-                    record.write(path.parent, entry | {"status": "interrupted"})
+        # On a full disk `running` stays: without a process that holds it, it means the same.
+        # Of a damaged record whoever trains that run, or compares it, speaks.
+        with suppress(OSError, ValueError):
+            if record.read(path.parent)["status"] == "running" and not is_held(path.parent):
+                with claim(path.parent) as ours:
+                    entry = record.read(path.parent)
+                    if ours and entry["status"] == "running":
+                        record.write(path.parent, entry | {"status": "interrupted"})

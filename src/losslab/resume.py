@@ -56,6 +56,8 @@ def last_checkpoint(folder: Path, config: Mapping[str, Any]) -> Restart | None:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             state, theirs = content[STATE], content["hyper_parameters"]["config"]
+        except (OSError, MemoryError):
+            raise  # a disk that cannot be read now says nothing about the checkpoint
         except Exception as error:  # torch raises whatever its unpickler and zip reader raise
             log.warning("%s: cannot go on from it (%s)", path, type(error).__name__)
             continue

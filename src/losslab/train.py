@@ -109,12 +109,12 @@ def earlier(cfg: DictConfig, config: dict[str, Any]) -> dict[str, Any] | None:
     if old is None:
         return None
     same = old["fingerprint"] == record.fingerprint(config)
+    if not same and (old["status"] != "failed" or old["metrics"].get("epochs")):
+        raise ValueError(another_configuration(folder, old["config"], config))
     if old["status"] == "failed":
         if same and configuration.is_multirun() and cfg.retry is None:
             raise ValueError(f"failed before: {old['error']} (retry=failed trains it again)")
         return old
-    if not same:
-        raise ValueError(another_configuration(folder, old["config"], config))
     require_same_versions(folder, old)
     require_same_data(cfg, old)
     return old
@@ -125,6 +125,7 @@ def read_or_put_aside(folder: Path) -> dict[str, Any] | None:
     path = folder / "run.json"
     if not path.exists():
         return None
+    path.read_bytes()  # a disk that cannot be read now says nothing about the record
     try:
         return record.read(folder)
     except ValueError as error:
@@ -160,19 +161,21 @@ def recorded(cfg: DictConfig, config: dict[str, Any], old: dict[str, Any] | None
     """Trains, and keeps the run's record true meanwhile and however training ends."""
     folder = Path(cfg.run.folder)
     entry = new_record(cfg, config)
-    restart = None
-    if any((folder / name).exists() for name in ("run.json", UNREADABLE)):
+    held = any((folder / name).exists() for name in ("run.json", UNREADABLE))
+    if held:
         configuration.check(config)  # before anything is given up for it
-        if not cfg.overwrite and (old is None or old["status"] != "failed"):
-            restart = last_checkpoint(folder, config)
+    from_start = cfg.overwrite or (old is not None and starts_over(old))
+    restart = None if from_start else last_checkpoint(folder, config)
+    if restart is not None:
+        continue_record(entry, old or {}, restart)
+        epochs = entry["metrics"]["epochs"]
+        log.info("%s%s: goes on after epoch %d", cfg.run.position, folder.name, epochs)
+    if held:
         atomic.clean(folder)
         (folder / "traceback.txt").unlink(missing_ok=True)
-        if restart is None:
-            clear(folder)
-        else:
-            continue_record(entry, old or {}, restart)
-            epochs = entry["metrics"]["epochs"]
-            log.info("%s%s: goes on after epoch %d", cfg.run.position, folder.name, epochs)
+    if held and restart is None:
+        record.write(folder, entry | {"status": "interrupted", "from_start": True})
+        clear(folder)
     record.write(folder, entry)
     resumable = Resumable(folder, entry, restart)
     try:
@@ -180,13 +183,20 @@ def recorded(cfg: DictConfig, config: dict[str, Any], old: dict[str, Any] | None
         fit(cfg, entry, resumable)
     except BaseException as error:
         entry["timing"]["seconds"] = resumable.seconds
-        error = located(error, folder)
-        leave(folder, entry, error)
-        raise error
+        reason = reason_of(error, folder)
+        leave(folder, entry, reason)
+        if reason is error:
+            raise
+        raise reason from error
     entry["timing"]["seconds"] = resumable.seconds
     record.write(folder, entry)
     log.info("%s%s: %s", cfg.run.position, folder.name, summary(entry))
     return entry
+
+
+def starts_over(old: dict[str, Any]) -> bool:
+    """Whether an earlier try's checkpoints are of no use: it failed, or was being replaced."""
+    return old["status"] == "failed" or old.get("from_start", False)
 
 
 def new_record(cfg: DictConfig, config: dict[str, Any]) -> dict[str, Any]:
@@ -212,6 +222,7 @@ def continue_record(entry: dict[str, Any], old: dict[str, Any], restart: Restart
     timing, provenance = old.get("timing", {}), old.get("provenance", {})
     entry["timing"]["started"] = timing.get("started", entry["timing"]["started"])
     entry["timing"]["resumed"] = timing.get("resumed", 0) + 1
+    entry["provenance"]["data"] = provenance.get("data")
     ran_on = {key: provenance.get(key) for key in ("git", "versions", "hardware")}
     changed = provenance and any(entry["provenance"][key] != ran_on[key] for key in ran_on)
     entry["provenance"]["earlier"] = provenance.get("earlier", []) + [ran_on] * bool(changed)
@@ -226,10 +237,19 @@ def save_configuration(cfg: DictConfig, folder: Path) -> None:
         OmegaConf.save(HydraConfig.get(), folder / ".hydra" / "hydra.yaml")
 
 
-def located(error: BaseException, folder: Path) -> BaseException:
-    """The same error, with the run's folder where the operating system's says no place."""
+def reason_of(error: BaseException, folder: Path) -> BaseException:
+    """What stopped a run, where the error that came out of it hides that.
+
+    A DataLoader's workers, stopped by the same signal, raise while the process is being stopped.
+    A full disk has the run's folder as its place where the operating system names none.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt | SystemExit):
+            return error if isinstance(error, KeyboardInterrupt | SystemExit) else seen
+        seen = seen.__context__
     if isinstance(error, OSError) and error.errno in MACHINE and error.filename is None:
-        return OSError(error.errno, error.strerror, str(folder)).with_traceback(error.__traceback__)
+        return OSError(error.errno, error.strerror, str(folder))
     return error
 
 
@@ -254,6 +274,8 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     restart = resumable.restart
     data, classifier, trainer = parts(cfg, entry["config"], resumable)
     entry["provenance"]["data"] = getattr(data, "checksum", None)
+    if trainer.is_global_zero:
+        record.write(resumable.folder, entry)  # whatever is trained now was trained on these data
     path = restart.path if restart else None
     with unsurprised() if restart else nullcontext():
         if restart is not None and trainer.is_global_zero:
@@ -366,7 +388,8 @@ def clear(folder: Path) -> None:
     """Removes what an earlier try at this run left, so that its curves are not mixed with ours."""
     for path in [*folder.glob("events.out.tfevents.*"), folder / "hparams.yaml"]:
         path.unlink(missing_ok=True)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if (folder / "checkpoints").exists():
+        shutil.rmtree(folder / "checkpoints")
 
 
 def summary(entry: dict[str, Any]) -> str:
