@@ -2,15 +2,15 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import open_dict, read_write
+
+from losslab import record
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,11 @@ class GridSweeper(BasicSweeper):
         `train` has the last word: only what looks as if it had ended is composed, and asked there.
         """
         assert self.config is not None
-        there = [entry["overrides"] for entry in ended(Path(self.config.hydra.sweep.dir))]
-        known = {identifying(overrides) for overrides in there}
+        known = {
+            identifying(entry["overrides"])
+            for _, entry in record.readable(Path(self.config.hydra.sweep.dir))
+            if entry["status"] in record.ENDED
+        }
         return [job for job in jobs if identifying(job) not in known or not self.has_ended(job)]
 
     def has_ended(self, job: Job) -> bool:
@@ -73,22 +76,10 @@ class GridSweeper(BasicSweeper):
         super().validate_batch_is_legal(covering(batch))
 
 
-def ended(sweep: Path) -> Iterator[dict[str, Any]]:
-    """The records of a sweep's runs that have ended."""
-    from losslab import record
-
-    for path in sweep.glob("*/run.json"):
-        with suppress(ValueError):  # of a damaged one the run itself will speak
-            entry = record.read(path.parent)
-            if entry["status"] in record.ENDED:
-                yield entry
-
-
 def identifying(overrides: Job) -> frozenset[str]:
     """Those of a run's overrides that its result may depend on."""
-    from losslab.record import identifies
-
-    return frozenset(each for each in overrides if identifies(each.lstrip("+~").partition("=")[0]))
+    keys = {each: each.lstrip("+~").partition("=")[0] for each in overrides}
+    return frozenset(each for each, key in keys.items() if record.identifies(key))
 
 
 def covering(batch: Sequence[Job]) -> list[Job]:

@@ -8,9 +8,8 @@ from filelock import FileLock, Timeout
 
 from losslab import record
 
-PATIENCE = (
-    1.0  # seconds: `is_held` has the lock for less, and must not look like a process that trains
-)
+PATIENCE = 1.0
+"""Seconds. `is_held` has the lock for less, and must not look like a process that trains."""
 
 
 @contextmanager
@@ -45,12 +44,17 @@ def is_held(folder: Path) -> bool:
 
 def settle(sweep: Path) -> None:
     """Records as interrupted the runs whose process died before it could say so."""
-    for path in sweep.glob("*/run.json"):
-        # On a full disk `running` stays: without a process that holds it, it means the same.
-        # Of a damaged record whoever trains that run, or compares it, speaks.
-        with suppress(OSError, ValueError):
-            if record.read(path.parent)["status"] == "running" and not is_held(path.parent):
-                with claim(path.parent) as ours:
-                    entry = record.read(path.parent)
-                    if ours and entry["status"] == "running":
-                        record.write(path.parent, entry | {"status": "interrupted"})
+    for folder, seen in record.readable(sweep):
+        if seen["status"] == "running":
+            # on a full disk `running` stays: without a process that holds it, it means the same
+            with suppress(OSError, ValueError):
+                settle_one(folder)
+
+
+def settle_one(folder: Path) -> None:
+    if is_held(folder):
+        return
+    with claim(folder) as ours:
+        entry = record.read(folder)
+        if ours and entry["status"] == "running":
+            record.write(folder, entry | {"status": "interrupted"})

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from losslab import claim
+from losslab.config import is_multirun
 from losslab.errors import is_mistake, sentence
 from losslab.paths import quoted
 from losslab.sweep import Sweep
@@ -107,7 +106,7 @@ def guarded(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         try:
             return task(cfg)
         except Exception as error:
-            if HydraConfig.get().mode is RunMode.MULTIRUN or not is_mistake(error):
+            if is_multirun() or not is_mistake(error):
                 raise  # in a multirun the sweep goes on
             sys.exit(sentence(error))
 
@@ -130,9 +129,8 @@ def full_errors() -> Iterator[bool]:
 
 def conclude(folder: Path) -> list[str]:
     """Writes and prints a sweep's comparison; returns what stood in its way."""
-    from losslab.comparison import (
-        compare,
-    )  # pandas, scipy and matplotlib: a second, needed only now
+    # pandas, scipy and matplotlib: a second, needed only now
+    from losslab.comparison import compare
 
     try:
         comparison = compare(folder)

@@ -8,7 +8,8 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,62 @@ def read(folder: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"expected a run record in {path}, got an unreadable file: {error}"
-        ) from None
+        ) from error
     if not isinstance(record, dict) or record.get("status") not in STATUSES:
         raise ValueError(f"expected a run record in {path}, got JSON without a known status")
     return record
+
+
+def folders(sweep: Path) -> list[Path]:
+    """The folders of a sweep's runs: those with a record, readable or not.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if not sweep.is_dir():
+        raise ValueError(
+            f"expected the folder of a sweep, got {sweep}, which is not a folder; "
+            "name one, such as logs/<sweep>"
+        )
+    if found := sorted(filter(is_run, sweep.iterdir())):
+        return found
+    if is_run(sweep):
+        raise ValueError(
+            f"expected the folder of a sweep, got {sweep}, which is a single run; "
+            f"name the folder that holds it: {sweep.resolve().parent}"
+        )
+    raise ValueError(
+        f"expected folders with a run.json in {sweep}, got none; "
+        "launch runs into it, or name the folder that holds them"
+    )
+
+
+def is_run(folder: Path) -> bool:
+    try:
+        (folder / "run.json").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # `read` says why it can't be read
+    return True
+
+
+def readable(sweep: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folder and record of each run in a sweep, of which there may be none; damaged ones left out.
+
+    For whom a damaged record concerns nothing: its own run, and the comparison, speak of it.
+    """
+    for path in sweep.glob("*/run.json"):
+        with suppress(ValueError):
+            yield path.parent, read(path.parent)
+
+
+def mapping(outer: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """The mapping under these keys, one in the other; empty where there is none."""
+    for key in keys:
+        value = outer.get(key)
+        outer = value if isinstance(value, dict) else {}
+    return dict(outer)
 
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
@@ -121,12 +174,17 @@ def provenance() -> dict[str, Any]:
     """
     return {
         "git": git_state(),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": versions(),
         "hardware": hardware(),
         "data": None,
         "earlier": [],
     }
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **packages}
 
 
 @functools.cache

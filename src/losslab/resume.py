@@ -28,6 +28,8 @@ STATE = "losslab"  # under which our part of a checkpoint lies
 RESULTS = ("best/", "test/", "_hparams_/")  # logged after the last checkpoint, so logged again
 EXPECTED = "(Checkpoint|Experiment logs) directory .* exists and is not empty"
 
+WAYS_ON = "choose another sweep with name=…, or replace the run with overwrite=true"
+
 
 @dataclass(frozen=True)
 class Restart:
@@ -69,10 +71,7 @@ def last_checkpoint(folder: Path, config: Mapping[str, Any]) -> Restart | None:
 
 def another_configuration(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     changes = "; ".join(record.difference(old, new))
-    return (
-        f"{folder} holds a run of another configuration ({changes}): choose another sweep with "
-        f"name=…, or replace the run with overwrite=true"
-    )
+    return f"{folder} holds a run of another configuration ({changes}): {WAYS_ON}"
 
 
 @contextmanager

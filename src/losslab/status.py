@@ -12,7 +12,7 @@ from losslab import claim, record
 from losslab.text import LINE, aligned, plural, width, wrapped
 
 STATUSES = ("finished", "diverged", "failed", "running", "interrupted", "unreadable")
-ENDED = ("finished", "diverged", "failed")
+LEFT_ALONE = (*record.ENDED, "failed")
 """Statuses of runs that the same command leaves as they are."""
 
 
@@ -82,7 +82,7 @@ class Status:
 def status(sweep: Path, now: datetime | None = None) -> Status:
     """How far the runs in this folder are. Only reads. Raises ValueError where there are none."""
     time = (now or datetime.now(UTC)).timestamp()
-    runs = [_run(folder) for folder in _run_folders(sweep)]
+    runs = [_run(folder) for folder in record.folders(sweep)]
     not_started, waiting, at_most = _to_come(runs)
     return Status(
         sweep=sweep,
@@ -106,35 +106,6 @@ def duration(seconds: float) -> str:
     return f"{large} {units[0]}" + (f" {small} {units[1]}" if small else "")
 
 
-def _run_folders(sweep: Path) -> list[Path]:
-    if not sweep.is_dir():
-        raise ValueError(
-            f"expected the folder of a sweep, got {sweep}, which is not a folder; "
-            "name one, such as logs/<sweep>"
-        )
-    if folders := sorted(filter(_has_record, sweep.iterdir())):
-        return folders
-    if _has_record(sweep):
-        raise ValueError(
-            f"expected the folder of a sweep, got {sweep}, which is a single run; "
-            f"name the folder that holds it: {sweep.resolve().parent}"
-        )
-    raise ValueError(
-        f"expected folders with a run.json in {sweep}, got none; "
-        "launch runs into it, or name the folder that holds them"
-    )
-
-
-def _has_record(folder: Path) -> bool:
-    try:
-        (folder / "run.json").stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True  # `record.read` says why it can't be read
-    return True
-
-
 def _run(folder: Path) -> Run:
     try:
         entry = record.read(folder)
@@ -144,7 +115,7 @@ def _run(folder: Path) -> Run:
                 entry["status"] = "interrupted"
     except ValueError as error:
         return Run(folder.name, "unreadable", str(error))
-    timing, place = _mapping(entry, "timing"), _mapping(entry, "place")
+    timing, place = record.mapping(entry, "timing"), record.mapping(entry, "place")
     number, of = _whole(place.get("number")), _whole(place.get("of"))
     started = _moment(timing.get("started"))
     return Run(
@@ -152,8 +123,8 @@ def _run(folder: Path) -> Run:
         status=entry["status"],
         problem=str(entry.get("error") or "no reason was recorded"),
         place=None if number is None or of is None else (number, of),
-        epochs=_whole(_mapping(entry, "metrics").get("epochs")) or 0,
-        max_epochs=_whole(_mapping(entry, "config", "trainer").get("max_epochs")),
+        epochs=_whole(record.mapping(entry, "metrics").get("epochs")) or 0,
+        max_epochs=_whole(record.mapping(entry, "config", "trainer").get("max_epochs")),
         started=started,
         taken_up=_moment(timing.get("latest")) or started,
         seconds=_finite(timing.get("seconds")),
@@ -165,13 +136,6 @@ def _is_held(folder: Path) -> bool:
         return claim.is_held(folder)
     except OSError:  # another user's run: its lock can't be opened, its record is believed
         return True
-
-
-def _mapping(outer: dict[str, Any], *keys: str) -> dict[str, Any]:
-    for key in keys:
-        value = outer.get(key)
-        outer = value if isinstance(value, dict) else {}
-    return outer
 
 
 def _finite(value: Any) -> float | None:
@@ -228,7 +192,7 @@ def _remaining(runs: Sequence[Run], to_come: int, now: float) -> float | None:
 
 def _typical_seconds(runs: Sequence[Run], now: float) -> float | None:
     """The median of the runs that have ended or, as long as none has, at the running ones' pace."""
-    times = [run.seconds for run in runs if run.status in ("finished", "diverged")]
+    times = [run.seconds for run in runs if run.status in record.ENDED]
     known = [seconds for seconds in times if seconds is not None]
     if not known:
         known = [
@@ -243,7 +207,9 @@ def _typical_seconds(runs: Sequence[Run], now: float) -> float | None:
 def _headline(status: Status) -> str:
     total = len(status.runs) + status.not_started
     bound = "at most " if status.at_most else ""
-    text = f"{status.sweep}: {len(status.having(*ENDED))} of {bound}{plural(total, 'run')} ended"
+    text = (
+        f"{status.sweep}: {len(status.having(*LEFT_ALONE))} of {bound}{plural(total, 'run')} ended"
+    )
     text += "" if status.elapsed is None else f" after {duration(status.elapsed)}"
     if not status.having("running"):
         return f"{text}; nothing is being trained"

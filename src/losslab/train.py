@@ -30,6 +30,7 @@ from losslab.claim import claim
 from losslab.classifier import Classifier, score
 from losslab.errors import sentence
 from losslab.resume import (
+    WAYS_ON,
     Restart,
     Resumable,
     another_configuration,
@@ -125,24 +126,22 @@ def read_or_put_aside(folder: Path) -> dict[str, Any] | None:
     path = folder / "run.json"
     if not path.exists():
         return None
-    path.read_bytes()  # a disk that cannot be read now says nothing about the record
     try:
         return record.read(folder)
     except ValueError as error:
+        if isinstance(error.__cause__, OSError):  # which says nothing about what the file holds
+            raise error.__cause__ from None
         path.replace(folder / UNREADABLE)
         log.warning("%s; it is now %s", error, UNREADABLE)
         return None
 
 
 def require_same_versions(folder: Path, old: dict[str, Any]) -> None:
-    then, now = (
-        record.series(each["versions"]) for each in (old["provenance"], record.provenance())
-    )
+    then, now = record.series(old["provenance"]["versions"]), record.series(record.versions())
     if then != now:
         raise ValueError(
             f"{folder} holds a run of other versions ({'; '.join(record.changes(then, now))}): "
-            f"install those, choose another sweep with name=…, or replace the run with "
-            f"overwrite=true"
+            f"install those, {WAYS_ON}"
         )
 
 
@@ -152,8 +151,7 @@ def require_same_data(cfg: DictConfig, old: dict[str, Any]) -> None:
     then, now = old["provenance"]["data"], getattr(data, "checksum", None)
     if then not in (None, now):  # None: it was stopped before it had read them
         raise ValueError(
-            f"{cfg.run.folder} holds a run on other data (checksum {then}, now {now}): choose "
-            f"another sweep with name=…, or replace the run with overwrite=true"
+            f"{cfg.run.folder} holds a run on other data (checksum {then}, now {now}): {WAYS_ON}"
         )
 
 

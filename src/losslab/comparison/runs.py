@@ -52,23 +52,8 @@ def _outcomes(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _run_folders(sweep: Path) -> list[Path]:
-    if not sweep.is_dir():
-        raise ValueError(
-            f"expected the folder of a sweep, got {sweep}, which is not a folder; "
-            "name one, such as logs/<sweep>"
-        )
-    folders = sorted(child for child in sweep.iterdir() if child.is_dir())
-    if any((folder / "run.json").exists() for folder in folders):
-        return [f for f in folders if (f / "run.json").exists() or (f / ".hydra").is_dir()]
-    if (sweep / "run.json").exists():
-        raise ValueError(
-            f"expected the folder of a sweep, got {sweep}, which is a single run; "
-            f"name the folder that holds it: {sweep.parent}"
-        )
-    raise ValueError(
-        f"expected folders with a run.json in {sweep}, got none; "
-        "launch runs into it, or name the folder that holds them"
-    )
+    recorded = record.folders(sweep)
+    return sorted({*recorded, *(child for child in sweep.iterdir() if (child / ".hydra").is_dir())})
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -94,22 +79,22 @@ def _row(folder: Path, run_record: dict[str, Any]) -> dict[str, Any]:
         "problem": "",
         "arm": None,
         "loss": _required(run_record, "choices", "loss"),
-        "data": _mapping(run_record, "choices").get("data", ""),
+        "data": record.mapping(run_record, "choices").get("data", ""),
         "learning_rate": _number(_required(run_record, "config", "optimizer", "lr")),
         "seed": _whole(_required(run_record, "config", "seed")),
     }
-    metrics = _mapping(run_record, "metrics")
+    metrics = record.mapping(run_record, "metrics")
     if row["status"] == "finished" and metrics.get("val/accuracy") is None:
         raise ValueError("expected val/accuracy in the metrics of a finished run, got none")
-    timing = {f"timing/{key}": value for key, value in _mapping(run_record, "timing").items()}
-    provenance = _provenance(_mapping(run_record, "provenance"))
+    timing = {f"timing/{key}": value for key, value in record.mapping(run_record, "timing").items()}
+    provenance = _provenance(record.mapping(run_record, "provenance"))
     return row | {key: _plain(value) for key, value in (metrics | timing | provenance).items()}
 
 
 def _provenance(provenance: dict[str, Any]) -> dict[str, Any]:
     """What a run was trained on; what changed while it was stopped is joined by `then`."""
     stages = [*(provenance.get("earlier") or []), provenance]
-    git = [_mapping(stage, "git") for stage in stages]
+    git = [record.mapping(stage, "git") for stage in stages]
     revisions = [str(each["revision"]) for each in git if each.get("revision")]
     return {
         "revision": _joined(revisions) or None,
@@ -132,11 +117,6 @@ def _sentence(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict | list) else value
-
-
-def _mapping(outer: dict[str, Any], key: str) -> dict[str, Any]:
-    value = outer.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def _required(run_record: dict[str, Any], *keys: str) -> Any:
