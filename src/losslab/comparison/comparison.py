@@ -1,10 +1,8 @@
 """What is concluded from a sweep, and the files that say so."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
 
 from losslab import atomic
@@ -13,6 +11,7 @@ from losslab.comparison.cells import summarize_cells
 from losslab.comparison.differences import naive_differences, tuned_differences
 from losslab.comparison.figure import sensitivity_figure
 from losslab.comparison.markdown import to_markdown
+from losslab.comparison.rendering import render
 from losslab.comparison.runs import counted, load
 from losslab.comparison.summary import summarize_arms
 from losslab.comparison.terminal import to_terminal
@@ -45,7 +44,7 @@ class Comparison:
             "comparison.md": self.markdown().encode(),
             "cells.csv": self.cells.to_csv(index=False).encode(),
             "runs.csv": self.runs.to_csv(index=False).encode(),
-            **_figures(self.cells),
+            **render(sensitivity_figure(self.cells), "sensitivity"),
         }
         try:
             folder.mkdir(exist_ok=True)
@@ -86,16 +85,3 @@ def _what_is_there(runs: pd.DataFrame) -> str:
     groups = runs.groupby("status")["run"]
     found = [f"{len(names)} {status} ({listed(list(names), 3)})" for status, names in groups]
     return ", ".join(found) + "; wait for one to end, or look into what failed"
-
-
-def _figures(cells: pd.DataFrame) -> dict[str, bytes]:
-    figure = sensitivity_figure(cells)
-    files = {}
-    # A fixed salt and no date: the same runs give the same bytes.
-    with matplotlib.rc_context({"svg.hashsalt": "losslab"}):
-        for kind in ("png", "svg"):
-            buffer = io.BytesIO()
-            metadata = {"Date": None} if kind == "svg" else None
-            figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-            files[f"sensitivity.{kind}"] = buffer.getvalue()
-    return files

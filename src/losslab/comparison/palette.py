@@ -7,6 +7,12 @@ from typing import Any
 
 from losslab.comparison.arms import ordered
 
+INK = "#1a1a1a"
+MUTED = "#5a5a5a"
+LINES = "#d8d8d8"
+PAPER = "#ffffff"
+"""Text, what is less important, grid lines and ground. In the page they follow light and dark."""
+
 
 @dataclass(frozen=True)
 class Style:
@@ -29,8 +35,8 @@ OTHERS = [
         ("#CC79A7", "D"),
         ("#E69F00", "v"),
         ("#56B4E9", "P"),
-        ("#000000", "X"),
-        ("#666666", "h"),
+        (INK, "X"),
+        ("#8c6bb1", "h"),
     )
 ]
 
