@@ -111,6 +111,7 @@ class TestLoss:
 
     def test_says_what_it_is(self, loss):
         assert type(loss).__doc__
+        assert loss.probabilities.__doc__, "a comparison names the mapping by it"
 
 
 @pytest.mark.parametrize("choice", choices("data"))

@@ -30,7 +30,10 @@ def refused(tmp_path, tiny, monkeypatch, capsys):
     ("arguments", "sentence"),
     [
         (["optimizer.lrr=1"], "unknown key optimizer.lrr; did you mean lr? expected one of: "),
-        (["los=mse"], "unknown key los; did you mean loss? expected one of: callback, data, "),
+        (
+            ["los=mse"],
+            "unknown key los; did you mean loss? expected one of: callback, comparison, data, ",
+        ),
         (["loss=msee"], "unknown choice loss=msee; did you mean mse? expected one of: cross_e"),
         (["experiment=nope"], "unknown choice experiment=nope; expected one of: mse_vs_cross"),
         (["-m", "loss=mse,msee"], "unknown choice loss=msee; did you mean mse?"),
@@ -46,7 +49,7 @@ def refused(tmp_path, tiny, monkeypatch, capsys):
         (["data.loader=x"], "data.loader: expected tensor or dataloader, got 'x'"),
         (["trainer.max_epochs=abc"], "expected trainer.max_epochs of at least 1"),
         (["model.activation._target_=torch.nn.Relu"], "cannot import model.activation._target_"),
-        (["+lr=0.5"], "unknown key lr; expected one of: callback, data"),
+        (["+lr=0.5"], "unknown key lr; expected one of: callback, comparison, data"),
         (["name=.."], "expected name to be a folder's name without '/', got '..'"),
         (["seed=-1"], "expected seed to be at least 0, got -1"),
         (

@@ -102,6 +102,8 @@ def assert_same(folder: Path, reference: Path) -> None:
     assert ours["status"] == theirs["status"]
     assert ours["metrics"] == theirs["metrics"]
     assert curves(folder) == curves(reference)
+    for name in ("curves.csv", "predictions.npz"):
+        assert (folder / name).read_bytes() == (reference / name).read_bytes()
     for name in ("best.ckpt", "last.ckpt"):
         a, b = weights(folder, name), weights(reference, name)
         assert all(torch.allclose(a[key], b[key], rtol=0, atol=0, equal_nan=True) for key in a)

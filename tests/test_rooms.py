@@ -10,7 +10,6 @@ SELF_CONTAINED = {
     "models",
     "losses",
     "data",
-    "callbacks",
     "classifier",
     "schedulers",
     "atomic",
@@ -18,12 +17,23 @@ SELF_CONTAINED = {
     "text",
 }
 MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
+    "callbacks": {"atomic"},
     "checkpoint": {"atomic", "classifier"},
     "claim": {"record"},
     "comparison": {"atomic", "record", "text"},
     "config": {"record"},
     "errors": {"config"},
     "evaluation": {"checkpoint", "classifier", "paths"},
+    "landscape": {
+        "atomic",
+        "checkpoint",
+        "comparison",
+        "config",
+        "evaluation",
+        "record",
+        "reproduction",
+        "train",
+    },
     "prediction": {"checkpoint", "paths"},
     "record": {"atomic"},
     "reproduction": {"evaluation", "record", "text", "train"},
@@ -40,7 +50,9 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
         "resume",
     },
 }
-COMPONENTS_OUTSIDE = {"torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "tqdm"}
+COMPONENTS_OUTSIDE = {
+    *("torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "numpy", "tqdm"),
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -46,7 +47,7 @@ def test_a_run_learns_and_is_recorded(finished):
     assert entry["status"] == "finished"
     assert set(entry) == {
         "status", "error", "metrics", "timing", "place", "overrides", "choices", "config",
-        "fingerprint", "provenance",
+        "fingerprint", "provenance", "mapping",
     }  # fmt: skip
     quality = {"loss", "accuracy", "nll", "brier", "ece", "images"}
     expected = {f"{split}/{name}" for split in ("val", "test") for name in quality}
@@ -233,7 +234,8 @@ def test_debug_trainers_run(run, tmp_path, trainer):
 
 def test_without_callbacks_and_loggers_a_run_still_trains(run, tmp_path):
     nothing = ["logger=none", "~callback.best", "~callback.last", "~callback.progress"]
-    entry = run("run", *nothing, "~callback.gradient_norm", "~callback.throughput")
+    entry = run("run", *nothing, "~callback.gradient_norm", "~callback.throughput",
+        "~callback.output_gradient", "~callback.curves", "~callback.predictions")  # fmt: skip
     assert entry["status"] == "finished"
     assert entry["metrics"]["best_epoch"] is None
     assert not list((tmp_path / "run").glob("events*"))
@@ -246,6 +248,8 @@ def test_two_cpu_processes_train_as_one_does(run, tmp_path, tiny):
     subprocess.run([sys.executable, SCRIPT, *overrides], check=True, timeout=120)
     both = record.read(tmp_path / "both")["metrics"]
     assert both["test/images"] == alone["test/images"] == 50
+    labels = [np.load(tmp_path / name / "predictions.npz")["label"] for name in ("alone", "both")]
+    assert labels[0].tolist() == labels[1].tolist()
     for name in ("train/loss", "val/loss", "test/nll", "test/brier"):
         assert both[name] == pytest.approx(alone[name], rel=1e-4)
 

@@ -69,7 +69,8 @@ class Classifier(L.LightningModule):
             return optimizer
         return [optimizer], [self.scheduler_factory(optimizer)]
 
-    def training_step(self, batch: Batch, batch_index: int) -> None:
+    def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """The network's outputs on the last batch, before the step on it."""
         images, labels = batch
         if labels.ndim == 1:
             images, labels = images.unsqueeze(0), labels.unsqueeze(0)
@@ -78,33 +79,36 @@ class Classifier(L.LightningModule):
         learning_rate = optimizer.param_groups[0]["lr"]
         losses = []
         for step_images, step_labels in zip(images, labels, strict=True):
-            losses.append(self.take_step(step_images, step_labels, optimizer))
+            outputs, loss = self.take_step(step_images, step_labels, optimizer)
+            losses.append(loss)
             if scheduler is not None:
                 scheduler.step()  # type: ignore[union-attr]
         self.log("train/loss", torch.stack(losses).mean(), sync_dist=True)
         self.log("train/learning_rate", learning_rate, sync_dist=True)
         self.log_step()
+        return {"outputs": outputs}
 
     def take_step(
         self, images: Float[Tensor, "batch ..."], labels: Int[Tensor, " batch"], optimizer: Any
-    ) -> Float[Tensor, ""]:
-        """The loss before the step."""
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, ""]]:
+        """Outputs and loss before the step."""
         optimizer.zero_grad()
-        loss = self.loss(self.network(images), labels)
+        outputs = self.network(images)
+        loss = self.loss(outputs, labels)
         self.manual_backward(loss)
         optimizer.step()
-        return loss.detach()
+        return outputs.detach(), loss.detach()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips here, where 16-bit training has divided its loss scale out again."""
         if self.gradient_clip is not None:
             self.clip_gradients(optimizer, self.gradient_clip, "norm")
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        self.evaluate(batch, "val")
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        return {"outputs": self.evaluate(batch, "val")}
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        self.evaluate(batch, "test")
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        return {"outputs": self.evaluate(batch, "test")}
 
     def on_validation_epoch_end(self) -> None:
         self.log_quality("val")
@@ -112,7 +116,8 @@ class Classifier(L.LightningModule):
     def on_test_epoch_end(self) -> None:
         self.log_quality("test")
 
-    def evaluate(self, batch: Batch, split: str) -> None:
+    def evaluate(self, batch: Batch, split: str) -> Float[Tensor, "batch classes"]:
+        """Adds a batch to what `log_quality` measures; returns the network's outputs on it."""
         images, labels = batch
         outputs = self.network(images).float()
         probabilities = self.loss.probabilities(outputs)  # type: ignore[operator]
@@ -125,6 +130,7 @@ class Classifier(L.LightningModule):
         metrics["nll"].update(-truth.clamp(min=torch.finfo(truth.dtype).tiny).log())
         metrics["brier"].update((probabilities - one_hot).square().sum(dim=1))
         metrics["ece"].update(probabilities, labels)
+        return outputs
 
     def log_quality(self, split: str) -> None:
         metrics: MetricCollection = self.quality[split]  # type: ignore[assignment]

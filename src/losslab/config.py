@@ -42,6 +42,13 @@ class Retry(Enum):
 
 
 @dataclass
+class Comparison:
+    """What is declared of a sweep's comparison before its runs are seen."""
+
+    margin: float | None = None
+
+
+@dataclass
 class Train:
     """Every top-level key of a training configuration; any other is a typing error."""
 
@@ -53,6 +60,7 @@ class Train:
     retry: Retry | None = None
     fail_fast: bool = False
     data_dir: str = MISSING
+    comparison: Comparison = field(default_factory=Comparison)
     run: Run = field(default_factory=Run)
     data: Any = MISSING
     model: Any = MISSING
@@ -81,6 +89,11 @@ def check(config: Mapping[str, Any]) -> None:
         raise ValueError(f"expected seed to be at least 0, got {config['seed']}")
     if config["threads"] < 1:
         raise ValueError(f"expected threads of at least 1, got {config['threads']}")
+    margin = config["comparison"]["margin"]
+    if margin is not None and not 0 < margin < 100:
+        raise ValueError(
+            f"expected comparison.margin in points, above 0 and under 100, or null, got {margin}"
+        )
     if config["name"] in ("", ".", "..") or "/" in config["name"]:
         raise ValueError(f"expected name to be a folder's name without '/', got {config['name']!r}")
     for group, node in config.items():

@@ -24,8 +24,10 @@ DECISIVE = ("losslab", "torch", "torchvision", "lightning", "torchmetrics")
 """Packages whose release series, 2.15 of 2.15.1, changes what the same configuration trains."""
 
 NOT_IDENTIFYING = (
-    *("name", "overwrite", "retry", "fail_fast", "logger", "callback.progress"),
+    *("name", "overwrite", "retry", "fail_fast", "logger", "comparison"),
     *("data_dir", "data.root", "data.download", "data.verify"),
+    *("callback.curves", "callback.gradient_norm", "callback.output_gradient"),
+    *("callback.predictions", "callback.progress", "callback.throughput"),
 )
 """Settings that change no result: where a run lies, how it is launched and watched."""
 

@@ -1,6 +1,7 @@
 """One run: build the parts, fit, test the best checkpoint, record."""
 
 import errno
+import inspect
 import logging
 import shutil
 import traceback
@@ -271,6 +272,7 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     configuration.check(entry["config"])
     restart = resumable.restart
     data, classifier, trainer = parts(cfg, entry["config"], resumable)
+    entry["mapping"] = mapping(classifier.loss)
     entry["provenance"]["data"] = getattr(data, "checksum", None)
     if trainer.is_global_zero:
         record.write(resumable.folder, entry)  # whatever is trained now was trained on these data
@@ -382,9 +384,16 @@ def log_result(
         logger.finalize("success")
 
 
+def mapping(loss: torch.nn.Module) -> str:
+    """How a loss maps outputs to class probabilities, in its own words: `softmax(z)`."""
+    documented = inspect.getdoc(loss.probabilities) or ""
+    return documented.partition("\n")[0].rstrip(".")
+
+
 def clear(folder: Path) -> None:
     """Removes what an earlier try at this run left, so that its curves are not mixed with ours."""
-    for path in [*folder.glob("events.out.tfevents.*"), folder / "hparams.yaml"]:
+    left = [folder / name for name in ("hparams.yaml", "curves.csv", "predictions.npz")]
+    for path in [*folder.glob("events.out.tfevents.*"), *left]:
         path.unlink(missing_ok=True)
     if (folder / "checkpoints").exists():
         shutil.rmtree(folder / "checkpoints")

@@ -1,0 +1,63 @@
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class OutputGradient(L.Callback):
+    """Logs how hard images pull at the network's outputs: ‖∂ℓ/∂z‖ of one image's loss and outputs.
+
+    `train/output_gradient_norm` is the mean over the last batch of a block, before its step;
+    `val/output_gradient_norm_wrong` the mean over the misclassified validation images, 0 without
+    any. The loss has to be a mean over its batch. Steps have to return their `outputs`.
+    """
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        labels = batch[1] if batch[1].ndim == 1 else batch[1][-1]
+        norms = output_gradient_norms(pl_module.loss, outputs["outputs"], labels)
+        pl_module.log("train/output_gradient_norm", norms.mean(), sync_dist=True)
+        pl_module.log("step", float(trainer.global_step), sync_dist=True)
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.total = torch.zeros(2, device=pl_module.device)  # of norms and of images
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        labels, loss = batch[1], pl_module.loss
+        wrong = loss.probabilities(outputs["outputs"]).argmax(dim=1) != labels  # type: ignore[operator, union-attr]
+        norms = output_gradient_norms(loss, outputs["outputs"], labels)
+        # not `norms[wrong]`, for which a GPU would have to tell how many there are
+        self.total += torch.stack([norms.where(wrong, 0).sum(), wrong.sum()])
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return  # what is measured of the best weights is no point of a curve
+        total: Tensor = trainer.strategy.reduce(self.total, reduce_op="sum")
+        pl_module.log("val/output_gradient_norm_wrong", total[0] / total[1].clamp(min=1))
+
+
+def output_gradient_norms(
+    loss: Any, outputs: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """‖∂ℓ_i/∂z_i‖ of each image, for a loss that is the mean of ℓ_i over the batch."""
+    with torch.inference_mode(False), torch.enable_grad():
+        at_least_single = torch.promote_types(outputs.dtype, torch.float32)
+        outputs = outputs.detach().to(at_least_single, copy=True).requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(outputs, labels.clone()), outputs)
+    return gradient.norm(dim=1) * len(labels)
