@@ -4,14 +4,28 @@ import argparse
 import sys
 from pathlib import Path
 
-from losslab.comparison import compare
+from losslab.comparison import MEASURES, compare
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sweep", type=Path, help="the folder of runs, such as logs/train")
+    parser.add_argument(
+        "--metric",
+        choices=MEASURES,
+        default="accuracy",
+        help="what is compared, and what chooses the learning rates on validation [accuracy]; loss "
+        "only ranks runs of the same loss",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        help="differences within ± this, in the metric's unit (points of accuracy), do not matter "
+        "[accuracy: what the runs declared by comparison.margin]",
+    )
+    arguments = parser.parse_args()
     try:
-        comparison = compare(parser.parse_args().sweep)
+        comparison = compare(arguments.sweep, MEASURES[arguments.metric], arguments.margin)
         comparison.write()
     except (ValueError, OSError) as error:
         sys.exit(str(error))
-    print(comparison.terminal())
+    print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n")

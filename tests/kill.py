@@ -122,7 +122,7 @@ def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
 
 def serve() -> None:
     """Answers each line of standard input, a sweep, with the exit code of its process."""
-    import losslab.comparison.figure
+    import losslab.comparison.comparison
     import losslab.train  # noqa: F401
     from losslab import record
 

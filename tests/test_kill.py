@@ -89,7 +89,7 @@ def assert_same_sweep(folder: Path, reference: Path) -> None:
     assert files(sweep) == files(other)
     for run in sweep.glob("*/run.json"):
         assert_same(run.parent, other / run.parent.name)
-    for name in ("cells.csv", "runs.csv"):
+    for name in ("cells.csv", "curves.csv", "differences.csv", "runs.csv"):
         assert_frame_equal(table(sweep, name), table(other, name), check_exact=True)
 
 
@@ -102,9 +102,9 @@ def files(sweep: Path) -> set[str]:
 def table(sweep: Path, name: str) -> pd.DataFrame:
     """Without what tells of the machine's time, and of the checkout, which may change meanwhile."""
     content = pd.read_csv(sweep / "comparison" / name)
-    return content.drop(columns=[c for c in content if c.startswith("timing/")]).drop(
-        columns=["revision", "dirty"], errors="ignore"
-    )
+    clock = [column for column in content if column.startswith("timing/")]
+    clock += ["seconds", "images_per_second", "revision", "dirty"]
+    return content.drop(columns=clock, errors="ignore")
 
 
 def ends(outputs: Sequence[str]) -> Counter[str]:

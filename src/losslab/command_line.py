@@ -137,5 +137,5 @@ def conclude(folder: Path) -> list[str]:
         comparison.write()
     except (ValueError, OSError) as error:
         return [sentence(error)]
-    print(comparison.terminal())
+    print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n")
     return []

@@ -19,7 +19,7 @@ def cell(comparison: Comparison, arm: str, rate: float) -> pd.Series:
 
 
 def chosen(comparison: Comparison) -> dict[str, float]:
-    return dict(zip(comparison.summary["arm"], comparison.summary["learning_rate"], strict=True))
+    return dict(zip(comparison.arms["arm"], comparison.arms["learning_rate"], strict=True))
 
 
 def paired(better: float, seeds: int, rate: float = 0.1) -> dict[tuple[str, float], list[Accuracy]]:
@@ -36,16 +36,16 @@ def paired(better: float, seeds: int, rate: float = 0.1) -> dict[tuple[str, floa
 def test_cells_hold_mean_sd_and_n_in_percent(tmp_path: Path) -> None:
     comparison = compared(tmp_path, {("mse", 0.1): [(0.97, 0.95), (0.98, 0.96), (0.99, 0.97)]})
     row = cell(comparison, "mse", 0.1)
-    assert row["val_accuracy_percent"] == pytest.approx(98)
-    assert row["val_accuracy_sd"] == pytest.approx(1)
-    assert row["test_accuracy_percent"] == pytest.approx(96)
+    assert row["val_mean"] == pytest.approx(98)
+    assert row["val_sd"] == pytest.approx(1)
+    assert row["test_mean"] == pytest.approx(96)
     assert (row["n"], row["diverged"]) == (3, 0)
 
 
 def test_learning_rate_is_chosen_on_validation_not_test(tmp_path: Path) -> None:
     comparison = compared(tmp_path, {("mse", 0.1): [(0.98, 0.90)], ("mse", 0.2): [(0.97, 0.99)]})
     assert chosen(comparison) == {"mse": 0.1}
-    assert comparison.summary["test_accuracy_percent"].tolist() == [90]
+    assert comparison.arms["test_mean"].tolist() == [90]
 
 
 def test_learning_rate_is_not_chosen_by_loss(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_of_equal_means_the_smaller_learning_rate_is_chosen(tmp_path: Path) -> N
 
 def test_summary_by_hand(tmp_path: Path) -> None:
     comparison = compared(tmp_path, {("mse", 0.1): [0.97, 0.98, 0.99]})
-    arm = comparison.summary.iloc[0]
+    arm = comparison.arms.iloc[0]
     # t(0.975, 2) = 4.302653 on sd 1: ±2.484138
     assert (arm["test_low"], arm["test_high"]) == pytest.approx((95.515862, 100.484138))
     assert arm["test_images_half_width"] == pytest.approx(0.2744, abs=1e-4)
@@ -75,7 +75,7 @@ def test_summary_by_hand(tmp_path: Path) -> None:
 def test_the_test_sets_uncertainty_is_left_out_where_its_size_is_unknown(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0, metrics={"test/images": None})
     comparison = compare(tmp_path)
-    assert comparison.summary["test_images_half_width"].isna().all()
+    assert comparison.arms["test_images_half_width"].isna().all()
     assert "half-width" not in comparison.terminal()
 
 
@@ -83,7 +83,7 @@ def test_diverged_runs_stay_in_the_denominator(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0, 0.9)
     write_run(tmp_path, "mse", 0.1, 1, 0.1, status="diverged")
     row = cell(compare(tmp_path), "mse", 0.1)
-    assert row["val_accuracy_percent"] == pytest.approx(50)
+    assert row["val_mean"] == pytest.approx(50)
     assert (row["n"], row["diverged"]) == (2, 1)
 
 
@@ -95,7 +95,7 @@ def test_a_diverged_run_without_accuracy_does_not_flatter_its_cell(tmp_path: Pat
     write_run(tmp_path, "mse", 0.2, 1, status="diverged", metrics=nothing)
     comparison = compare(tmp_path)
     assert chosen(comparison) == {"mse": 0.1}
-    assert np.isnan(cell(comparison, "mse", 0.2)["val_accuracy_percent"])
+    assert np.isnan(cell(comparison, "mse", 0.2)["val_mean"])
     assert any("1 run recorded no val/accuracy" in warning for warning in comparison.warnings)
 
 
@@ -169,5 +169,5 @@ def test_a_repeated_run_is_counted_once_and_named(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0, 0.9, name="a")
     write_run(tmp_path, "mse", 0.1, 0, 0.8, name="b")
     comparison = compare(tmp_path)
-    assert cell(comparison, "mse", 0.1)["val_accuracy_percent"] == pytest.approx(90)
+    assert cell(comparison, "mse", 0.1)["val_mean"] == pytest.approx(90)
     assert any(warning.startswith("b is left out") for warning in comparison.warnings)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from losslab.comparison import Comparison, compare
-from losslab.comparison.figure import sensitivity_figure
+from losslab.comparison.figures.sensitivity import sensitivity_figure
+from losslab.comparison.measure import ACCURACY
 from losslab.comparison.palette import styles
 from losslab.text import aligned
 from tests.comparison.synthetic import write_plausible_sweep, write_run
@@ -48,9 +49,9 @@ def test_terminal_begins_with_the_verdict_and_marks_choice_and_divergence(tmp_pa
 
 
 def test_markdown_has_every_cell_and_the_choice_in_bold(comparison: Comparison) -> None:
-    page = comparison.markdown()
-    assert page.splitlines()[2] == f"**{comparison.verdict}**"
-    cells = page.split("## Every cell")[1].split("## Provenance")[0]
+    page = (comparison.write() / "comparison.md").read_text()
+    assert page.splitlines()[2] == f"- **{comparison.verdict}.**"
+    cells = page.split("![Mean validation score")[1].split("## Speed of learning")[0]
     assert cells.count("\n| ") + cells.count("\n| **") == 2 + 21 + 3
     assert "Naive: both arms at the same learning rate" in page
     assert "- hardware: cpu Synthetic CPU" in page
@@ -59,13 +60,18 @@ def test_markdown_has_every_cell_and_the_choice_in_bold(comparison: Comparison) 
 def test_all_files_are_written_and_nothing_else(comparison: Comparison) -> None:
     folder = comparison.write()
     assert folder == comparison.sweep / "comparison"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "cells.csv",
-        "comparison.md",
-        "runs.csv",
-        "sensitivity.png",
-        "sensitivity.svg",
-    ]
+    tables = ("arms", "cells", "curves", "differences", "paired", "runs")
+    figures = (
+        "grid",
+        "gradients",
+        "paired",
+        "sensitivity",
+    )  # for the others these runs kept nothing
+    assert {path.name for path in folder.iterdir()} == {
+        *("comparison.html", "comparison.md"),
+        *(f"{name}.csv" for name in tables),
+        *(f"{name}.{kind}" for name in figures for kind in ("png", "svg")),
+    }
     assert len(pd.read_csv(folder / "runs.csv")) == 63
     cells = pd.read_csv(folder / "cells.csv")
     assert cells.groupby("arm")["chosen"].sum().tolist() == [1, 1, 1]
@@ -86,7 +92,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_figure_has_a_line_an_arm_in_its_colour(comparison: Comparison) -> None:
-    main = sensitivity_figure(comparison.cells).axes[0]
+    main = sensitivity_figure(comparison.cells, ACCURACY).axes[0]
     lines = {
         str(line.get_label()): line
         for line in main.get_lines()
@@ -94,19 +100,19 @@ def test_figure_has_a_line_an_arm_in_its_colour(comparison: Comparison) -> None:
     }
     assert list(lines) == ["cross_entropy", "mse", "mse_outputs"]
     assert lines["mse"].get_color() == "#D55E00"
-    expected = comparison.cells.loc[comparison.cells["arm"] == "mse", "val_accuracy_percent"]
+    expected = comparison.cells.loc[comparison.cells["arm"] == "mse", "val_mean"]
     assert np.asarray(lines["mse"].get_ydata()).tolist() == expected.tolist()
 
 
 def test_the_figures_band_goes_no_further_than_any_run(tmp_path: Path) -> None:
     for seed, accuracy in enumerate([0.97] * 9 + [0.1]):  # the mean + sd would be 115%
         write_run(tmp_path, "mse", 0.1, seed, accuracy)
-    main = sensitivity_figure(compare(tmp_path).cells).axes[0]
+    main = sensitivity_figure(compare(tmp_path).cells, ACCURACY).axes[0]
     assert main.get_ylim()[1] < 98.5
 
 
 def test_figure_counts_diverged_runs(comparison: Comparison) -> None:
-    below = sensitivity_figure(comparison.cells).axes[1]
+    below = sensitivity_figure(comparison.cells, ACCURACY).axes[1]
     diverged = comparison.cells[comparison.cells["diverged"] > 0]
     assert [text.get_text() for text in below.texts] == [f"{n}/3" for n in diverged["diverged"]]
 
@@ -145,3 +151,29 @@ def test_a_table_aligns_cells_of_several_lines() -> None:
         "model=cnn",
         "x           3",
     ]
+
+
+def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> None:
+    for width in range(1, 16):
+        for seed in range(2):
+            accuracy = 0.9 + width / 1_000
+            write_run(
+                tmp_path, "mse", 0.1, seed, accuracy, name=f"{width},{seed}",
+                config={"model": {"width": width}},
+            )  # fmt: skip
+    comparison = compare(tmp_path)
+    shown = comparison.shown()
+    assert shown.cells["arm"].tolist() == [f"mse, width={width}" for width in range(4, 16)]
+    assert len(shown.conclusions) == len(shown.differences) == 11
+    assert shown.warnings[0].startswith("15 arms are compared, of which the 12 best on validation")
+    folder = comparison.write()
+    assert len(pd.read_csv(folder / "cells.csv")) == 15
+    assert len(pd.read_csv(folder / "differences.csv")) == 14
+
+
+def test_beyond_a_hundred_pairs_arms_are_compared_with_the_best(tmp_path: Path) -> None:
+    for width in range(16):
+        config = {"model": {"width": width}}
+        write_run(tmp_path, "mse", 0.1, 0, 0.9 - width / 100, name=f"{width}", config=config)
+    differences = compare(tmp_path).differences
+    assert differences["arm"].tolist() == ["mse, width=0"] * 15

@@ -7,11 +7,15 @@ import pytest
 from losslab.comparison.grid import good_range, next_value
 from losslab.comparison.statistics import (
     binomial_half_width,
+    equivalence_p_value,
     holm,
     is_exact,
     mean_interval,
     permutation_p_value,
+    seeds_for,
     seeds_needed,
+    superiority,
+    two_way_interval,
 )
 
 
@@ -108,3 +112,54 @@ def test_good_range_is_unbroken_and_says_where_the_grid_ends_it() -> None:
 
 def test_good_range_of_one_rate() -> None:
     assert good_range(pd.Series([98.0], index=[0.1]), 0.1).text == "0.1 only"
+
+
+def test_equivalence_by_hand() -> None:
+    # mean 0.1, sd 0.1, n = 4: standard error 0.05, t = (0.2 - 0.1) / 0.05 = 2 on 3 degrees
+    differences = np.array([0.0, 0.1, 0.1, 0.2])
+    differences = 0.1 + (differences - 0.1) / differences.std(ddof=1) * 0.1
+    assert equivalence_p_value(differences, 0.2) == pytest.approx(0.069663, abs=1e-6)
+    assert equivalence_p_value(-differences, 0.2) == pytest.approx(0.069663, abs=1e-6)
+
+
+@pytest.mark.parametrize(("mean", "p"), [(0.1, 0.0), (0.3, 1.0)])
+def test_equivalence_without_spread_is_certain(mean: float, p: float) -> None:
+    assert equivalence_p_value(np.full(5, mean), 0.2) == p
+
+
+def test_equivalence_is_unknown_below_two_values() -> None:
+    assert math.isnan(equivalence_p_value(np.array([0.1]), 0.2))
+    assert math.isnan(equivalence_p_value(np.array([0.1, np.nan]), 0.2))
+
+
+def test_equivalence_agrees_with_the_90_percent_interval() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        differences = random.normal(0.1, 0.1, 6)
+        low, high = mean_interval(differences, 0.90)
+        assert (equivalence_p_value(differences, 0.2) < 0.05) == (low > -0.2 and high < 0.2)
+
+
+def test_superiority_counts_ties_half() -> None:
+    # Wilson for 8 of 10 with z² = 3.841459: (0.8 + 0.192073) / 1.384146 ± 0.226590
+    share, low, high = superiority(np.array([1.0] * 7 + [0.0] * 2 + [-1.0]))
+    assert share == 0.8
+    assert (low, high) == pytest.approx((0.490162, 0.943318), abs=1e-6)
+    assert superiority(np.ones(10))[2] == 1.0
+
+
+def test_two_way_interval_with_seeds_alone_is_students() -> None:
+    differences = np.repeat(np.array([[1], [0], [1], [0]], dtype=np.int8), 50, axis=1)
+    expected = mean_interval(differences.mean(axis=1).astype(float))
+    assert two_way_interval(differences) == pytest.approx(expected)
+
+
+def test_two_way_interval_without_any_difference_is_a_point() -> None:
+    assert two_way_interval(np.zeros((3, 10), dtype=np.int8)) == (0.0, 0.0)
+    assert math.isnan(two_way_interval(np.zeros((1, 10), dtype=np.int8))[0])
+
+
+def test_seeds_for_a_half_width_are_the_fewest() -> None:
+    # t(0.975, 45) = 2.014103, t(0.975, 44) = 2.015368
+    assert seeds_for(0.2, 0.672801) == 46
+    assert seeds_for(1e-9, 1.0) is None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from losslab.comparison import compare
+from losslab.comparison import MEASURES, compare
 from tests.comparison.synthetic import Accuracy, write_run, write_sweep
 
 
@@ -19,41 +19,87 @@ def warned(sweep: Path) -> str:
     return "\n".join(compare(sweep).warnings)
 
 
-def test_verdict_states_effect_interval_pairs_and_p(tmp_path: Path) -> None:
+def noisy(
+    difference: float, seeds: int, spread: float = 0.001
+) -> dict[tuple[str, float], list[Accuracy]]:
+    """Cross-entropy ahead by `difference` in the mean, seeds evenly to both sides of it."""
+    extra = [spread * (2 * seed / (seeds - 1) - 1) for seed in range(seeds)]
+    return {
+        ("cross_entropy", 0.1): [0.97 + difference + each for each in extra],
+        ("mse", 0.1): [0.97] * seeds,
+    }
+
+
+def test_verdict_of_a_real_difference_states_effect_interval_pairs_and_p(tmp_path: Path) -> None:
     # differences 0.30, 0.31, ..., 0.39 points: sd 0.030277, t(0.975, 9) = 2.262157, ±0.021659
     assert compare(write_sweep(tmp_path, ahead(10))).verdict == (
-        "cross_entropy − mse: +0.34 points of test accuracy [0.32, 0.37], "
+        "cross_entropy better than mse by 0.34 points of test accuracy [0.32, 0.37], "
         "10 paired seeds, exact permutation p = 0.002"
     )
 
 
-def test_verdict_says_when_seeds_are_too_few(tmp_path: Path) -> None:
-    assert compare(write_sweep(tmp_path, ahead(5))).verdict.endswith(
-        "5 paired seeds, exact permutation p = 0.062; "
-        "too few seeds: at least 6 paired seeds are needed for p < 0.05"
+def test_verdict_names_the_better_arm_whichever_comes_first(tmp_path: Path) -> None:
+    worse = compare(write_sweep(tmp_path, ahead(6, by=-0.01025)))
+    assert worse.verdict.startswith(
+        "mse better than cross_entropy by 1.00 points of test accuracy [0.98, 1.02]"
     )
 
 
-def test_verdict_of_three_arms_is_corrected(tmp_path: Path) -> None:
-    cells = ahead(10) | {("mse_outputs", 0.1): [0.95] * 10}
-    verdict = compare(write_sweep(tmp_path, cells)).verdict
-    assert verdict.endswith("p = 0.006 after Holm over 3 differences")
+def test_verdict_of_a_small_but_certain_difference_says_that_it_does_not_matter(
+    tmp_path: Path,
+) -> None:
+    verdict = compare(write_sweep(tmp_path, noisy(0.001, 10, spread=0.0002))).verdict
+    assert verdict.startswith("cross_entropy better than mse by 0.10 points")
+    assert verdict.endswith("too small to matter, within ±0.2 points")
 
 
-def test_verdict_of_a_negative_effect_and_of_none(tmp_path: Path) -> None:
-    worse = compare(write_sweep(tmp_path / "worse", ahead(6, by=-0.01025)))
-    assert "−1.00 points of test accuracy [−1.02, −0.98]" in worse.verdict
-    same: dict[tuple[str, float], list[Accuracy]] = {
-        (arm, 0.1): [0.9] * 6 for arm in ("mse", "cross_entropy")
-    }
-    equal = compare(write_sweep(tmp_path / "equal", same))
-    assert "+0.00 points of test accuracy [0.00, 0.00]" in equal.verdict
-    assert equal.verdict.endswith("p = 1.000")
+def test_verdict_of_equivalence_shows_the_interval_that_lies_within_the_margin(
+    tmp_path: Path,
+) -> None:
+    # differences from -0.10 to 0.10: sd 0.067280, t(0.95, 9) = 1.833113, ±0.039001
+    assert compare(write_sweep(tmp_path, noisy(0, 10))).verdict == (
+        "No difference that matters between cross_entropy and mse: within ±0.2 points of test "
+        "accuracy, +0.00 [−0.04, 0.04] (90%), 10 paired seeds, two one-sided t tests p < 0.001"
+    )
 
 
-def test_verdict_of_one_pair_has_no_interval(tmp_path: Path) -> None:
+def test_verdict_of_ties_is_equivalence(tmp_path: Path) -> None:
+    verdict = compare(write_sweep(tmp_path, noisy(0, 6, spread=0))).verdict
+    assert verdict.startswith("No difference that matters between cross_entropy and mse")
+    assert "+0.00 [0.00, 0.00] (90%)" in verdict
+
+
+def test_verdict_says_when_nothing_is_shown_and_how_many_seeds_it_takes(tmp_path: Path) -> None:
+    # differences from -0.9 to 1.1: sd 0.672801; 46 seeds: t(0.975, 45) = 2.014103, ±0.199799
+    verdict = compare(write_sweep(tmp_path, noisy(0.001, 10, spread=0.01))).verdict
+    assert verdict.startswith(
+        "Undecided between cross_entropy and mse: +0.10 points of test accuracy [−0.38, 0.58] "
+        "(cross_entropy − mse), 10 paired seeds, exact permutation p ="
+    )
+    assert verdict.endswith(
+        "neither a difference nor its absence within ±0.2 points is shown: it takes about 46 "
+        "paired seeds to know the difference that closely"
+    )
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_verdict_says_when_seeds_are_too_few(tmp_path: Path, seeds: int) -> None:
+    assert compare(write_sweep(tmp_path, ahead(seeds))).verdict.startswith(
+        "Too few seeds to say whether cross_entropy or mse is better: at least 6 are needed for "
+        f"p < 0.05, got {seeds}; so far +0.3"
+    )
+
+
+def test_a_single_pair_has_no_interval(tmp_path: Path) -> None:
     verdict = compare(write_sweep(tmp_path, ahead(1))).verdict
-    assert "+0.30 points of test accuracy, 1 paired seed, exact permutation p = 1.000" in verdict
+    assert verdict.endswith("so far +0.30 points of test accuracy (cross_entropy − mse)")
+
+
+def test_three_arms_have_three_conclusions_corrected_by_holm(tmp_path: Path) -> None:
+    cells = ahead(10) | {("mse_outputs", 0.1): [0.95] * 10}
+    conclusions = compare(write_sweep(tmp_path, cells)).conclusions
+    assert len(conclusions) == 3
+    assert all(each.endswith("p = 0.006 after Holm over 3 differences") for each in conclusions)
 
 
 def test_verdict_without_common_seeds(tmp_path: Path) -> None:
@@ -70,6 +116,76 @@ def test_verdict_of_a_single_run_and_arm(tmp_path: Path) -> None:
     )
 
 
+def test_verdict_where_one_arm_is_missing_is_of_the_other_and_warns(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, 0.97)
+    write_run(tmp_path, "cross_entropy", 0.1, 0, status="failed")
+    comparison = compare(tmp_path)
+    assert comparison.verdict.endswith("a single arm, nothing to compare it with")
+    assert any(each.startswith("cross_entropy: no run has") for each in comparison.warnings)
+
+
+def test_verdict_where_all_runs_diverged_says_so(tmp_path: Path) -> None:
+    for arm in ("mse", "cross_entropy"):
+        for seed in range(6):
+            write_run(tmp_path, arm, 0.1, seed, 0.098, status="diverged")
+    verdict = compare(tmp_path).verdict
+    assert verdict.endswith("; every run of cross_entropy diverged; every run of mse diverged")
+
+
+def test_verdict_is_provisional_where_a_chosen_rate_is_on_the_edge(tmp_path: Path) -> None:
+    cells = ahead(10) | {("mse", 0.2): [0.95] * 10}
+    assert compare(write_sweep(tmp_path, cells)).verdict.endswith(
+        "p = 0.002; provisional: a wider grid may change the rate of mse"
+    )
+
+
+def test_without_a_margin_equivalence_is_not_concluded(tmp_path: Path) -> None:
+    for (arm, rate), accuracies in noisy(0, 10).items():
+        for seed, accuracy in enumerate(accuracies):
+            write_run(tmp_path, arm, rate, seed, accuracy, config={"comparison": {"margin": None}})
+    assert compare(tmp_path).verdict.endswith("; a difference is not shown")
+    late = compare(tmp_path, margin=0.2)
+    assert late.verdict.startswith("No difference that matters")
+    assert "the margin ±0.2 was given afterwards; the runs declared none" in late.warnings
+
+
+def test_arms_are_compared_where_one_setting_alone_differs(tmp_path: Path) -> None:
+    for arm in ("mse", "cross_entropy"):
+        for model in ("cnn", "mlp"):
+            write_run(tmp_path, arm, 0.1, 0, name=arm + model, choices={"model": model})
+    pairs = compare(tmp_path).differences[["arm", "other"]].to_numpy().tolist()
+    assert pairs == [
+        ["cross_entropy, model=cnn", "cross_entropy, model=mlp"],
+        ["cross_entropy, model=cnn", "mse, model=cnn"],
+        ["cross_entropy, model=mlp", "mse, model=mlp"],
+        ["mse, model=cnn", "mse, model=mlp"],
+    ]
+
+
+def test_where_all_arms_differ_in_several_settings_a_reader_is_warned(tmp_path: Path) -> None:
+    for arm, model in (("mse", "cnn"), ("cross_entropy", "mlp")):
+        write_run(tmp_path, arm, 0.1, 0, choices={"model": model})
+    assert "what a difference comes from is not known: it may be loss or model" in warned(tmp_path)
+    assert len(compare(tmp_path).differences) == 1
+
+
+def test_losses_are_not_compared_by_their_own_values(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ahead(2))
+    with pytest.raises(ValueError, match="expected runs of one loss to compare by loss, got cross"):
+        compare(tmp_path, MEASURES["loss"])
+
+
+def test_runs_of_one_loss_may_be_compared_by_it(tmp_path: Path) -> None:
+    for seed in range(6):
+        for optimizer, loss in (("sgd", 0.2), ("adam", 0.1)):
+            metrics = {"val/loss": loss, "test/loss": loss + seed / 1_000}
+            name, choices = f"{optimizer}{seed}", {"optimizer": optimizer}
+            write_run(tmp_path, "mse", 0.1, seed, name=name, choices=choices, metrics=metrics)
+    assert compare(tmp_path, MEASURES["loss"]).verdict.startswith(
+        "mse, optimizer=adam better than mse, optimizer=sgd by 0.1000 in test loss [0.1000, 0.1000]"
+    )
+
+
 @pytest.mark.parametrize(
     ("best", "sentence"),
     [
@@ -83,6 +199,12 @@ def test_a_choice_on_the_grids_edge_names_the_value_to_add(
     for rate in (0.1, 0.2, 0.5):
         write_run(tmp_path, "mse", rate, 0, 0.98 if rate == best else 0.9)
     assert f"mse: its chosen learning rate {sentence}" in warned(tmp_path)
+
+
+def test_single_learning_rates_are_one_warning(tmp_path: Path) -> None:
+    assert warned(write_sweep(tmp_path, ahead(2))) == (
+        "cross_entropy, mse: a single learning rate was tried, 0.1; add 0.03 and 0.3"
+    )
 
 
 def test_a_clean_sweep_warns_of_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""What a sweep says: tables, figure and statistics, read from its run records."""
+"""What a sweep says: tables, figures and statistics, read from what its runs left."""
 
 from losslab.comparison.comparison import Comparison, compare
+from losslab.comparison.measure import MEASURES, Measure
 from losslab.comparison.runs import load
 
-__all__ = ["Comparison", "compare", "load"]
+__all__ = ["MEASURES", "Comparison", "Measure", "compare", "load"]

@@ -1,6 +1,7 @@
 """Which runs belong together: the loss, and whatever else was varied."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,18 +20,38 @@ IGNORED_ENDINGS = ("_dir", "_path", "_folder", "_root")
 AXES = ("loss", "optimizer.lr", "seed")
 
 
-def name_arms(records: Sequence[dict[str, Any]]) -> list[str]:
-    """The arm of each run: its loss, then every other setting that varies, as in `mse, model=cnn`.
+SETTING = "setting/"
+"""Begins the columns that hold what was varied: `setting/model`."""
 
-    A config value that only follows from a choice (the cnn's widths from `model=cnn`) or repeats
-    another value by interpolation adds nothing to the name.
+
+def name_arms(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """One row a run: its `arm`, as in `mse, model=cnn`, and what makes it, as in `setting/model`.
+
+    That is the loss, then every other setting that varies. A config value that only follows from a
+    choice (the cnn's widths from `model=cnn`) or repeats another value by interpolation is none.
     """
+    if not records:
+        return pd.DataFrame({"arm": []})
     settings = pd.DataFrame([_settings(record) for record in records], dtype=object)
     overridden = {key for record in records for key in _override_keys(record)}
     kept = _varying_settings(settings, _choice_groups(records), overridden)
     names = _short_names(kept)
+    rows = [
+        {"loss": _text(row["loss"]), **_others(row, names)} for row in settings.to_dict("records")
+    ]
+    return pd.DataFrame(
+        [
+            {"arm": _name(row), **{SETTING + key: value for key, value in row.items()}}
+            for row in rows
+        ]
+    )
+
+
+def settings_of(arms: pd.DataFrame) -> list[dict[str, Any]]:
+    """What makes the arm of each row, by the name of its column."""
+    names = [str(column) for column in arms if str(column).startswith(SETTING)]
     return [
-        ", ".join([_text(row["loss"]), *_parts(row, names)]) for row in settings.to_dict("records")
+        {str(key): value for key, value in row.items()} for row in arms[names].to_dict("records")
     ]
 
 
@@ -39,10 +60,13 @@ def ordered(arms: Iterable[str]) -> list[str]:
     return sorted(set(arms), key=_position)
 
 
-def _position(arm: str) -> tuple[int, str]:
+def _position(arm: str) -> tuple[int, list[tuple[float, str]]]:
+    """Numbers within names by their value: `width=64` comes before `width=128`."""
     loss = arm.split(", ")[0]
     known = loss in KNOWN_LOSSES
-    return (KNOWN_LOSSES.index(loss) if known else len(KNOWN_LOSSES), arm)
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", arm)
+    natural = [(float(part), "") if index % 2 else (0.0, part) for index, part in enumerate(parts)]
+    return (KNOWN_LOSSES.index(loss) if known else len(KNOWN_LOSSES), natural)
 
 
 def _settings(record: dict[str, Any]) -> dict[str, str]:
@@ -98,9 +122,13 @@ def _short_names(keys: list[str]) -> dict[str, str]:
     return {key: key if count[key.split(".")[-1]] > 1 else key.split(".")[-1] for key in keys}
 
 
-def _parts(row: dict[Any, Any], names: dict[str, str]) -> list[str]:
-    present = [key for key in names if isinstance(row[key], str)]
-    return [f"{names[key]}={_text(row[key])}" for key in present]
+def _others(row: dict[Any, Any], names: dict[str, str]) -> dict[str, str]:
+    return {names[key]: _text(row[key]) for key in names if isinstance(row[key], str)}
+
+
+def _name(settings: dict[str, str]) -> str:
+    loss, *others = settings.items()
+    return ", ".join([loss[1], *(f"{key}={value}" for key, value in others)])
 
 
 def _text(setting: str) -> str:

@@ -1,12 +1,15 @@
 """What could mislead a reader of this sweep, one sentence each."""
 
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 
 import pandas as pd
 
-from losslab.comparison.arms import ordered
+from losslab.comparison.arms import SETTING, ordered, settings_of
 from losslab.comparison.cells import values
+from losslab.comparison.differences import MOST_PAIRS, differing
 from losslab.comparison.grid import next_value
+from losslab.comparison.measure import Measure
 from losslab.comparison.runs import THEN, counted, repeated
 from losslab.comparison.wording import listed
 from losslab.record import ENDED
@@ -19,14 +22,18 @@ PROVENANCE = {
 }
 
 
-def find_cautions(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+def find_cautions(
+    runs: pd.DataFrame, cells: pd.DataFrame, arms: pd.DataFrame, measure: Measure
+) -> list[str]:
     return [
         *_unusable(runs),
         *_unfinished(runs),
         *_repeated(runs),
-        *_without_accuracy(runs),
+        *_without_result(runs, measure),
         *_absent_arms(runs, cells),
         *_edges(cells),
+        *_single_rates(cells),
+        *_confounded(arms),
         *_different_grids(cells),
         *_unequal_seeds(cells),
         *_mixed_provenance(counted(runs)),
@@ -52,13 +59,14 @@ def _repeated(runs: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _without_accuracy(runs: pd.DataFrame) -> Iterator[str]:
+def _without_result(runs: pd.DataFrame, measure: Measure) -> Iterator[str]:
     outcomes = counted(runs)
     for split in ("val", "test"):
-        absent = outcomes.loc[values(outcomes, f"{split}/accuracy").isna(), "run"].tolist()
+        metric = f"{split}/{measure.name}"
+        absent = outcomes.loc[values(outcomes, metric).isna(), "run"].tolist()
         if absent:
             yield (
-                f"{plural(len(absent), 'run')} recorded no {split}/accuracy, so "
+                f"{plural(len(absent), 'run')} recorded no {metric}, so "
                 f"the mean of the cell is not known: {listed(absent)}"
             )
 
@@ -75,9 +83,7 @@ def _edges(cells: pd.DataFrame) -> Iterator[str]:
         lower, higher = next_value(rates, above=False), next_value(rates, above=True)
         if (own["diverged"] == own["n"]).all():
             yield f"{arm}: every run diverged; add smaller learning rates, {lower:g} first"
-        elif len(rates) == 1:
-            yield f"{arm}: a single learning rate was tried; add {lower:g} and {higher:g}"
-        else:
+        elif len(rates) > 1:
             yield from _edge(arm, own, {min(rates): lower, max(rates): higher})
 
 
@@ -89,6 +95,37 @@ def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float]) -> Iterator[s
                 f"{arm}: its chosen learning rate {rate:g} is the {end} that was tried, "
                 f"so a better one may lie beyond; add {beyond[rate]:g}"
             )
+
+
+def _single_rates(cells: pd.DataFrame) -> Iterator[str]:
+    sound = cells[cells["diverged"] < cells["n"]]
+    rates = sound.groupby("arm")["learning_rate"].agg(["nunique", "first"])
+    alone = rates.loc[rates["nunique"] == 1, "first"]
+    for rate, arms in alone.groupby(alone):
+        lower, higher = (next_value([float(str(rate))], above=above) for above in (False, True))
+        yield (
+            f"{listed(ordered(arms.index))}: a single learning rate was tried, {rate:g}; "
+            f"add {lower:g} and {higher:g}"
+        )
+
+
+def _confounded(arms: pd.DataFrame) -> Iterator[str]:
+    settings = settings_of(arms[:MOST_PAIRS])
+    differ = [differing(a, b) for a, b in combinations(settings, 2)]
+    if differ and all(len(keys) > 1 for keys in differ):
+        names = [key.removeprefix(SETTING) for key in differ[0]]
+        yield (
+            "no two arms differ in one setting alone, so what a difference comes from is not "
+            f"known: it may be {' or '.join(names)}"
+        )
+
+
+def on_the_edge(cells: pd.DataFrame) -> set[str]:
+    """The arms whose chosen learning rate is the smallest or the largest of several."""
+    rates = cells.groupby("arm")["learning_rate"]
+    lowest, highest = rates.transform("min"), rates.transform("max")
+    at_end = (cells["learning_rate"] == lowest) | (cells["learning_rate"] == highest)
+    return set(cells.loc[cells["chosen"] & at_end & (lowest < highest), "arm"])
 
 
 def _different_grids(cells: pd.DataFrame) -> Iterator[str]:

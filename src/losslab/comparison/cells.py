@@ -2,61 +2,70 @@
 
 import pandas as pd
 
-from losslab.comparison.arms import ordered
+from losslab.comparison.arms import ordered, settings_of
+from losslab.comparison.measure import Measure
 from losslab.comparison.runs import counted
 
 QUALITIES = ("nll", "brier", "ece")
 """Besides accuracy, what has a unit that no loss changes. A loss itself never ranks arms."""
 
 
-def summarize_cells(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell, accuracies in percent; `chosen` marks one learning rate per arm.
+def summarize_cells(runs: pd.DataFrame, measure: Measure) -> pd.DataFrame:
+    """One row a cell, in the measure's unit; `chosen` marks one learning rate per arm.
 
-    Diverged runs count with the accuracy of their final weights; where one has none, the cell's
+    Diverged runs count with what their final weights reach; where one has no value, the cell's
     mean is NaN.
     """
     outcomes = counted(runs)
+    order = {arm: place for place, arm in enumerate(ordered(outcomes["arm"]))}
     rows = [
-        {"arm": arm, "learning_rate": rate} | _cell(outcomes[at])
-        for arm in ordered(outcomes["arm"])
-        for rate in sorted(outcomes.loc[outcomes["arm"] == arm, "learning_rate"].unique())
-        for at in [(outcomes["arm"] == arm) & (outcomes["learning_rate"] == rate)]
+        {"arm": arm, "learning_rate": rate} | settings_of(group[:1])[0] | _cell(group, measure)
+        for (arm, rate), group in sorted(
+            outcomes.groupby(["arm", "learning_rate"]),
+            key=lambda each: (order[str(each[0][0])], each[0][1]),
+        )
     ]
     cells = pd.DataFrame(rows)
-    cells["chosen"] = False
-    for index in _chosen(cells):
-        cells.loc[index, "chosen"] = True
+    cells["chosen"] = cells.index.isin(_chosen(cells, measure))
     return cells
 
 
-def values(runs: pd.DataFrame, metric: str) -> pd.Series:
-    """A metric of each run as float, NaN where it is missing; accuracies in percent."""
+def values(runs: pd.DataFrame, metric: str, scale: float = 1.0) -> pd.Series:
+    """A metric of each run as float, multiplied by `scale`; NaN where it is missing."""
     if metric not in runs:
         return pd.Series(float("nan"), index=runs.index)
-    scale = 100 if metric.endswith("/accuracy") else 1
     return pd.to_numeric(runs[metric], errors="coerce").astype(float) * scale
 
 
-def _cell(runs: pd.DataFrame) -> dict[str, float]:
+def of_chosen(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that belong to a chosen cell, arm after arm."""
+    chosen = cells.loc[cells["chosen"], ["arm", "learning_rate"]]
+    return chosen.merge(table, on=["arm", "learning_rate"])
+
+
+def _cell(runs: pd.DataFrame, measure: Measure) -> dict[str, float]:
     cell: dict[str, float] = {
         "n": len(runs),
         "diverged": int((runs["status"] == "diverged").sum()),
     }
     for split in ("val", "test"):
-        accuracies = values(runs, f"{split}/accuracy")
-        cell[f"{split}_accuracy_percent"] = float(accuracies.mean(skipna=False))
-        cell[f"{split}_accuracy_sd"] = float(accuracies.std(skipna=False))
-        cell[f"{split}_accuracy_lowest"] = float(accuracies.min(skipna=False))
-        cell[f"{split}_accuracy_highest"] = float(accuracies.max(skipna=False))
+        reached = values(runs, f"{split}/{measure.name}", measure.scale)
+        cell[f"{split}_mean"] = float(reached.mean(skipna=False))
+        cell[f"{split}_sd"] = float(reached.std(skipna=False))
+        cell[f"{split}_lowest"] = float(reached.min(skipna=False))
+        cell[f"{split}_highest"] = float(reached.max(skipna=False))
     for quality in QUALITIES:
         cell[f"test_{quality}"] = float(values(runs, f"test/{quality}").mean(skipna=False))
+    for cost in ("seconds", "images_per_second"):
+        cell[cost] = float(values(runs, f"timing/{cost}").mean())
     return cell
 
 
-def _chosen(cells: pd.DataFrame) -> list[int]:
-    """Per arm the best mean validation accuracy; of equal ones the smaller learning rate."""
-    ranked = cells.dropna(subset="val_accuracy_percent").assign(
-        best=lambda table: -table["val_accuracy_percent"].round(9)  # equal up to the order of a sum
+def _chosen(cells: pd.DataFrame, measure: Measure) -> list[int]:
+    """Per arm the best mean on validation; of equal ones the smaller learning rate."""
+    sign = -1 if measure.higher_is_better else 1
+    ranked = cells.dropna(subset="val_mean").assign(
+        rank=lambda table: sign * table["val_mean"].round(9)  # equal up to the order of a sum
     )
-    ranked = ranked.sort_values(["best", "learning_rate"])
+    ranked = ranked.sort_values(["rank", "learning_rate"])
     return ranked.drop_duplicates("arm").index.tolist()

@@ -1,84 +1,222 @@
 """What is concluded from a sweep, and the files that say so."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from losslab import atomic
-from losslab.comparison.cautions import find_cautions
-from losslab.comparison.cells import summarize_cells
-from losslab.comparison.differences import naive_differences, tuned_differences
-from losslab.comparison.figure import sensitivity_figure
+from losslab.comparison.cautions import find_cautions, on_the_edge
+from losslab.comparison.cells import of_chosen, summarize_cells
+from losslab.comparison.differences import naive_differences, pair_runs, tuned_differences
+from losslab.comparison.figures import all_figures
+from losslab.comparison.kept import read_curves, read_predictions
 from losslab.comparison.markdown import to_markdown
+from losslab.comparison.measure import ACCURACY, Measure
+from losslab.comparison.mountain import read_mountain
+from losslab.comparison.page import to_page
+from losslab.comparison.predictions import confusion, reliability
 from losslab.comparison.rendering import render
 from losslab.comparison.runs import counted, load
+from losslab.comparison.speed import summarize_speed
 from losslab.comparison.summary import summarize_arms
 from losslab.comparison.terminal import to_terminal
-from losslab.comparison.wording import listed, verdict
+from losslab.comparison.wording import conclude, listed
+from losslab.text import plural
+
+SHOWN = 12
+"""Arms in figures and pages; the CSV files have all."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A sweep's tables and sentences. Accuracies are fractions in `runs`, else percent."""
+    """A sweep's tables and sentences, in the measure's unit.
+
+    As recorded, accuracies as fractions, in `runs` alone. `margin` is the difference that does not
+    matter yet; None if none was declared.
+    """
 
     sweep: Path
+    measure: Measure
+    margin: float | None
     runs: pd.DataFrame
     cells: pd.DataFrame
-    summary: pd.DataFrame
+    arms: pd.DataFrame
+    paired: pd.DataFrame
     differences: pd.DataFrame
     naive: pd.DataFrame
+    history: pd.DataFrame
+    speed: pd.DataFrame
+    reliability: pd.DataFrame
+    confusion: pd.DataFrame
+    conclusions: list[str]
     warnings: list[str]
-    verdict: str
+
+    @property
+    def verdict(self) -> str:
+        return self.conclusions[0]
+
+    @property
+    def folder(self) -> Path:
+        return self.sweep / "comparison"
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """The learning curves of the chosen cells; `history` has those of all runs."""
+        return of_chosen(self.history, self.cells)
+
+    @property
+    def provenance(self) -> dict[str, list[str]]:
+        outcomes = counted(self.runs)
+        columns = ("hardware", "versions", "revision", "data_checksum")
+        return {
+            column.replace("_", " "): sorted(
+                {str(kind) for kind in outcomes[column].dropna()} - {""}
+            )
+            for column in columns
+        }
 
     def terminal(self) -> str:
-        return to_terminal(self)
+        return to_terminal(self.shown())
 
-    def markdown(self) -> str:
-        return to_markdown(self)
+    def shown(self) -> "Comparison":
+        """With no more arms than a reader can take in: the best ones on validation."""
+        if self.cells["arm"].nunique() <= SHOWN:
+            return self
+        ranked = self.arms.sort_values("val_mean", ascending=not self.measure.higher_is_better)
+        best = set(ranked["arm"].head(SHOWN))
+        names = ("cells", "arms", "paired", "differences", "naive", "history", "speed")
+        kept = {
+            name: table[table["arm"].isin(best)].reset_index(drop=True)
+            for name in (*names, "reliability", "confusion")
+            for table in [getattr(self, name)]
+        }
+        for name in ("paired", "differences", "naive"):
+            kept[name] = kept[name][kept[name]["other"].isin(best)]
+        pairs = set(zip(kept["differences"]["arm"], kept["differences"]["other"], strict=True))
+        of_pair = zip(self.differences["arm"], self.differences["other"], strict=True)
+        conclusions = [
+            conclusion
+            for pair, conclusion in zip(of_pair, self.conclusions, strict=True)
+            if pair in pairs
+        ]
+        left_out = (
+            f"{self.cells['arm'].nunique()} arms are compared, of which the {SHOWN} best on "
+            "validation are shown; the CSV files have all"
+        )
+        return replace(self, conclusions=conclusions, warnings=[left_out, *self.warnings], **kept)
 
     def write(self) -> Path:
         """The folder `<sweep>/comparison`, its files replaced one by one, each at once."""
-        folder = self.sweep / "comparison"
-        files = {
-            "comparison.md": self.markdown().encode(),
-            "cells.csv": self.cells.to_csv(index=False).encode(),
-            "runs.csv": self.runs.to_csv(index=False).encode(),
-            **render(sensitivity_figure(self.cells), "sensitivity"),
-        }
         try:
-            folder.mkdir(exist_ok=True)
-            for name, content in files.items():
-                atomic.replace(folder / name, content)
+            self.folder.mkdir(exist_ok=True)
+            for name, content in self._files():
+                atomic.replace(self.folder / name, content)
         except OSError as error:
             raise ValueError(
-                f"expected to write the comparison into {folder}, got: {error.strerror}; "
+                f"expected to write the comparison into {self.folder}, got: {error.strerror}; "
                 "free the place or its permissions and run scripts/compare.py again"
             ) from error
-        return folder
+        return self.folder
+
+    def _files(self) -> Iterator[tuple[str, bytes]]:
+        for name in ("runs", "cells", "arms", "differences", "paired"):
+            yield f"{name}.csv", getattr(self, name).to_csv(index=False).encode()
+        yield "curves.csv", self.history.to_csv(index=False).encode()
+        shown = self.shown()
+        svgs: dict[str, str] = {}
+        for name, figure in all_figures(shown).items():
+            for file, content in render(figure, name).items():
+                if file.endswith(".svg"):
+                    svgs[name] = content.decode()
+                yield file, content
+        mountain = read_mountain(self.folder, self.runs, self.cells)
+        yield "comparison.md", to_markdown(shown, svgs, mountain and mountain[1]).encode()
+        yield "comparison.html", to_page(shown, svgs, mountain).encode()
 
 
-def compare(sweep: Path) -> Comparison:
-    """The comparison of all runs that have ended so far. Raises ValueError when none has."""
+def compare(sweep: Path, measure: Measure = ACCURACY, margin: float | None = None) -> Comparison:
+    """The comparison of all runs that have ended so far.
+
+    Args:
+        margin: the largest difference that does not matter, in the measure's unit. For accuracy the
+            one that the runs declared, unless it is given here.
+
+    Raises:
+        ValueError: if no run has ended, or the measure does not rank these runs.
+    """
     sweep = Path(sweep).resolve()
     runs = load(sweep)
-    if counted(runs).empty:
+    outcomes = counted(runs)
+    if outcomes.empty:
         raise ValueError(
             f"expected at least one finished run in {sweep}, got {_what_is_there(runs)}"
         )
-    cells = summarize_cells(runs)
-    summary = summarize_arms(runs, cells)
-    differences = tuned_differences(runs, summary)
+    _require_comparable(outcomes, measure)
+    declared = _declared(outcomes) if measure is ACCURACY else []
+    cautions = _margin_cautions(declared, margin)
+    margin = min(declared, default=None) if margin is None else margin
+    cells = summarize_cells(runs, measure)
+    arms = summarize_arms(runs, cells, measure)
+    chosen = of_chosen(outcomes, cells)
+    kept, unusable = read_predictions(sweep, chosen["run"])
+    history, damaged = read_curves(sweep, outcomes)
+    history = _in_percent(history)
+    paired = pair_runs(runs, arms, measure)
+    differences = tuned_differences(paired, arms, measure, margin, kept)
+    problems = [*unusable, *damaged]
+    if kept and len(kept) < len(chosen):
+        without = [run for run in chosen["run"] if run not in kept]
+        problems.append(
+            f"{plural(len(without), 'run')} of the chosen cells kept no predictions: "
+            f"{listed(without)}"
+        )
     return Comparison(
         sweep=sweep,
+        measure=measure,
+        margin=margin,
         runs=runs,
         cells=cells,
-        summary=summary,
+        arms=arms,
+        paired=paired,
         differences=differences,
-        naive=naive_differences(runs, cells),
-        warnings=find_cautions(runs, cells),
-        verdict=verdict(summary, differences),
+        naive=naive_differences(runs, cells, arms, measure),
+        history=history,
+        speed=summarize_speed(of_chosen(history, cells)),
+        reliability=reliability(chosen, kept),
+        confusion=confusion(chosen, kept),
+        conclusions=conclude(arms, differences, measure, margin, on_the_edge(cells)),
+        warnings=[*find_cautions(runs, cells, arms, measure), *cautions, *problems],
     )
+
+
+def _require_comparable(outcomes: pd.DataFrame, measure: Measure) -> None:
+    losses = sorted(set(outcomes["loss"]))
+    if measure.name == "loss" and len(losses) > 1:
+        raise ValueError(
+            f"expected runs of one loss to compare by loss, got {', '.join(losses)}: each has a "
+            "unit of its own; compare by accuracy, nll, brier or ece"
+        )
+
+
+def _declared(outcomes: pd.DataFrame) -> list[float]:
+    return sorted(set(outcomes["margin"].dropna().astype(float)))
+
+
+def _margin_cautions(declared: list[float], margin: float | None) -> list[str]:
+    if margin is not None and declared != [margin]:
+        shown = ", ".join(f"±{each:g}" for each in declared) or "none"
+        return [f"the margin ±{margin:g} was given afterwards; the runs declared {shown}"]
+    if len(declared) > 1:
+        shown = ", ".join(f"±{each:g}" for each in declared)
+        return [f"the runs declared different margins ({shown}): the smallest is used"]
+    return []
+
+
+def _in_percent(history: pd.DataFrame) -> pd.DataFrame:
+    accuracies = [column for column in history if str(column).endswith("/accuracy")]
+    return history.assign(**{str(column): 100 * history[column] for column in accuracies})
 
 
 def _what_is_there(runs: pd.DataFrame) -> str:

@@ -30,9 +30,9 @@ def load(sweep: Path) -> pd.DataFrame:
     # what a failed run was meant to be does not name the arms of the others
     outcomes = [index for index in readable if rows[index]["status"] in record.ENDED]
     for group in (outcomes, [index for index in readable if index not in set(outcomes)]):
-        arms = name_arms([records[index] for index in group])
-        for index, arm in zip(group, arms, strict=True):
-            rows[index]["arm"] = arm
+        arms = name_arms([records[index] for index in group]).to_dict("records")
+        for index, settings in zip(group, arms, strict=True):
+            rows[index] |= {str(key): value for key, value in settings.items()}
     return pd.DataFrame(rows).astype({"seed": "Int64"})
 
 
@@ -88,6 +88,9 @@ def _row(folder: Path, run_record: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("expected val/accuracy in the metrics of a finished run, got none")
     timing = {f"timing/{key}": value for key, value in record.mapping(run_record, "timing").items()}
     provenance = _provenance(record.mapping(run_record, "provenance"))
+    row["fingerprint"] = run_record.get("fingerprint")
+    row["mapping"] = run_record.get("mapping") or ""
+    row["margin"] = record.mapping(run_record, "config", "comparison").get("margin")
     return row | {key: _plain(value) for key, value in (metrics | timing | provenance).items()}
 
 

@@ -1,5 +1,6 @@
 """The comparison for a terminal, at most 100 characters wide."""
 
+import math
 import textwrap
 from collections.abc import Iterator
 from itertools import islice
@@ -9,9 +10,11 @@ import pandas as pd
 
 from losslab.comparison.arms import ordered
 from losslab.comparison.grid import TOLERANCE
+from losslab.comparison.measure import Measure
 from losslab.comparison.statistics import seeds_needed
 from losslab.comparison.wording import (
     count_tests,
+    epochs,
     interval,
     listed,
     needed_sentence,
@@ -21,7 +24,7 @@ from losslab.comparison.wording import (
     signed_number,
     spread,
 )
-from losslab.text import LINE, NAME, aligned, plural, width, wrapped, wrapped_name
+from losslab.text import LINE, aligned, plural, width, wrapped, wrapped_name
 
 if TYPE_CHECKING:
     from losslab.comparison.comparison import Comparison
@@ -30,27 +33,39 @@ AT_MOST = 10
 NAIVE_AT_MOST = 3
 """Differences and warnings shown; comparison.md has them all."""
 
-SUMMARY = ["arm", "lr", "n", "div.", "accuracy [95%]", "sd", "images", "NLL", "Brier", "ECE"]
+CONCLUSIONS_AT_MOST = 6
+PAIR = 40
+"""Characters of a pair's name before it is wrapped."""
 
 
 def to_terminal(comparison: "Comparison") -> str:
     sections = [
-        wrapped(comparison.verdict),
-        _grid(comparison.cells),
-        _summary(comparison.summary),
-        _differences(comparison.differences),
-        _naive(comparison.naive),
+        _conclusions(comparison.conclusions),
+        _grid(comparison.cells, comparison.measure),
+        _arms(comparison.arms, comparison.measure),
+        _ranges(comparison.arms, comparison.speed),
+        _differences(comparison.differences, comparison.measure),
+        _naive(comparison.naive, comparison.measure),
         _warnings(comparison.warnings),
     ]
     return "\n\n".join("\n".join(section) for section in sections if section)
 
 
-def _grid(cells: pd.DataFrame) -> list[str]:
+def _conclusions(conclusions: list[str]) -> list[str]:
+    lines = [line for text in conclusions[:CONCLUSIONS_AT_MOST] for line in wrapped(text)]
+    return lines + _rest(len(conclusions), CONCLUSIONS_AT_MOST)
+
+
+def _grid(cells: pd.DataFrame, measure: Measure) -> list[str]:
     least, most = int(cells["n"].min()), int(cells["n"].max())
     seeds = plural(most, "seed") if least == most else f"{least} to {most} seeds"
-    title = f"Validation accuracy, % (mean ± sd over {seeds}); * chosen learning rate"
+    axis = measure.axis("validation")
+    axis = axis[0].upper() + axis[1:]
+    title = f"{axis} (mean ± sd over {seeds}); * chosen learning rate"
     title += "; †k: k runs diverged" if cells["diverged"].any() else ""
-    columns = {arm: _column(cells[cells["arm"] == arm]) for arm in ordered(cells["arm"])}
+    columns = {
+        arm: _column(cells[cells["arm"] == arm], measure.digits) for arm in ordered(cells["arm"])
+    }
     lines = wrapped(title)
     for block in _blocks(columns):
         rates = sorted({rate for arm in block for rate in columns[arm]})
@@ -59,13 +74,13 @@ def _grid(cells: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _column(cells: pd.DataFrame) -> dict[float, str]:
+def _column(cells: pd.DataFrame, digits: int) -> dict[float, str]:
     marks = [
         ("*" if cell["chosen"] else " ") + (f" †{cell['diverged']}" if cell["diverged"] else "")
         for _, cell in cells.iterrows()
     ]
     widest = max(map(len, marks))
-    means = map(spread, cells["val_accuracy_percent"], cells["val_accuracy_sd"])
+    means = [spread(*pair, digits) for pair in zip(cells["val_mean"], cells["val_sd"], strict=True)]
     texts = [f"{mean} {mark:<{widest}}" for mean, mark in zip(means, marks, strict=True)]
     return dict(zip(cells["learning_rate"], texts, strict=True))
 
@@ -84,58 +99,87 @@ def _blocks(columns: dict[str, dict[float, str]]) -> Iterator[list[str]]:
     yield block
 
 
-def _summary(summary: pd.DataFrame) -> list[str]:
-    if summary.empty:
+def _arms(arms: pd.DataFrame, measure: Measure) -> list[str]:
+    if arms.empty:
         return []
-    title = "Test accuracy at the chosen learning rate, % [Student's 95% interval over seeds]"
-    if summary["test_images_half_width"].notna().any():
+    unit = f", {measure.unit}" if measure.unit else ""
+    title = f"Test {measure.title} at the chosen learning rate{unit} [Student's 95% over seeds]"
+    if arms["test_images_half_width"].notna().any():
         title += "; images: 95% half-width from the finite test set"
-    ranges = [f"{arm['arm']} {arm['good_range']}" for _, arm in summary.iterrows()]
-    sentence = f"Learning rates within {TOLERANCE} points of an arm's best: "
-    table = aligned(SUMMARY, [_summary_row(arm) for _, arm in summary.iterrows()])
-    return [*wrapped(title), "", *table, "", *wrapped(sentence + "; ".join(ranges) + ".")]
+    header = ["arm", "lr", "n", "div.", f"{measure.title} [95%]", "sd", "images"]
+    table = aligned(
+        [*header, "NLL", "Brier", "ECE"], [_arm(arm, measure) for _, arm in arms.iterrows()]
+    )
+    return [*wrapped(title), "", *table]
 
 
-def _summary_row(arm: pd.Series) -> list[str]:
+def _arm(arm: pd.Series, measure: Measure) -> list[str]:
+    digits = measure.digits
     return [
         wrapped_name(arm["arm"]),
         f"{arm['learning_rate']:g}",
         str(arm["n"]),
         str(arm["diverged"]),
-        interval(arm["test_accuracy_percent"], arm["test_low"], arm["test_high"]),
-        number(arm["test_accuracy_sd"]),
+        interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=digits),
+        number(arm["test_sd"], digits),
         number(arm["test_images_half_width"]),
         *(number(arm[f"test_{quality}"], 4) for quality in ("nll", "brier", "ece")),
     ]
 
 
-def _differences(differences: pd.DataFrame) -> list[str]:
+def _ranges(arms: pd.DataFrame, speed: pd.DataFrame) -> list[str]:
+    known = arms[arms["good_range"] != ""] if not arms.empty else arms
+    ranges = [f"{arm['arm']} {arm['good_range']}" for _, arm in known.iterrows()]
+    lines = []
+    if ranges:
+        sentence = f"Learning rates within {TOLERANCE} points of an arm's best: "
+        lines += wrapped(sentence + "; ".join(ranges) + ".")
+    if not speed.empty:
+        lines += wrapped(_speed(speed))
+    return lines
+
+
+def _speed(speed: pd.DataFrame) -> str:
+    thresholds = " / ".join(f"{threshold:g}" for threshold in sorted(set(speed["threshold"])))
+    arms = [
+        f"{arm} " + " / ".join(epochs(median, median, median) for median in own["median"])
+        for arm, own in speed.groupby("arm", sort=False)
+    ]
+    return f"Median epochs to {thresholds}% validation accuracy: {'; '.join(arms)}."
+
+
+def _differences(differences: pd.DataFrame, measure: Measure) -> list[str]:
     if differences.empty:
         return []
-    title = "Paired differences in points of test accuracy, each arm at its chosen learning rate"
-    rows = [_difference_row(row) for _, row in differences.head(AT_MOST).iterrows()]
+    unit = measure.difference_unit or "difference"
+    title = f"Paired differences in test {measure.title}, each arm at its chosen learning rate"
+    rows = [_difference(row, measure) for _, row in differences.head(AT_MOST).iterrows()]
     tests = count_tests(differences)
     few = (differences["pairs"] < seeds_needed(max(tests, 1))).any()
+    header = ["arms", f"{unit} [95%]", "seeds × images", "pairs", "p (Holm)", "P(>)"]
     return [
-        title,
+        *wrapped(f"{title}; seeds × images: 95% over both; P(>): share of seeds for the first"),
         "",
-        *aligned(["arms", "points [95%]", "pairs", "p", "p (Holm)"], rows),
+        *aligned(header, rows),
         *_rest(len(differences)),
         *(wrapped(f"Too few seeds: {needed_sentence(max(tests, 1))}.") if few else []),
     ]
 
 
-def _difference_row(row: pd.Series) -> list[str]:
+def _difference(row: pd.Series, measure: Measure) -> list[str]:
+    digits, value = measure.digits, row["difference"]
+    both = interval(value, row["images_low"], row["images_high"], digits=digits)
     return [
-        "\n".join(textwrap.wrap(pair_name(row), 2 * NAME, break_on_hyphens=False)),
-        interval(row["difference"], row["low"], row["high"], signed=True),
+        "\n".join(textwrap.wrap(pair_name(row), PAIR, break_on_hyphens=False)),
+        interval(value, row["low"], row["high"], signed=True, digits=digits),
+        number(row["images_low"]) if math.isnan(row["images_low"]) else both.partition(" ")[2],
         str(row["pairs"]),
-        p_number(row["p"]),
         p_number(row["p_holm"]),
+        number(row["superiority"]),
     ]
 
 
-def _naive(naive: pd.DataFrame) -> list[str]:
+def _naive(naive: pd.DataFrame, measure: Measure) -> list[str]:
     known = naive.dropna(subset="difference")
     if known.empty:
         return []
@@ -143,7 +187,7 @@ def _naive(naive: pd.DataFrame) -> list[str]:
     pairs = known.groupby(["arm", "other"], sort=False)
     for _, same in islice(pairs, NAIVE_AT_MOST):
         effects = [
-            f"{signed_number(row['difference'])} at {row['learning_rate']:g}"
+            f"{signed_number(row['difference'], measure.digits)} at {row['learning_rate']:g}"
             for _, row in same.iterrows()
         ]
         lines += wrapped(f"{pair_name(same.iloc[0])}: {listed(effects, 12)}", bullet="  ")

@@ -1,61 +1,149 @@
 """Sentences and numbers in words, generated from the statistics."""
 
 import math
+from collections.abc import Collection
 
 import pandas as pd
 
-from losslab.comparison.statistics import is_exact, seeds_needed
+from losslab.comparison.measure import Measure
+from losslab.comparison.statistics import SIGNIFICANCE, is_exact, seeds_for, seeds_needed
 from losslab.text import plural
 
 ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
 
-def verdict(summary: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """The first line of a comparison: the effect between its first two arms, or why none."""
-    if summary.empty:
-        return "No arm can be judged: no cell has a validation accuracy for each of its runs."
+def conclude(
+    arms: pd.DataFrame,
+    differences: pd.DataFrame,
+    measure: Measure,
+    margin: float | None,
+    provisional: Collection[str],
+) -> list[str]:
+    """The conclusions in plain words, one for each pair of arms; or why there is none.
+
+    `provisional` are the arms whose learning rate a wider grid may change.
+    """
+    if arms.empty:
+        return [f"No arm can be judged: no cell has a validation {measure.title} of every run"]
     if differences.empty:
-        arm = summary.iloc[0]
-        accuracy = interval(arm["test_accuracy_percent"], arm["test_low"], arm["test_high"])
-        return (
-            f"{arm['arm']}: {accuracy}% test accuracy at learning rate {arm['learning_rate']:g}, "
-            f"{plural(int(arm['n']), 'seed')}; a single arm, nothing to compare it with"
-        )
-    sentence = difference_sentence(differences.iloc[0], tests=count_tests(differences))
-    compared = summary.head(2)
-    lost = compared.loc[compared["diverged_anywhere"] == compared["runs"], "arm"]
-    return sentence + "".join(f"; every run of {arm} diverged" for arm in lost)
+        return [_alone(arms.iloc[0], measure)]
+    tests = count_tests(differences)
+    lost = set(arms.loc[arms["diverged_anywhere"] == arms["runs"], "arm"])
+    return [
+        _conclusion(row, measure, margin, tests) + _reservations(row, lost, provisional)
+        for _, row in differences.iterrows()
+    ]
+
+
+def _alone(arm: pd.Series, measure: Measure) -> str:
+    reached = interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=measure.digits)
+    return (
+        f"{arm['arm']}: {reached}{measure.unit} test {measure.title} at learning rate "
+        f"{arm['learning_rate']:g}, {plural(int(arm['n']), 'seed')}; a single arm, nothing to "
+        "compare it with"
+    )
 
 
 def count_tests(differences: pd.DataFrame) -> int:
     return int(differences["p"].notna().sum())
 
 
-def difference_sentence(row: pd.Series, tests: int) -> str:
-    """As in `a - b: +0.31 points of test accuracy [0.22, 0.40], 10 paired seeds, …`."""
-    title = pair_name(row)
-    if row["pairs"] == 0:
-        return f"{title}: the chosen learning rates share no seed, so nothing is paired"
+def _conclusion(row: pd.Series, measure: Measure, margin: float | None, tests: int) -> str:
+    arm, other, pairs = row["arm"], row["other"], int(row["pairs"])
+    if pairs == 0:
+        return f"Nothing paired for {arm} and {other}: the chosen learning rates share no seed"
     if math.isnan(row["difference"]):
-        return f"{title}: not known, as a run at a chosen learning rate has no test accuracy"
-    effect = interval(row["difference"], row["low"], row["high"], signed=True)
-    pairs = plural(int(row["pairs"]), "paired seed")
+        return f"Not known for {arm} and {other}: a run at a chosen learning rate lacks its result"
+    seeds, effect = plural(pairs, "paired seed"), _effect(row, measure)
+    if pairs < seeds_needed(tests):
+        return (
+            f"Too few seeds to say whether {arm} or {other} is better: {needed_sentence(tests)}, "
+            f"got {pairs}; so far {effect}"
+        )
+    test = f"{seeds}, {_test(row, tests)}"
+    if row["p_holm"] < SIGNIFICANCE:
+        return f"{_better(row, measure)}, {test}{_yet_small(row, measure, margin)}"
+    if row["p_equivalent_holm"] < SIGNIFICANCE:
+        ninety = interval(
+            row["difference"], row["equivalence_low"], row["equivalence_high"],
+            signed=True, digits=measure.digits,
+        )  # fmt: skip
+        return (
+            f"No difference that matters between {arm} and {other}: within ±{margin:g} "
+            f"{_unit(measure)}, {ninety} (90%), {seeds}, two one-sided t tests "
+            f"{p_value(row['p_equivalent_holm'])}{_correction(tests)}"
+        )
+    return f"Undecided between {arm} and {other}: {effect}, {test}{_missing(row, measure, margin)}"
+
+
+def _better(row: pd.Series, measure: Measure) -> str:
+    arm, other, sign = row["arm"], row["other"], 1
+    if (row["difference"] > 0) != measure.higher_is_better:
+        arm, other = other, arm
+    if row["difference"] < 0:
+        sign = -1
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    size = interval(sign * row["difference"], low, high, digits=measure.digits)
+    return f"{arm} better than {other} by {_with_unit(size, measure)}"
+
+
+def _effect(row: pd.Series, measure: Measure) -> str:
+    """`+0.31 points of test accuracy [0.22, 0.40] (a − b)`."""
+    effect = interval(
+        row["difference"], row["low"], row["high"], signed=True, digits=measure.digits
+    )
+    return f"{_with_unit(effect, measure)} ({pair_name(row)})"
+
+
+def _with_unit(effect: str, measure: Measure) -> str:
     value, _, bounds = effect.partition(" [")
-    bounds = f" [{bounds}" if bounds else ""
-    return f"{title}: {value} points of test accuracy{bounds}, {pairs}, {_test(row, tests)}"
+    return f"{value} {_unit(measure)}" + (f" [{bounds}" if bounds else "")
+
+
+def _unit(measure: Measure) -> str:
+    """As in `points of test accuracy` or `in test NLL`."""
+    joined = f"{measure.difference_unit} of" if measure.difference_unit else "in"
+    return f"{joined} test {measure.title}"
+
+
+def _yet_small(row: pd.Series, measure: Measure, margin: float | None) -> str:
+    if margin is None or max(abs(row["low"]), abs(row["high"])) >= margin:
+        return ""
+    unit = f" {measure.difference_unit}".rstrip()
+    return f"; too small to matter, within ±{margin:g}{unit}"
+
+
+def _missing(row: pd.Series, measure: Measure, margin: float | None) -> str:
+    if margin is None:
+        return "; a difference is not shown"
+    unit = f" {measure.difference_unit}".rstrip()
+    nothing = f"; neither a difference nor its absence within ±{margin:g}{unit} is shown"
+    seeds = seeds_for(margin, row["sd"])
+    if seeds is not None and seeds <= row["pairs"]:
+        return nothing
+    ways = f"about {seeds}" if seeds else "more than 1,000"
+    return f"{nothing}: it takes {ways} paired seeds to know the difference that closely"
+
+
+def _reservations(row: pd.Series, lost: Collection[str], provisional: Collection[str]) -> str:
+    pair = [row["arm"], row["other"]]
+    parts = [f"; every run of {arm} diverged" for arm in pair if arm in lost]
+    open_ended = [arm for arm in pair if arm in provisional and arm not in lost]
+    if open_ended:
+        parts.append(
+            f"; provisional: a wider grid may change the rate of {' and '.join(open_ended)}"
+        )
+    return "".join(parts)
 
 
 def _test(row: pd.Series, tests: int) -> str:
     kind = "exact" if is_exact(int(row["pairs"])) else "sampled"
-    sentence = f"{kind} permutation {p_value(row['p_holm'])}{_correction(tests)}"
-    few = row["pairs"] < seeds_needed(tests)
-    return f"{sentence}; too few seeds: {needed_sentence(tests)}" if few else sentence
+    return f"{kind} permutation {p_value(row['p_holm'])}{_correction(tests)}"
 
 
 def needed_sentence(tests: int) -> str:
-    needed = seeds_needed(tests)
-    return f"at least {needed} paired seeds are needed for p < 0.05{_correction(tests)}"
+    return f"at least {seeds_needed(tests)} are needed for p < 0.05{_correction(tests)}"
 
 
 def _correction(tests: int) -> str:
@@ -75,10 +163,11 @@ def p_number(p: float) -> str:
     return "< 0.001" if p < 0.001 else number(p, 3)
 
 
-def interval(value: float, low: float, high: float, signed: bool = False) -> str:
+def interval(value: float, low: float, high: float, signed: bool = False, digits: int = 2) -> str:
     """`0.31 [0.22, 0.40]`, or the value alone where there is no interval."""
-    middle = signed_number(value) if signed else number(value)
-    return middle if math.isnan(low) else f"{middle} [{number(low)}, {number(high)}]"
+    middle = signed_number(value, digits) if signed else number(value, digits)
+    bounds = f"[{number(low, digits)}, {number(high, digits)}]"
+    return middle if math.isnan(low) else f"{middle} {bounds}"
 
 
 def spread(mean: float, sd: float, digits: int = 2) -> str:
@@ -92,8 +181,10 @@ def number(value: float, digits: int = 2) -> str:
     )
 
 
-def signed_number(value: float) -> str:
-    return ABSENT if math.isnan(value) else _with_minus(f"{_unsigned_zero(value, 2):+.2f}")
+def signed_number(value: float, digits: int = 2) -> str:
+    if math.isnan(value):
+        return ABSENT
+    return _with_minus(f"{_unsigned_zero(value, digits):+.{digits}f}")
 
 
 def _unsigned_zero(value: float, digits: int) -> float:
@@ -102,6 +193,12 @@ def _unsigned_zero(value: float, digits: int) -> float:
 
 def _with_minus(text: str) -> str:
     return text.replace("-", MINUS)
+
+
+def epochs(median: float, lowest: float, highest: float) -> str:
+    """`2 [1, 3]` epochs; an infinite one was never reached."""
+    texts = ["never" if math.isinf(value) else f"{value:g}" for value in (median, lowest, highest)]
+    return texts[0] if lowest == highest else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def listed(names: list[str], at_most: int = 5) -> str:

@@ -1,0 +1,67 @@
+"""How fast and how steadily each arm learns at its chosen learning rate."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from losslab.comparison.figures.canvas import blank, fitted, legend, tidy
+from losslab.comparison.figures.curve import draw_curve, early_ends, is_known
+from losslab.comparison.figures.scales import scale_measure
+from losslab.comparison.measure import ACCURACY, MEASURES, Measure
+from losslab.comparison.palette import MUTED, styles
+
+
+def learning_curves_figure(curves: pd.DataFrame, measure: Measure) -> Figure | None:
+    """The measure against epochs, and NLL beside it: unlike a loss, it has one unit for all arms.
+
+    Where the measure is NLL itself, accuracy is beside it.
+    """
+    other = ACCURACY if measure.name == "nll" else MEASURES["nll"]
+    panels = [panel for panel in (measure, other) if is_known(curves, f"val/{panel.name}")]
+    if not panels:
+        return None
+    figure = blank(2.9)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _draw_panel(axes, curves, panel)
+    explain_curves(figure, curves)
+    return figure
+
+
+def _draw_panel(axes: Axes, curves: pd.DataFrame, measure: Measure) -> None:
+    column = f"val/{measure.name}"
+    seen: list[float] = []
+    for arm, style in styles(curves["arm"]).items():
+        table = draw_curve(axes, curves[curves["arm"] == arm], column, style)
+        seen += [*table["low"], *table["high"]]
+    scale_measure(axes, seen, measure, "validation")
+    scale_epochs(axes)
+    tidy(axes)
+
+
+def scale_epochs(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_xlim(left=0)
+    axes.set_xlabel("epoch")
+
+
+def explain_curves(figure: Figure, curves: pd.DataFrame) -> None:
+    """A legend with each arm's learning rate and number of runs; × only where a run ended early."""
+    handles: list[Line2D | Patch] = []
+    labels = []
+    for arm, style in styles(curves["arm"]).items():
+        own = curves[curves["arm"] == arm]
+        handles.append(
+            Line2D([], [], color=style.color, ls=style.dashes, marker=style.marker, ms=4)
+        )
+        rate, n = own["learning_rate"].iloc[0], own["run"].nunique()
+        labels.append(fitted(f"{arm} (learning rate {rate:g}, n\N{NBSP}=\N{NBSP}{n})", 84, 2))
+    if curves.groupby("arm")["run"].nunique().max() > 1:
+        handles.append(Patch(color=MUTED, alpha=0.3, linewidth=0))
+        labels.append("±1 sd over seeds, within their range")
+    if any(not early_ends(own).empty for _, own in curves.groupby("arm")):
+        handles.append(Line2D([], [], color=MUTED, marker="x", ls="", ms=6, mew=1.6))
+        labels.append("a run ended; from there, the mean of the rest")
+    legend(figure, handles, labels)

@@ -1,0 +1,64 @@
+"""How each number is come by, in words; beside the tables wherever they are shown."""
+
+from losslab.comparison.measure import Measure
+from losslab.comparison.statistics import RESAMPLES
+
+ARMS = (
+    "The learning rate of each arm is chosen on validation, by the mean over seeds, of equal ones "
+    "the smaller; test results are those of that choice. Intervals are Student's 95% intervals "
+    "over seeds, sd is over seeds; `images` is the half-width of the 95% binomial interval that "
+    "the finite test set adds. Diverged runs count, with what their final weights reach."
+)
+NAIVE = (
+    "Naive: both arms at the same learning rate, tuned for neither. It says which arm a rate "
+    "happens to suit, not which arm is better."
+)
+CELLS = (
+    "Mean ± sd over seeds; the chosen learning rate is bold. Test results support a conclusion at "
+    "the chosen learning rate only."
+)
+SENSITIVITY = (
+    "How well each arm does at each learning rate on validation. A flat top forgives a badly "
+    "chosen rate; diverged runs are counted in their cell."
+)
+SPEED = (
+    "Epochs to a validation accuracy, median [lowest, highest] over seeds, and how many got there; "
+    "`never` is a run that had not reached it when training ended (censored)."
+)
+CALIBRATION = (
+    "How good the probabilities are, on the test set: negative log-likelihood (natural logarithm), "
+    "Brier score (0 to 2), expected calibration error over 15 equal bins; mean and Student's 95% "
+    "interval over seeds. The class probabilities are made from the network's outputs z by the "
+    "mapping that the loss names: a softmax of a perfect classifier's raw outputs would give a "
+    "confidence of 0.232."
+)
+GRADIENTS = (
+    "The 2-norm of the gradient of one image's loss in the network's outputs. After a softmax the "
+    "squared error hardly pulls on a confidently wrong image: at a logit gap of 10 its gradient is "
+    "4.8e-4, cross-entropy's 1.414."
+)
+COST = "Wall time of a run and training throughput, means over the chosen cell's runs."
+NOT_KEPT = "Not known: the runs kept no curves.csv (callback.curves)."
+
+
+def differences(margin: float | None, measure: Measure) -> str:
+    return (
+        "First arm minus second on the test set, over the seeds that both ran, each at its chosen "
+        "learning rate, for arms that differ in one setting. [95%]: Student's interval of the mean "
+        "paired difference. p is two-sided, from a permutation test that flips the signs of the "
+        f"paired differences (every flip up to 13 pairs, beyond that {RESAMPLES:,} from a fixed "
+        f"seed). {_equivalence(margin, measure)} Holm corrects each p over the rows of this table. "
+        "Seeds × images: the 95% interval over seeds and test images at once, as if both were "
+        "drawn anew (two-way analysis of variance with random effects, Satterthwaite's degrees of "
+        "freedom). P(first better): share of seeds, ties half, with Wilson's interval."
+    )
+
+
+def _equivalence(margin: float | None, measure: Measure) -> str:
+    if margin is None:
+        return "No margin was declared (comparison.margin), so equivalence is not tested."
+    unit = f" {measure.difference_unit}".rstrip()
+    return (
+        "Equivalent: two one-sided t tests (TOST) against the declared margin of "
+        f"±{margin:g}{unit}; at 5% they agree with the 90% interval lying within it."
+    )
