@@ -1,0 +1,37 @@
+"""Draw the loss surfaces that two arms descended, on the plane through their start and ends."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from losslab.errors import is_mistake, sentence
+from losslab.landscape import caption, landscape, write
+from losslab.text import wrapped
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Runs keep no trajectories, so two are trained again; their folders stay as they "
+        "are. Writes landscape.{png,svg,csv,json} and landscape_paths.csv into <sweep>/comparison.",
+    )
+    parser.add_argument("sweep", type=Path, help="the sweep's folder, such as logs/<sweep>")
+    parser.add_argument(
+        "--arms", nargs=2, default=(), metavar="ARM", help="[the first two with different losses]"
+    )
+    parser.add_argument("--seed", type=int, help="[the smallest with which both finished]")
+    parser.add_argument("--points", type=int, default=41, help="along each side [41]")
+    parser.add_argument("--images", type=int, default=2_000, help="of the training split [2000]")
+    parser.add_argument("--data-dir", type=Path, help="where the data lie [where they lay]")
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("losslab").setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    try:
+        result = landscape(**vars(arguments))
+        folder = write(result)
+    except Exception as error:
+        if not is_mistake(error):
+            raise
+        sys.exit(sentence(error))
+    print("\n".join([*wrapped(caption(result)), str(folder / "landscape.png")]))
