@@ -1,9 +1,11 @@
 # VENV names the environment: created if it is not there, otherwise used as it is.
 # ARGS are overrides for `make compare`, such as ARGS="seed=0,1 trainer.max_epochs=1".
+# SWEEP names the folder of its runs, logs/$(SWEEP).
 # CONSTRAINTS= (empty) installs whatever versions pyproject.toml admits, and keeps a torch of your own.
 VENV ?= .venv
 PYTHON ?= python3
 PORT ?= 6006
+SWEEP ?= mse_vs_cross_entropy
 CONSTRAINTS ?= constraints.txt
 
 PY := $(VENV)/bin/python
@@ -28,8 +30,9 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev]'
 	touch $@
 
-compare: setup  ## train 3 losses x 10 learning rates x 10 seeds on MNIST, print the comparison
-	$(PY) scripts/train.py -m experiment=mse_vs_cross_entropy $(ARGS)
+compare: setup  ## train 3 losses x 10 learning rates x 10 seeds on MNIST, conclude, draw the mountain
+	$(PY) scripts/train.py -m experiment=mse_vs_cross_entropy name=$(SWEEP) $(ARGS)
+	$(PY) scripts/landscape.py logs/$(SWEEP)
 
 test: setup     ## the test suite: CPU only, no network
 	$(PY) -m pytest -n 2 --dist loadfile

@@ -5,6 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
+from losslab.comparison import compare
 from losslab.errors import is_mistake, sentence
 from losslab.landscape import caption, landscape, write
 from losslab.text import wrapped
@@ -13,7 +14,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="Runs keep no trajectories, so two are trained again; their folders stay as they "
-        "are. Writes landscape.{png,svg,csv,json} and landscape_paths.csv into <sweep>/comparison.",
+        "are. Writes landscape.{png,svg,csv,json} and landscape_paths.csv into <sweep>/comparison, "
+        "and the comparison again, whose page then shows the figure.",
     )
     parser.add_argument("sweep", type=Path, help="the sweep's folder, such as logs/<sweep>")
     parser.add_argument(
@@ -30,6 +32,7 @@ if __name__ == "__main__":
     try:
         result = landscape(**vars(arguments))
         folder = write(result)
+        compare(arguments.sweep).write()  # its page shows the figure
     except Exception as error:
         if not is_mistake(error):
             raise

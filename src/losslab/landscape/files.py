@@ -20,9 +20,8 @@ def write(landscape: Landscape) -> Path:
         **render(landscape_figure(landscape), "landscape"),
         "landscape.csv": surfaces(landscape).to_csv(index=False).encode(),
         "landscape_paths.csv": paths(landscape).to_csv(index=False).encode(),
-        "landscape.json": json.dumps(
-            summary(landscape), indent=1
-        ).encode(),  # last: the rest is there
+        # last: once it is there, so is the rest
+        "landscape.json": json.dumps(summary(landscape), indent=1).encode(),
     }
     folder.mkdir(exist_ok=True)
     for name, content in files.items():
