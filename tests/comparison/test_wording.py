@@ -1,5 +1,6 @@
 """What a reader is told: verdict and warnings, from sweeps whose truth is known."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,13 @@ def test_without_a_margin_equivalence_is_not_concluded(tmp_path: Path) -> None:
     late = compare(tmp_path, margin=0.2)
     assert late.verdict.startswith("No difference that matters")
     assert "the margin ±0.2 was given afterwards; the runs declared none" in late.warnings
+
+
+@pytest.mark.parametrize("margin", [0, -0.2, math.nan, math.inf])
+def test_a_margin_that_is_none_is_refused(tmp_path: Path, margin: float) -> None:
+    write_sweep(tmp_path, ahead(1))
+    with pytest.raises(ValueError, match="expected a margin above 0, got"):
+        compare(tmp_path, margin=margin)
 
 
 def test_arms_are_compared_where_one_setting_alone_differs(tmp_path: Path) -> None:

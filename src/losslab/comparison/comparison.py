@@ -1,5 +1,6 @@
 """What is concluded from a sweep, and the files that say so."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,23 +89,19 @@ class Comparison:
         best = set(ranked["arm"].head(SHOWN))
         names = ("cells", "arms", "paired", "differences", "naive", "history", "speed")
         kept = {
-            name: table[table["arm"].isin(best)].reset_index(drop=True)
+            name: table[table["arm"].isin(best)]
             for name in (*names, "reliability", "confusion")
             for table in [getattr(self, name)]
         }
         for name in ("paired", "differences", "naive"):
             kept[name] = kept[name][kept[name]["other"].isin(best)]
-        pairs = set(zip(kept["differences"]["arm"], kept["differences"]["other"], strict=True))
-        of_pair = zip(self.differences["arm"], self.differences["other"], strict=True)
-        conclusions = [
-            conclusion
-            for pair, conclusion in zip(of_pair, self.conclusions, strict=True)
-            if pair in pairs
-        ]
+        shown = kept["differences"].index  # a conclusion for each difference, where there are any
+        conclusions = [self.conclusions[place] for place in shown] or self.conclusions
         left_out = (
             f"{self.cells['arm'].nunique()} arms are compared, of which the {SHOWN} best on "
             "validation are shown; the CSV files have all"
         )
+        kept = {name: table.reset_index(drop=True) for name, table in kept.items()}
         return replace(self, conclusions=conclusions, warnings=[left_out, *self.warnings], **kept)
 
     def write(self) -> Path:
@@ -144,8 +141,11 @@ def compare(sweep: Path, measure: Measure = ACCURACY, margin: float | None = Non
             one that the runs declared, unless it is given here.
 
     Raises:
-        ValueError: if no run has ended, or the measure does not rank these runs.
+        ValueError: if no run has ended, the measure does not rank these runs, or no difference is
+            within the margin.
     """
+    if margin is not None and not 0 < margin < math.inf:
+        raise ValueError(f"expected a margin above 0, got {margin}")
     sweep = Path(sweep).resolve()
     runs = load(sweep)
     outcomes = counted(runs)
