@@ -31,14 +31,16 @@ LONG = tuple(
 
 
 def test_figures_come_in_the_order_of_the_page() -> None:
-    assert list(all_figures(tables.comparison())) == [*NAMES, "gradients"]
+    drawn = all_figures(tables.comparison())
+    assert list(drawn) == [*NAMES, "gradients"]
+    assert all(drawn.values())
 
 
 @pytest.mark.parametrize(("arms", "seeds"), [(("mse",), 1), (("mse",), 3), (LONG, 2)])
 def test_every_figure_of_one_run_and_of_many_long_arms_can_be_drawn(
     arms: tuple[str, ...], seeds: int
 ) -> None:
-    for figure in all_figures(tables.comparison(arms, seeds=seeds)).values():
+    for figure in filter(None, all_figures(tables.comparison(arms, seeds=seeds)).values()):
         figure.draw_without_rendering()
 
 
@@ -63,7 +65,7 @@ def test_an_empty_table_has_no_figure() -> None:
 
 def test_figures_use_no_other_grey_than_those_that_follow_the_page() -> None:
     greys = {INK, MUTED, LINES, PAPER}
-    for figure in all_figures(tables.comparison(("mse", "focal"), seeds=2)).values():
+    for figure in filter(None, all_figures(tables.comparison(("mse", "focal"), seeds=2)).values()):
         svg = to_svg(figure)
         texts = re.findall(r'<g id="text_\d+">\s*(?:<!--.*?-->\s*)?<g ([^>]*)>', svg)
         assert texts

@@ -147,3 +147,12 @@ def test_curves_of_all_runs_are_written(comparison: Comparison) -> None:
     table = pd.read_csv(comparison.write() / "curves.csv")
     assert list(table.columns[:6]) == ["run", "arm", "learning_rate", "seed", "epoch", "step"]
     assert len(table) == 24
+
+
+def test_a_figure_with_nothing_to_show_any_more_is_removed(comparison: Comparison) -> None:
+    assert (comparison.write() / "learning_curves.png").exists()
+    for path in comparison.sweep.glob("*/curves.csv"):
+        path.unlink()
+    folder = compare(comparison.sweep).write()
+    assert not list(folder.glob("learning_curves.*"))
+    assert "learning_curves.svg" not in (folder / "comparison.md").read_text()

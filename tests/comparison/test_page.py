@@ -52,7 +52,7 @@ class Reader(HTMLParser):
 
 
 def draw(comparison: Any) -> dict[str, str]:
-    return {name: to_svg(figure) for name, figure in all_figures(comparison).items()}
+    return {name: to_svg(figure) for name, figure in all_figures(comparison).items() if figure}
 
 
 @pytest.fixture(scope="module")

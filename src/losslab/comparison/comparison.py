@@ -18,7 +18,7 @@ from losslab.comparison.measure import ACCURACY, Measure
 from losslab.comparison.mountain import read_mountain
 from losslab.comparison.page import to_page
 from losslab.comparison.predictions import confusion, reliability
-from losslab.comparison.rendering import render
+from losslab.comparison.rendering import KINDS, render
 from losslab.comparison.runs import counted, load
 from losslab.comparison.speed import summarize_speed
 from losslab.comparison.summary import summarize_arms
@@ -105,11 +105,17 @@ class Comparison:
         return replace(self, conclusions=conclusions, warnings=[left_out, *self.warnings], **kept)
 
     def write(self) -> Path:
-        """The folder `<sweep>/comparison`, its files replaced one by one, each at once."""
+        """The folder `<sweep>/comparison`, its files replaced one by one, each at once.
+
+        A figure for which there is nothing to show any more is removed.
+        """
         try:
             self.folder.mkdir(exist_ok=True)
             for name, content in self._files():
-                atomic.replace(self.folder / name, content)
+                if content is None:
+                    (self.folder / name).unlink(missing_ok=True)
+                else:
+                    atomic.replace(self.folder / name, content)
         except OSError as error:
             raise ValueError(
                 f"expected to write the comparison into {self.folder}, got: {error.strerror}; "
@@ -117,17 +123,19 @@ class Comparison:
             ) from error
         return self.folder
 
-    def _files(self) -> Iterator[tuple[str, bytes]]:
+    def _files(self) -> Iterator[tuple[str, bytes | None]]:
         for name in ("runs", "cells", "arms", "differences", "paired"):
             yield f"{name}.csv", getattr(self, name).to_csv(index=False).encode()
         yield "curves.csv", self.history.to_csv(index=False).encode()
         shown = self.shown()
         svgs: dict[str, str] = {}
         for name, figure in all_figures(shown).items():
-            for file, content in render(figure, name).items():
-                if file.endswith(".svg"):
-                    svgs[name] = content.decode()
-                yield file, content
+            if figure is None:
+                yield from ((f"{name}.{kind}", None) for kind in KINDS)
+                continue
+            files = render(figure, name)
+            svgs[name] = files[f"{name}.svg"].decode()
+            yield from files.items()
         mountain = read_mountain(self.folder, self.runs, self.cells)
         yield "comparison.md", to_markdown(shown, svgs, mountain and mountain[1]).encode()
         yield "comparison.html", to_page(shown, svgs, mountain).encode()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from losslab.comparison import method
+from losslab.comparison.figures import ALT_TEXTS
 from losslab.comparison.grid import TOLERANCE
 from losslab.comparison.measure import Measure
 from losslab.comparison.runs import counted
@@ -22,16 +23,6 @@ from losslab.text import piped
 
 if TYPE_CHECKING:
     from losslab.comparison.comparison import Comparison
-
-FIGURES = {
-    "paired": "Difference of each seed, with mean, 95% interval and margin",
-    "sensitivity": "Validation score against learning rate, per arm",
-    "grid": "Mean validation score over two swept settings",
-    "learning_curves": "Validation score over epochs, per arm",
-    "reliability": "Accuracy against confidence, per arm",
-    "confusion": "Errors by true and predicted class, per arm",
-    "gradients": "Gradient at the outputs over training, and its closed form",
-}
 
 
 def to_markdown(comparison: "Comparison", drawn: Collection[str], mountain: str | None) -> str:
@@ -77,14 +68,14 @@ def _bulleted(title: str, items: list[str]) -> list[str]:
 
 
 def _figures(drawn: Collection[str], *names: str) -> list[str]:
-    lines = [f"![{FIGURES[name]}]({name}.svg)" for name in names if name in drawn]
+    lines = [f"![{ALT_TEXTS[name]}]({name}.svg)" for name in names if name in drawn]
     return "\n\n".join(lines).split("\n") if lines else []
 
 
 def _mountain(sweep: str, caption: str | None) -> list[str]:
     if caption is None:
         return [f"Not drawn for these runs; `python scripts/landscape.py logs/{sweep}` does."]
-    return ["![Loss surfaces with the paths of two runs](landscape.svg)", "", caption]
+    return [f"![{ALT_TEXTS['landscape']}](landscape.svg)", "", caption]
 
 
 def _differences(comparison: "Comparison") -> list[str]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from losslab.comparison import method, wording
+from losslab.comparison.figures import ALT_TEXTS
 from losslab.comparison.figures.inline import VARIABLES, inline
 from losslab.comparison.grid import TOLERANCE
 from losslab.comparison.palette import styles
@@ -22,17 +23,6 @@ if TYPE_CHECKING:
 
 TEMPLATE = "page.html.jinja"
 TABLES = ("cells", "arms", "differences", "naive")
-
-LABELS = {
-    "sensitivity": "Validation score against learning rate, a line for each arm",
-    "learning_curves": "Validation score and NLL against epochs, a line for each arm",
-    "paired": "Difference between two arms for each seed, with mean and interval",
-    "reliability": "Accuracy against confidence, a diagram for each arm",
-    "confusion": "Errors by true and predicted class, a matrix for each arm",
-    "grid": "Mean validation score of every cell",
-    "gradients": "How hard images pull at the network's outputs, for each arm",
-    "landscape": "The loss on a plane through the start and the ends of training",
-}
 
 
 def to_page(
@@ -49,7 +39,7 @@ def to_page(
         counted=int(comparison.cells["n"].sum()),
         tests=wording.count_tests(comparison.differences),
         colors=_colors(comparison.cells["arm"]),
-        drawings={name: inline(svg, name, LABELS[name]) for name, svg in drawings.items()},
+        drawings={name: inline(svg, name, ALT_TEXTS[name]) for name, svg in drawings.items()},
         landscape_caption=landscape[1] if landscape else "",
     )  # fmt: skip
 

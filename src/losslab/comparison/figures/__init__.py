@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from losslab.comparison.comparison import Comparison
 
 __all__ = [
+    "ALT_TEXTS",
     "all_figures",
     "confusion_figure",
     "gradients_figure",
@@ -27,10 +28,22 @@ __all__ = [
 ]
 
 
-def all_figures(comparison: "Comparison") -> dict[str, Figure]:
-    """By name; one for which the sweep has nothing to show is left out."""
+ALT_TEXTS = {
+    "sensitivity": "Validation score against learning rate, a line for each arm",
+    "learning_curves": "Validation score and NLL against epochs, a line for each arm",
+    "paired": "Difference between two arms for each seed, with mean and interval",
+    "reliability": "Accuracy against confidence, a diagram for each arm",
+    "confusion": "Errors by true and predicted class, a matrix for each arm",
+    "grid": "Mean validation score of every cell",
+    "gradients": "How hard images pull at the network's outputs, for each arm",
+    "landscape": "The loss on a plane through the start and the ends of training",
+}
+
+
+def all_figures(comparison: "Comparison") -> dict[str, Figure | None]:
+    """By name; None where the sweep has nothing to show."""
     tables, measure = comparison, comparison.measure
-    figures = {
+    return {
         "sensitivity": sensitivity_figure(tables.cells, measure),
         "learning_curves": learning_curves_figure(tables.curves, measure),
         "paired": paired_figure(tables.paired, tables.differences, tables.margin, measure),
@@ -39,4 +52,3 @@ def all_figures(comparison: "Comparison") -> dict[str, Figure]:
         "grid": grid_figure(tables.cells, measure),
         "gradients": gradients_figure(tables.curves, tables.arms),
     }
-    return {name: figure for name, figure in figures.items() if figure is not None}
