@@ -30,9 +30,9 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev]'
 	touch $@
 
-compare: setup  ## train 3 losses x 10 learning rates x 10 seeds on MNIST, conclude, draw the mountain
+compare: setup  ## train 3 losses x 10 learning rates x 10 seeds, conclude; without ARGS, draw the mountain
 	$(PY) scripts/train.py -m experiment=mse_vs_cross_entropy name=$(SWEEP) $(ARGS)
-	$(PY) scripts/landscape.py logs/$(SWEEP)
+	$(if $(ARGS),,$(PY) scripts/landscape.py logs/$(SWEEP))
 
 test: setup     ## the test suite: CPU only, no network
 	$(PY) -m pytest -n 2 --dist loadfile

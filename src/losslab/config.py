@@ -89,7 +89,7 @@ def check(config: Mapping[str, Any]) -> None:
         raise ValueError(f"expected seed to be at least 0, got {config['seed']}")
     if config["threads"] < 1:
         raise ValueError(f"expected threads of at least 1, got {config['threads']}")
-    margin = config["comparison"]["margin"]
+    margin = record.mapping(config, "comparison").get("margin")  # older records have none
     if margin is not None and not 0 < margin < 100:
         raise ValueError(
             f"expected comparison.margin in points, above 0 and under 100, or null, got {margin}"

@@ -297,6 +297,8 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     if not diverged:
         entry["metrics"]["best_epoch"] = load_best(classifier, trainer)
     entry["metrics"] |= score(classifier, trainer, data)
+    if "test/accuracy" not in entry["metrics"]:
+        raise ValueError("expected a test at the end of a run, got none: the trainer left it out")
     entry["status"] = "diverged" if diverged else "finished"
     log_result(trainer, configuration.swept(cfg), entry["metrics"])
     return entry

@@ -39,7 +39,9 @@ def test_speed_is_the_first_epoch_that_reaches_an_accuracy(comparison: Compariso
 def test_what_was_never_reached_is_censored_not_dropped(comparison: Comparison) -> None:
     assert epochs(comparison, "mse", 95) == (3, 2, 4, 4, math.inf)
     assert epochs(comparison, "mse", 97) == (3, 0, math.inf, math.inf, math.inf)
-    assert "mse 2 / 4 / never" in comparison.terminal()
+    assert "3 runs an arm: cross_entropy 1 / 2 / 3; mse 2 / 4 / never" in " ".join(
+        comparison.terminal().split()
+    )
 
 
 def test_curves_are_those_of_the_chosen_cells_in_percent(comparison: Comparison) -> None:
@@ -156,3 +158,33 @@ def test_a_figure_with_nothing_to_show_any_more_is_removed(comparison: Compariso
     folder = compare(comparison.sweep).write()
     assert not list(folder.glob("learning_curves.*"))
     assert "learning_curves.svg" not in (folder / "comparison.md").read_text()
+
+
+def test_too_few_seeds_have_no_interval_over_images(tmp_path: Path) -> None:
+    both_arms(tmp_path)
+    for loss in ("mse", "cross_entropy"):
+        (tmp_path / f"loss={loss},lr=0.1,seed=5" / "run.json").unlink()
+    assert np.isnan(compare(tmp_path).differences["images_low"].iloc[0])
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"label": np.zeros(10, np.uint8), "predicted": np.zeros(9, np.uint8)},
+        {"label": np.zeros(0, np.uint8), "predicted": np.zeros(0, np.uint8)},
+        {"label": np.zeros((2, 2), np.uint8), "predicted": np.zeros((2, 2), np.uint8)},
+        {"label": np.zeros(3), "predicted": np.zeros(3)},
+    ],
+)
+def test_predictions_that_do_not_fit_together_are_named(tmp_path: Path, arrays: dict) -> None:
+    run = write_run(tmp_path, "mse", 0.1, 0)
+    confidence = np.ones(arrays["label"].shape, np.float32)
+    np.savez(run / "predictions.npz", confidence=confidence, **arrays)
+    [warning] = [each for each in compare(tmp_path).warnings if "predictions" in each]
+    assert warning.endswith("expected label, predicted and confidence of the same images")
+
+
+def test_a_chosen_run_without_curves_is_named(comparison: Comparison) -> None:
+    (comparison.sweep / "loss=mse,lr=0.1,seed=0" / "curves.csv").unlink()
+    expected = "1 run of the chosen cells kept no curves: loss=mse,lr=0.1,seed=0"
+    assert expected in compare(comparison.sweep).warnings

@@ -12,7 +12,7 @@ from losslab.comparison.statistics import (
     is_exact,
     mean_interval,
     permutation_p_value,
-    seeds_for,
+    seeds_for_equivalence,
     seeds_needed,
     superiority,
     two_way_interval,
@@ -159,7 +159,12 @@ def test_two_way_interval_without_any_difference_is_a_point() -> None:
     assert math.isnan(two_way_interval(np.zeros((1, 10), dtype=np.int8))[0])
 
 
-def test_seeds_for_a_half_width_are_the_fewest() -> None:
-    # t(0.975, 45) = 2.014103, t(0.975, 44) = 2.015368
-    assert seeds_for(0.2, 0.672801) == 46
-    assert seeds_for(1e-9, 1.0) is None
+def test_seeds_for_equivalence_have_the_power_that_they_promise() -> None:
+    seeds = seeds_for_equivalence(margin=0.2, sd=0.3, comparisons=3)
+    assert seeds is not None
+    random = np.random.default_rng(0)
+    shown = [
+        equivalence_p_value(random.normal(0, 0.3, seeds), 0.2) < 0.05 / 3 for _ in range(1_000)
+    ]
+    assert 0.75 <= np.mean(shown) <= 0.85
+    assert seeds_for_equivalence(1e-9, 1.0, 1) is None

@@ -1,6 +1,8 @@
 """What a reader is told: verdict and warnings, from sweeps whose truth is known."""
 
 import math
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,26 +11,39 @@ from losslab.comparison import MEASURES, compare
 from tests.comparison.synthetic import Accuracy, write_run, write_sweep
 
 
-def ahead(seeds: int, by: float = 0.003) -> dict[tuple[str, float], list[Accuracy]]:
-    return {
+Cells = dict[tuple[str, float], list[Accuracy]]
+
+
+def ahead(seeds: int, by: float = 0.003) -> Cells:
+    """Both arms do best at 0.1, of three rates; cross-entropy by `by` and a little more a seed."""
+    cells = {
         ("cross_entropy", 0.1): [0.97 + by + seed * 1e-4 for seed in range(seeds)],
         ("mse", 0.1): [0.97] * seeds,
     }
+    return between_worse(cells)
+
+
+def between_worse(cells: Mapping[tuple[str, float], Sequence[Accuracy]]) -> Cells:
+    worse = {
+        (arm, rate * factor): [0.9] * len(own)
+        for (arm, rate), own in cells.items()
+        for factor in (0.5, 2)
+    }
+    return {**{key: list(own) for key, own in cells.items()}, **worse}
 
 
 def warned(sweep: Path) -> str:
     return "\n".join(compare(sweep).warnings)
 
 
-def noisy(
-    difference: float, seeds: int, spread: float = 0.001
-) -> dict[tuple[str, float], list[Accuracy]]:
+def noisy(difference: float, seeds: int, spread: float = 0.001) -> Cells:
     """Cross-entropy ahead by `difference` in the mean, seeds evenly to both sides of it."""
     extra = [spread * (2 * seed / (seeds - 1) - 1) for seed in range(seeds)]
-    return {
+    cells = {
         ("cross_entropy", 0.1): [0.97 + difference + each for each in extra],
         ("mse", 0.1): [0.97] * seeds,
     }
+    return between_worse(cells)
 
 
 def test_verdict_of_a_real_difference_states_effect_interval_pairs_and_p(tmp_path: Path) -> None:
@@ -71,15 +86,15 @@ def test_verdict_of_ties_is_equivalence(tmp_path: Path) -> None:
 
 
 def test_verdict_says_when_nothing_is_shown_and_how_many_seeds_it_takes(tmp_path: Path) -> None:
-    # differences from -0.9 to 1.1: sd 0.672801; 46 seeds: t(0.975, 45) = 2.014103, ±0.199799
+    # from -0.9 to 1.1: sd 0.672801; 2 Φ(0.2 sqrt(98) / 0.672801 - 1.660715) - 1 = 0.8006
     verdict = compare(write_sweep(tmp_path, noisy(0.001, 10, spread=0.01))).verdict
     assert verdict.startswith(
         "Undecided between cross_entropy and mse: +0.10 points of test accuracy [−0.38, 0.58] "
         "(cross_entropy − mse), 10 paired seeds, exact permutation p ="
     )
     assert verdict.endswith(
-        "neither a difference nor its absence within ±0.2 points is shown: it takes about 46 "
-        "paired seeds to know the difference that closely"
+        "neither a difference nor its absence within ±0.2 points is shown: if there is none, a "
+        "new sweep of about 98 seeds would show it 4 times in 5"
     )
 
 
@@ -97,7 +112,7 @@ def test_a_single_pair_has_no_interval(tmp_path: Path) -> None:
 
 
 def test_three_arms_have_three_conclusions_corrected_by_holm(tmp_path: Path) -> None:
-    cells = ahead(10) | {("mse_outputs", 0.1): [0.95] * 10}
+    cells = ahead(10) | between_worse({("mse_outputs", 0.1): [0.95] * 10})
     conclusions = compare(write_sweep(tmp_path, cells)).conclusions
     assert len(conclusions) == 3
     assert all(each.endswith("p = 0.006 after Holm over 3 differences") for each in conclusions)
@@ -129,12 +144,40 @@ def test_verdict_where_all_runs_diverged_says_so(tmp_path: Path) -> None:
     for arm in ("mse", "cross_entropy"):
         for seed in range(6):
             write_run(tmp_path, arm, 0.1, seed, 0.098, status="diverged")
+    assert compare(tmp_path).verdict == (
+        "Nothing can be concluded about cross_entropy and mse; every run of cross_entropy "
+        "diverged; every run of mse diverged"
+    )
+
+
+def test_a_verdict_that_a_few_seeds_make_is_none(tmp_path: Path) -> None:
+    """One of ten runs diverged: all differences have one sign, but the interval is wide."""
+    accuracies = {"cross_entropy": 0.975, "mse": 0.97}
+    for arm, rate, seed in product(accuracies, (0.05, 0.1, 0.2), range(10)):
+        lost = (arm, rate, seed) == ("mse", 0.1, 3)
+        reached = accuracies[arm] + seed * 1e-4 if rate == 0.1 else 0.5
+        status = "diverged" if lost else "finished"
+        write_run(tmp_path, arm, rate, seed, 0.1 if lost else reached, status=status)
     verdict = compare(tmp_path).verdict
-    assert verdict.endswith("; every run of cross_entropy diverged; every run of mse diverged")
+    assert verdict.startswith("Undecided between cross_entropy and mse: +9.2")
+    assert verdict.endswith(
+        "p = 0.002; yet the interval includes 0: a few seeds are far from the rest; "
+        "1 of 10 runs of mse diverged"
+    )
+
+
+def test_a_test_that_does_not_reject_is_not_overruled_by_its_interval(tmp_path: Path) -> None:
+    # differences -0.1, 0.4, 0.5, ..., 0.8: the test's p is 2 of 64 · 2, the interval excludes 0
+    cells = {
+        ("cross_entropy", 0.1): [0.969, 0.974, 0.975, 0.976, 0.977, 0.978],
+        ("mse", 0.1): [0.97] * 6,
+    }
+    verdict = compare(write_sweep(tmp_path, between_worse(cells))).verdict
+    assert "p = 0.062; that the interval excludes 0 is not enough, the test decides" in verdict
 
 
 def test_verdict_is_provisional_where_a_chosen_rate_is_on_the_edge(tmp_path: Path) -> None:
-    cells = ahead(10) | {("mse", 0.2): [0.95] * 10}
+    cells = {key: own for key, own in ahead(10).items() if key != ("mse", 0.2)}
     assert compare(write_sweep(tmp_path, cells)).verdict.endswith(
         "p = 0.002; provisional: a wider grid may change the rate of mse"
     )
@@ -147,6 +190,7 @@ def test_without_a_margin_equivalence_is_not_concluded(tmp_path: Path) -> None:
     assert compare(tmp_path).verdict.endswith("; a difference is not shown")
     late = compare(tmp_path, margin=0.2)
     assert late.verdict.startswith("No difference that matters")
+    assert not late.declared
     assert "the margin ±0.2 was given afterwards; the runs declared none" in late.warnings
 
 
@@ -210,9 +254,11 @@ def test_a_choice_on_the_grids_edge_names_the_value_to_add(
 
 
 def test_single_learning_rates_are_one_warning(tmp_path: Path) -> None:
-    assert warned(write_sweep(tmp_path, ahead(2))) == (
+    cells = {key: own for key, own in ahead(10).items() if key[1] == 0.1}
+    assert warned(write_sweep(tmp_path, cells)) == (
         "cross_entropy, mse: a single learning rate was tried, 0.1; add 0.03 and 0.3"
     )
+    assert compare(tmp_path).verdict.endswith("; untuned: one learning rate was tried")
 
 
 def test_a_clean_sweep_warns_of_nothing(tmp_path: Path) -> None:

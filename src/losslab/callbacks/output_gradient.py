@@ -49,7 +49,8 @@ class OutputGradient(L.Callback):
         if trainer.state.fn != "fit":
             return  # what is measured of the best weights is no point of a curve
         total: Tensor = trainer.strategy.reduce(self.total, reduce_op="sum")
-        pl_module.log("val/output_gradient_norm_wrong", total[0] / total[1].clamp(min=1))
+        mean = total[0] / total[1].clamp(min=1)  # the same on each rank
+        pl_module.log("val/output_gradient_norm_wrong", mean, sync_dist=True)
 
 
 def output_gradient_norms(

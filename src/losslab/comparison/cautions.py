@@ -6,12 +6,12 @@ from itertools import combinations
 import pandas as pd
 
 from losslab.comparison.arms import SETTING, ordered, settings_of
-from losslab.comparison.cells import values
+from losslab.comparison.cells import of_chosen, values
 from losslab.comparison.differences import MOST_PAIRS, differing
 from losslab.comparison.grid import next_value
 from losslab.comparison.measure import Measure
 from losslab.comparison.runs import THEN, counted, repeated
-from losslab.comparison.wording import listed
+from losslab.comparison.wording import Tuning, listed
 from losslab.record import ENDED
 from losslab.text import plural
 
@@ -36,6 +36,7 @@ def find_cautions(
         *_confounded(arms),
         *_different_grids(cells),
         *_unequal_seeds(cells),
+        *_other_seeds(runs, cells),
         *_mixed_provenance(counted(runs)),
     ]
 
@@ -52,10 +53,11 @@ def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _repeated(runs: pd.DataFrame) -> Iterator[str]:
-    for _, run in repeated(runs).iterrows():
+    again = repeated(runs)["run"].tolist()
+    if again:
         yield (
-            f"{run['run']} is left out: another run has its arm ({run['arm']}), "
-            f"learning rate ({run['learning_rate']:g}) and seed ({run['seed']})"
+            f"{plural(len(again), 'run')} left out, as another has the same arm, learning rate and "
+            f"seed: {listed(again)}"
         )
 
 
@@ -120,12 +122,13 @@ def _confounded(arms: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def on_the_edge(cells: pd.DataFrame) -> set[str]:
-    """The arms whose chosen learning rate is the smallest or the largest of several."""
+def find_tuning(cells: pd.DataFrame) -> Tuning:
+    """The arms whose chosen learning rate is at an end of several, or the only one."""
     rates = cells.groupby("arm")["learning_rate"]
     lowest, highest = rates.transform("min"), rates.transform("max")
     at_end = (cells["learning_rate"] == lowest) | (cells["learning_rate"] == highest)
-    return set(cells.loc[cells["chosen"] & at_end & (lowest < highest), "arm"])
+    edge = cells["chosen"] & at_end & (lowest < highest)
+    return Tuning(set(cells.loc[edge, "arm"]), set(cells.loc[lowest == highest, "arm"]))
 
 
 def _different_grids(cells: pd.DataFrame) -> Iterator[str]:
@@ -143,6 +146,17 @@ def _unequal_seeds(cells: pd.DataFrame) -> Iterator[str]:
     if not fewer.empty:
         names = [f"{c['arm']} at {c['learning_rate']:g} ({c['n']})" for _, c in fewer.iterrows()]
         yield f"cells differ in their number of runs, up to {most}; fewer: {listed(names)}"
+
+
+def _other_seeds(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
+    chosen = of_chosen(counted(runs), cells)
+    seeds = {str(arm): set(own["seed"]) for arm, own in chosen.groupby("arm")}
+    if seeds and any(own != set.union(*seeds.values()) for own in seeds.values()):
+        common = len(set.intersection(*seeds.values()))
+        yield (
+            "the arms' chosen learning rates were not run with the same seeds: "
+            f"{plural(common, 'seed')} in common, and only common seeds are paired"
+        )
 
 
 def _mixed_provenance(outcomes: pd.DataFrame) -> Iterator[str]:

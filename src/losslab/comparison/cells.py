@@ -62,10 +62,19 @@ def _cell(runs: pd.DataFrame, measure: Measure) -> dict[str, float]:
 
 
 def _chosen(cells: pd.DataFrame, measure: Measure) -> list[int]:
-    """Per arm the best mean on validation; of equal ones the smaller learning rate."""
+    """Per arm the best mean on validation; of equal ones the smaller learning rate.
+
+    Among the cells with at least half as many runs as the arm's fullest: in a partial sweep one
+    lucky seed does not choose.
+    """
     sign = -1 if measure.higher_is_better else 1
-    ranked = cells.dropna(subset="val_mean").assign(
-        rank=lambda table: sign * table["val_mean"].round(9)  # equal up to the order of a sum
+    full = cells["n"] >= cells.groupby("arm")["n"].transform("max") / 2
+    ranked = (
+        cells[full]
+        .dropna(subset="val_mean")
+        .assign(
+            rank=lambda table: sign * table["val_mean"].round(9)  # equal up to the order of a sum
+        )
     )
     ranked = ranked.sort_values(["rank", "learning_rate"])
     return ranked.drop_duplicates("arm").index.tolist()

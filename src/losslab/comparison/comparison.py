@@ -1,14 +1,15 @@
 """What is concluded from a sweep, and the files that say so."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from losslab import atomic
-from losslab.comparison.cautions import find_cautions, on_the_edge
+from losslab.comparison.arms import ordered
+from losslab.comparison.cautions import find_cautions, find_tuning
 from losslab.comparison.cells import of_chosen, summarize_cells
 from losslab.comparison.differences import naive_differences, pair_runs, tuned_differences
 from losslab.comparison.figures import all_figures
@@ -17,6 +18,7 @@ from losslab.comparison.markdown import to_markdown
 from losslab.comparison.measure import ACCURACY, Measure
 from losslab.comparison.mountain import read_mountain
 from losslab.comparison.page import to_page
+from losslab.comparison.palette import Style, styles
 from losslab.comparison.predictions import confusion, reliability
 from losslab.comparison.rendering import KINDS, render
 from losslab.comparison.runs import counted, load
@@ -35,12 +37,13 @@ class Comparison:
     """A sweep's tables and sentences, in the measure's unit.
 
     As recorded, accuracies as fractions, in `runs` alone. `margin` is the difference that does not
-    matter yet; None if none was declared.
+    matter yet, None if there is none; `declared` says whether all runs declared it beforehand.
     """
 
     sweep: Path
     measure: Measure
     margin: float | None
+    declared: bool
     runs: pd.DataFrame
     cells: pd.DataFrame
     arms: pd.DataFrame
@@ -60,7 +63,13 @@ class Comparison:
 
     @property
     def folder(self) -> Path:
-        return self.sweep / "comparison"
+        suffix = "" if self.measure is ACCURACY else f"_{self.measure.name}"
+        return self.sweep / f"comparison{suffix}"
+
+    @property
+    def looks(self) -> dict[str, Style]:
+        """Of all arms, so that each looks the same wherever it is shown, and in whose company."""
+        return styles(self.runs["arm"].dropna())
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -86,7 +95,8 @@ class Comparison:
         if self.cells["arm"].nunique() <= SHOWN:
             return self
         ranked = self.arms.sort_values("val_mean", ascending=not self.measure.higher_is_better)
-        best = set(ranked["arm"].head(SHOWN))
+        named = [*ranked["arm"], *ordered(self.cells["arm"])]  # some may have no chosen cell
+        best = set(list(dict.fromkeys(named))[:SHOWN])
         names = ("cells", "arms", "paired", "differences", "naive", "history", "speed")
         kept = {
             name: table[table["arm"].isin(best)]
@@ -105,13 +115,14 @@ class Comparison:
         return replace(self, conclusions=conclusions, warnings=[left_out, *self.warnings], **kept)
 
     def write(self) -> Path:
-        """The folder `<sweep>/comparison`, its files replaced one by one, each at once.
+        """The folder `<sweep>/comparison`, for another measure `comparison_nll`; returns it.
 
-        A figure for which there is nothing to show any more is removed.
+        All files are made, then replaced one by one, each at once. A figure for which there is
+        nothing to show any more is removed.
         """
         try:
             self.folder.mkdir(exist_ok=True)
-            for name, content in self._files():
+            for name, content in list(self._files()):  # all are made before the first is replaced
                 if content is None:
                     (self.folder / name).unlink(missing_ok=True)
                 else:
@@ -162,9 +173,10 @@ def compare(sweep: Path, measure: Measure = ACCURACY, margin: float | None = Non
             f"expected at least one finished run in {sweep}, got {_what_is_there(runs)}"
         )
     _require_comparable(outcomes, measure)
-    declared = _declared(outcomes) if measure is ACCURACY else []
+    declared = _declared(outcomes, measure)
     cautions = _margin_cautions(declared, margin)
-    margin = min(declared, default=None) if margin is None else margin
+    if margin is None:
+        margin = min((each for each in declared if each is not None), default=None)
     cells = summarize_cells(runs, measure)
     arms = summarize_arms(runs, cells, measure)
     chosen = of_chosen(outcomes, cells)
@@ -173,17 +185,16 @@ def compare(sweep: Path, measure: Measure = ACCURACY, margin: float | None = Non
     history = _in_percent(history)
     paired = pair_runs(runs, arms, measure)
     differences = tuned_differences(paired, arms, measure, margin, kept)
-    problems = [*unusable, *damaged]
-    if kept and len(kept) < len(chosen):
-        without = [run for run in chosen["run"] if run not in kept]
-        problems.append(
-            f"{plural(len(without), 'run')} of the chosen cells kept no predictions: "
-            f"{listed(without)}"
-        )
+    problems = [
+        *(unusable + damaged),
+        *_missing("predictions", chosen["run"], kept),
+        *_missing("curves", chosen["run"], set(history["run"])),
+    ]
     return Comparison(
         sweep=sweep,
         measure=measure,
         margin=margin,
+        declared=declared == [margin],
         runs=runs,
         cells=cells,
         arms=arms,
@@ -194,9 +205,17 @@ def compare(sweep: Path, measure: Measure = ACCURACY, margin: float | None = Non
         speed=summarize_speed(of_chosen(history, cells)),
         reliability=reliability(chosen, kept),
         confusion=confusion(chosen, kept),
-        conclusions=conclude(arms, differences, measure, margin, on_the_edge(cells)),
+        conclusions=conclude(arms, differences, measure, margin, find_tuning(cells)),
         warnings=[*find_cautions(runs, cells, arms, measure), *cautions, *problems],
     )
+
+
+def _missing(what: str, runs: Iterable[str], kept: Collection[str]) -> list[str]:
+    """Names the runs without it where others have it; where none has, it is absent altogether."""
+    without = [run for run in runs if run not in kept]
+    if not without or not kept:
+        return []
+    return [f"{plural(len(without), 'run')} of the chosen cells kept no {what}: {listed(without)}"]
 
 
 def _require_comparable(outcomes: pd.DataFrame, measure: Measure) -> None:
@@ -208,16 +227,22 @@ def _require_comparable(outcomes: pd.DataFrame, measure: Measure) -> None:
         )
 
 
-def _declared(outcomes: pd.DataFrame) -> list[float]:
-    return sorted(set(outcomes["margin"].dropna().astype(float)))
+def _declared(outcomes: pd.DataFrame, measure: Measure) -> list[float | None]:
+    """The margins that the runs declared, the smallest first; None among them where one did not.
+
+    They are of accuracy: none is declared of another measure.
+    """
+    if measure is not ACCURACY:
+        return [None]
+    margins = set(outcomes["margin"].dropna().astype(float))
+    return [*sorted(margins), *([None] if outcomes["margin"].isna().any() else [])]
 
 
-def _margin_cautions(declared: list[float], margin: float | None) -> list[str]:
+def _margin_cautions(declared: list[float | None], margin: float | None) -> list[str]:
+    shown = ", ".join("none" if each is None else f"±{each:g}" for each in declared)
     if margin is not None and declared != [margin]:
-        shown = ", ".join(f"±{each:g}" for each in declared) or "none"
         return [f"the margin ±{margin:g} was given afterwards; the runs declared {shown}"]
     if len(declared) > 1:
-        shown = ", ".join(f"±{each:g}" for each in declared)
         return [f"the runs declared different margins ({shown}): the smallest is used"]
     return []
 

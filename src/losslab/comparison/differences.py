@@ -18,6 +18,7 @@ from losslab.comparison.statistics import (
     holm,
     mean_interval,
     permutation_p_value,
+    seeds_needed,
     superiority,
     two_way_interval,
 )
@@ -179,9 +180,10 @@ def _tuned(
 def _images_interval(
     paired: pd.DataFrame, measure: Measure, kept: Mapping[str, Predictions]
 ) -> tuple[float, float]:
-    """NaN where not every paired run kept its predictions, of the same images."""
+    """NaN with too few seeds, or where not every run kept predictions of the same images."""
     runs = [*paired["run"], *paired["other_run"]]
-    if measure.name != "accuracy" or len(paired) < 2 or not kept.keys() >= set(runs):
+    few = len(paired) < seeds_needed(1)
+    if measure.name != "accuracy" or few or not kept.keys() >= set(runs):
         return math.nan, math.nan
     labels = kept[runs[0]].label
     if not all(np.array_equal(kept[run].label, labels) for run in runs):

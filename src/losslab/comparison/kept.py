@@ -31,13 +31,22 @@ def read_predictions(sweep: Path, runs: Iterable[str]) -> tuple[dict[str, Predic
     problems: list[str] = []
     for run in runs:
         try:
-            with np.load(sweep / run / "predictions.npz") as file:
-                kept[run] = Predictions(file["label"], file["predicted"], file["confidence"])
+            kept[run] = _predictions(sweep / run / "predictions.npz")
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             problems.append(f"{run}: its predictions.npz can't be used: {error}")
     return kept, problems
+
+
+def _predictions(path: Path) -> Predictions:
+    with np.load(path) as file:
+        label, predicted, confidence = file["label"], file["predicted"], file["confidence"]
+    alike = label.shape == predicted.shape == confidence.shape == (len(label),)
+    kinds = label.dtype.kind + predicted.dtype.kind + confidence.dtype.kind
+    if not alike or len(label) == 0 or kinds != "uuf":
+        raise ValueError("expected label, predicted and confidence of the same images")
+    return Predictions(label, predicted, confidence)
 
 
 def read_curves(sweep: Path, runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -52,7 +52,7 @@ def to_markdown(comparison: "Comparison", drawn: Collection[str], mountain: str 
         [method.GRADIENTS],
         _figures(drawn, "gradients"),
         ["## The mountain"],
-        _mountain(comparison.sweep.name, mountain),
+        _mountain(comparison, mountain),
         ["## The same learning rate for both arms"],
         _naive(comparison.naive, measure),
         ["## Cost"],
@@ -72,9 +72,9 @@ def _figures(drawn: Collection[str], *names: str) -> list[str]:
     return "\n\n".join(lines).split("\n") if lines else []
 
 
-def _mountain(sweep: str, caption: str | None) -> list[str]:
+def _mountain(comparison: "Comparison", caption: str | None) -> list[str]:
     if caption is None:
-        return [f"Not drawn for these runs; `python scripts/landscape.py logs/{sweep}` does."]
+        return [method.mountain(comparison.sweep)]
     return [f"![{ALT_TEXTS['landscape']}](landscape.svg)", "", caption]
 
 
@@ -88,7 +88,7 @@ def _differences(comparison: "Comparison") -> list[str]:
     return [
         *piped(header, rows),
         "",
-        method.differences(comparison.margin, measure),
+        method.differences(comparison),
     ]
 
 

@@ -1,13 +1,19 @@
 """How each number is come by, in words; beside the tables wherever they are shown."""
 
-from losslab.comparison.measure import Measure
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from losslab.comparison.statistics import RESAMPLES
+
+if TYPE_CHECKING:
+    from losslab.comparison.comparison import Comparison
 
 ARMS = (
     "The learning rate of each arm is chosen on validation, by the mean over seeds, of equal ones "
-    "the smaller; test results are those of that choice. Intervals are Student's 95% intervals "
-    "over seeds, sd is over seeds; `images` is the half-width of the 95% binomial interval that "
-    "the finite test set adds. Diverged runs count, with what their final weights reach."
+    "the smaller, among those with at least half as many runs as its fullest; test results are "
+    "those of that choice. Intervals are Student's 95% intervals over seeds, sd is over seeds; "
+    "`images` is the half-width of the 95% binomial interval that the finite test set adds. "
+    "Diverged runs count, with what their final weights reach."
 )
 NAIVE = (
     "Naive: both arms at the same learning rate, tuned for neither. It says which arm a rate "
@@ -29,36 +35,48 @@ CALIBRATION = (
     "How good the probabilities are, on the test set: negative log-likelihood (natural logarithm), "
     "Brier score (0 to 2), expected calibration error over 15 equal bins; mean and Student's 95% "
     "interval over seeds. The class probabilities are made from the network's outputs z by the "
-    "mapping that the loss names: a softmax of a perfect classifier's raw outputs would give a "
-    "confidence of 0.232."
+    "mapping that the loss names: with 10 classes, a softmax of a perfect classifier's raw outputs "
+    "would give a confidence of 0.232."
 )
 GRADIENTS = (
     "The 2-norm of the gradient of one image's loss in the network's outputs. After a softmax the "
-    "squared error hardly pulls on a confidently wrong image: at a logit gap of 10 its gradient is "
-    "4.8e-4, cross-entropy's 1.414."
+    "squared error hardly pulls on a confidently wrong image: of 10 classes, at a logit gap of 10, "
+    "its gradient is 4.8e-4, cross-entropy's 1.414."
 )
 COST = "Wall time of a run and training throughput, means over the chosen cell's runs."
 NOT_KEPT = "Not known: the runs kept no curves.csv (callback.curves)."
 
 
-def differences(margin: float | None, measure: Measure) -> str:
+def differences(comparison: "Comparison") -> str:
     return (
         "First arm minus second on the test set, over the seeds that both ran, each at its chosen "
         "learning rate, for arms that differ in one setting. [95%]: Student's interval of the mean "
-        "paired difference. p is two-sided, from a permutation test that flips the signs of the "
-        f"paired differences (every flip up to 13 pairs, beyond that {RESAMPLES:,} from a fixed "
-        f"seed). {_equivalence(margin, measure)} Holm corrects each p over the rows of this table. "
-        "Seeds × images: the 95% interval over seeds and test images at once, as if both were "
-        "drawn anew (two-way analysis of variance with random effects, Satterthwaite's degrees of "
-        "freedom). P(first better): share of seeds, ties half, with Wilson's interval."
+        "paired difference, not corrected for the number of rows. p is two-sided, from a "
+        "permutation test that flips the signs of the paired differences (every flip up to 13 "
+        f"pairs, beyond that {RESAMPLES:,} from a fixed seed). {_equivalence(comparison)} Holm "
+        "corrects each kind of p over the rows of this table. Seeds × images: the 95% interval "
+        "over seeds and test images at once, as if both were drawn anew (two-way analysis of "
+        "variance with random effects, Satterthwaite's degrees of freedom; from 6 pairs on). With "
+        "few seeds it may be the narrower one, since thousands of images tell how much chance "
+        "varies. P(first better): share of seeds, ties half, with Wilson's interval."
     )
 
 
-def _equivalence(margin: float | None, measure: Measure) -> str:
+def _equivalence(comparison: "Comparison") -> str:
+    margin, unit = comparison.margin, f" {comparison.measure.difference_unit}".rstrip()
     if margin is None:
         return "No margin was declared (comparison.margin), so equivalence is not tested."
-    unit = f" {measure.difference_unit}".rstrip()
+    when = "declared beforehand" if comparison.declared else "not declared by all runs beforehand"
     return (
-        "Equivalent: two one-sided t tests (TOST) against the declared margin of "
-        f"±{margin:g}{unit}; at 5% they agree with the 90% interval lying within it."
+        f"Equivalent: two one-sided t tests (TOST) against a margin of ±{margin:g}{unit}, {when}; "
+        "at 5% they agree with the 90% interval lying within it."
+    )
+
+
+def mountain(sweep: Path) -> str:
+    """How to draw it."""
+    folder = f"logs/{sweep.name}" if sweep.parent.name == "logs" else str(sweep)
+    return (
+        f"Not drawn for these runs. `python scripts/landscape.py {folder}` draws it for two arms "
+        "with the same network."
     )

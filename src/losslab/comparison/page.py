@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ def to_page(
         speed=_speed_by_arm(comparison.speed),
         counted=int(comparison.cells["n"].sum()),
         tests=wording.count_tests(comparison.differences),
-        colors=_colors(comparison.cells["arm"]),
+        colors=_colors(comparison),
         drawings={name: inline(svg, name, ALT_TEXTS[name]) for name, svg in drawings.items()},
         landscape_caption=landscape[1] if landscape else "",
     )  # fmt: skip
@@ -90,9 +90,10 @@ def _speed_by_arm(speed: pd.DataFrame) -> list[list[dict[Any, Any]]]:
     return [_records(own) for _, own in speed.groupby("arm", sort=False)]
 
 
-def _colors(arms: Iterable[str]) -> dict[str, Markup]:
+def _colors(comparison: "Comparison") -> dict[str, Markup]:
     """By arm, as CSS; ink turns with the page."""
-    looks = {arm: style.color for arm, style in styles(arms).items()}
+    shown = styles(comparison.cells["arm"], comparison.looks)
+    looks = {arm: style.color for arm, style in shown.items()}
     return {
         arm: Markup(f"var({VARIABLES[color]})" if color in VARIABLES else color)
         for arm, color in looks.items()

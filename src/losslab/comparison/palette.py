@@ -1,7 +1,7 @@
 """One colour, marker and dash pattern per arm, the same wherever the arm is drawn."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,19 +30,23 @@ KNOWN = {
 
 OTHERS = [
     Style(color, marker, dashes)
-    for dashes in ("-", "--", ":")
-    for color, marker in (
-        ("#CC79A7", "D"),
-        ("#E69F00", "v"),
-        ("#56B4E9", "P"),
-        (INK, "X"),
-        ("#8c6bb1", "h"),
+    for dashes, markers in (("-", "DvPXh"), ("--", "<>pd*"), (":", "8H123"))
+    for color, marker in zip(
+        ("#CC79A7", "#E69F00", "#56B4E9", INK, "#8c6bb1"), markers, strict=True
     )
 ]
 
+Looks = Mapping[str, Style]
 
-def styles(arms: Iterable[str]) -> dict[str, Style]:
-    """A known loss has its own style; another arm takes one by its name, the next if taken."""
+
+def styles(arms: Iterable[str], looks: Looks | None = None) -> dict[str, Style]:
+    """Each arm's style out of `looks`; without, a known loss has its own, any other is given one.
+
+    That one is chosen by the arm's name, the next if it is taken: so it depends on the company, and
+    figures of one sweep need the looks of all its arms.
+    """
+    if looks is not None:
+        return {arm: looks[arm] for arm in ordered(arms)}
     taken: dict[str, Style] = {}
     for arm in ordered(arms):
         taken[arm] = KNOWN[arm] if arm in KNOWN else _style(arm, set(taken.values()))

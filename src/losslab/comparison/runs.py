@@ -90,7 +90,7 @@ def _row(folder: Path, run_record: dict[str, Any]) -> dict[str, Any]:
     provenance = _provenance(record.mapping(run_record, "provenance"))
     row["fingerprint"] = run_record.get("fingerprint")
     row["mapping"] = run_record.get("mapping") or ""
-    row["margin"] = record.mapping(run_record, "config", "comparison").get("margin")
+    row["margin"] = _margin(record.mapping(run_record, "config", "comparison").get("margin"))
     return row | {key: _plain(value) for key, value in (metrics | timing | provenance).items()}
 
 
@@ -129,6 +129,12 @@ def _required(run_record: dict[str, Any], *keys: str) -> Any:
     if value is None:
         raise ValueError(f"expected {'.'.join(keys)} in run.json, got none; run it again")
     return value
+
+
+def _margin(margin: Any) -> float | None:
+    if margin is not None and (not isinstance(margin, int | float) or not 0 < margin < math.inf):
+        raise ValueError(f"expected a comparison.margin above 0 in run.json, got {margin!r}")
+    return margin
 
 
 def _whole(seed: Any) -> int:

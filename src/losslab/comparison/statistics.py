@@ -11,6 +11,7 @@ CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 RESAMPLES = 9_999
 """Sign flips drawn where they can't all be listed: beyond 13 pairs."""
+POWER = 0.8
 MOST_SEEDS = 1_000
 
 Values = NDArray[np.float64]
@@ -126,9 +127,13 @@ def seeds_needed(comparisons: int) -> int:
     return math.floor(1 + math.log2(comparisons / SIGNIFICANCE)) + 1
 
 
-def seeds_for(half_width: float, sd: float) -> int | None:
-    """The fewest values of this sd whose 95% interval is so narrow; None if more than 1,000."""
+def seeds_for_equivalence(margin: float, sd: float, comparisons: int) -> int | None:
+    """The fewest pairs that show equivalence with 80% probability where there is no difference.
+
+    By two one-sided t tests, at 5% over all comparisons, of pairs with this sd: approximately
+    2 Φ(margin sqrt(n) / sd - t) - 1 with Student's quantile t. None if more than 1,000.
+    """
     n = np.arange(2, MOST_SEEDS + 1)
-    widths = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * sd / np.sqrt(n)
-    enough = n[widths <= half_width]
+    quantiles = stats.t.ppf(1 - SIGNIFICANCE / comparisons, n - 1)
+    enough = n[2 * stats.norm.cdf(margin * np.sqrt(n) / sd - quantiles) - 1 >= POWER]
     return int(enough[0]) if len(enough) else None

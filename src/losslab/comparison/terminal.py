@@ -145,7 +145,9 @@ def _speed(speed: pd.DataFrame) -> str:
         f"{arm} " + " / ".join(epochs(median, median, median) for median in own["median"])
         for arm, own in speed.groupby("arm", sort=False)
     ]
-    return f"Median epochs to {thresholds}% validation accuracy: {'; '.join(arms)}."
+    least, most = int(speed["n"].min()), int(speed["n"].max())
+    runs = plural(most, "run") if least == most else f"{least} to {most} runs"
+    return f"Median epochs to {thresholds}% validation accuracy, {runs} an arm: {'; '.join(arms)}."
 
 
 def _differences(differences: pd.DataFrame, measure: Measure) -> list[str]:

@@ -1,16 +1,31 @@
 """Sentences and numbers in words, generated from the statistics."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 
 from losslab.comparison.measure import Measure
-from losslab.comparison.statistics import SIGNIFICANCE, is_exact, seeds_for, seeds_needed
+from losslab.comparison.statistics import (
+    SIGNIFICANCE,
+    is_exact,
+    seeds_for_equivalence,
+    seeds_needed,
+)
 from losslab.text import plural
 
 ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+DIVERGED = ["arm", "diverged", "n"]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Arms whose learning rate was not, or not quite, tuned."""
+
+    on_the_edge: Collection[str]
+    at_one_rate: Collection[str]
 
 
 def conclude(
@@ -18,20 +33,17 @@ def conclude(
     differences: pd.DataFrame,
     measure: Measure,
     margin: float | None,
-    provisional: Collection[str],
+    tuning: Tuning,
 ) -> list[str]:
-    """The conclusions in plain words, one for each pair of arms; or why there is none.
-
-    `provisional` are the arms whose learning rate a wider grid may change.
-    """
+    """The conclusions in plain words, one for each pair of arms; or why there is none."""
     if arms.empty:
         return [f"No arm can be judged: no cell has a validation {measure.title} of every run"]
     if differences.empty:
         return [_alone(arms.iloc[0], measure)]
     tests = count_tests(differences)
-    lost = set(arms.loc[arms["diverged_anywhere"] == arms["runs"], "arm"])
+    diverged = {arm: (int(k), int(n)) for arm, k, n in arms[DIVERGED].itertuples(index=False)}
     return [
-        _conclusion(row, measure, margin, tests) + _reservations(row, lost, provisional)
+        _conclusion(row, measure, margin, tests, diverged) + _reservations(row, diverged, tuning)
         for _, row in differences.iterrows()
     ]
 
@@ -49,20 +61,30 @@ def count_tests(differences: pd.DataFrame) -> int:
     return int(differences["p"].notna().sum())
 
 
-def _conclusion(row: pd.Series, measure: Measure, margin: float | None, tests: int) -> str:
+def _conclusion(
+    row: pd.Series,
+    measure: Measure,
+    margin: float | None,
+    tests: int,
+    diverged: Mapping[str, tuple[int, int]],
+) -> str:
     arm, other, pairs = row["arm"], row["other"], int(row["pairs"])
+    if all(k == n for k, n in (diverged[arm], diverged[other])):
+        return f"Nothing can be concluded about {arm} and {other}"
     if pairs == 0:
         return f"Nothing paired for {arm} and {other}: the chosen learning rates share no seed"
     if math.isnan(row["difference"]):
         return f"Not known for {arm} and {other}: a run at a chosen learning rate lacks its result"
     seeds, effect = plural(pairs, "paired seed"), _effect(row, measure)
-    if pairs < seeds_needed(tests):
-        return (
-            f"Too few seeds to say whether {arm} or {other} is better: {needed_sentence(tests)}, "
-            f"got {pairs}; so far {effect}"
-        )
+    too_few = (
+        f"Too few seeds to say whether {arm} or {other} is better: {needed_sentence(tests)}, "
+        f"got {pairs}; so far {effect}"
+    )
+    if pairs < seeds_needed(1):
+        return too_few
     test = f"{seeds}, {_test(row, tests)}"
-    if row["p_holm"] < SIGNIFICANCE:
+    includes_zero = row["low"] <= 0 <= row["high"]
+    if row["p_holm"] < SIGNIFICANCE and not includes_zero:
         return f"{_better(row, measure)}, {test}{_yet_small(row, measure, margin)}"
     if row["p_equivalent_holm"] < SIGNIFICANCE:
         ninety = interval(
@@ -74,7 +96,14 @@ def _conclusion(row: pd.Series, measure: Measure, margin: float | None, tests: i
             f"{_unit(measure)}, {ninety} (90%), {seeds}, two one-sided t tests "
             f"{p_value(row['p_equivalent_holm'])}{_correction(tests)}"
         )
-    return f"Undecided between {arm} and {other}: {effect}, {test}{_missing(row, measure, margin)}"
+    if pairs < seeds_needed(tests):
+        return too_few
+    undecided = f"Undecided between {arm} and {other}: {effect}, {test}"
+    if row["p_holm"] < SIGNIFICANCE:
+        return f"{undecided}; yet the interval includes 0: a few seeds are far from the rest"
+    if not includes_zero:
+        undecided += "; that the interval excludes 0 is not enough, the test decides"
+    return undecided + _missing(row, measure, margin, tests)
 
 
 def _better(row: pd.Series, measure: Measure) -> str:
@@ -114,27 +143,33 @@ def _yet_small(row: pd.Series, measure: Measure, margin: float | None) -> str:
     return f"; too small to matter, within ±{margin:g}{unit}"
 
 
-def _missing(row: pd.Series, measure: Measure, margin: float | None) -> str:
+def _missing(row: pd.Series, measure: Measure, margin: float | None, tests: int) -> str:
     if margin is None:
         return "; a difference is not shown"
     unit = f" {measure.difference_unit}".rstrip()
     nothing = f"; neither a difference nor its absence within ±{margin:g}{unit} is shown"
-    seeds = seeds_for(margin, row["sd"])
+    seeds = seeds_for_equivalence(margin, row["sd"], tests)
     if seeds is not None and seeds <= row["pairs"]:
         return nothing
     ways = f"about {seeds}" if seeds else "more than 1,000"
-    return f"{nothing}: it takes {ways} paired seeds to know the difference that closely"
+    return f"{nothing}: if there is none, a new sweep of {ways} seeds would show it 4 times in 5"
 
 
-def _reservations(row: pd.Series, lost: Collection[str], provisional: Collection[str]) -> str:
+def _reservations(row: pd.Series, diverged: Mapping[str, tuple[int, int]], tuning: Tuning) -> str:
     pair = [row["arm"], row["other"]]
-    parts = [f"; every run of {arm} diverged" for arm in pair if arm in lost]
-    open_ended = [arm for arm in pair if arm in provisional and arm not in lost]
-    if open_ended:
-        parts.append(
-            f"; provisional: a wider grid may change the rate of {' and '.join(open_ended)}"
-        )
-    return "".join(parts)
+    parts = [_divergence(arm, *diverged[arm]) for arm in pair if diverged[arm][0]]
+    sound = [arm for arm in pair if diverged[arm][0] < diverged[arm][1]]
+    if edge := [arm for arm in sound if arm in tuning.on_the_edge]:
+        parts.append(f"provisional: a wider grid may change the rate of {' and '.join(edge)}")
+    if single := [arm for arm in sound if arm in tuning.at_one_rate]:
+        of_whom = f" of {single[0]}" if len(single) < len(pair) else ""
+        parts.append(f"untuned: one learning rate was tried{of_whom}")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _divergence(arm: str, diverged: int, runs: int) -> str:
+    share = "every run" if diverged == runs else f"{diverged} of {plural(runs, 'run')}"
+    return f"{share} of {arm} diverged"
 
 
 def _test(row: pd.Series, tests: int) -> str:
@@ -197,10 +232,13 @@ def _with_minus(text: str) -> str:
 
 def epochs(median: float, lowest: float, highest: float) -> str:
     """`2 [1, 3]` epochs; an infinite one was never reached."""
-    texts = ["never" if math.isinf(value) else f"{value:g}" for value in (median, lowest, highest)]
+    texts = [
+        "never" if math.isinf(value) else f"{value:.4g}" for value in (median, lowest, highest)
+    ]
     return texts[0] if lowest == highest else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def listed(names: list[str], at_most: int = 5) -> str:
     rest = len(names) - at_most
-    return ", ".join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
+    separator = "; " if any(", " in name for name in names) else ", "
+    return separator.join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")

@@ -10,6 +10,8 @@ import pandas as pd
 
 from losslab import record
 from losslab.comparison import Comparison
+from losslab.comparison.cells import of_chosen
+from losslab.comparison.runs import counted
 from losslab.config import unknown
 
 
@@ -59,11 +61,8 @@ def choose(comparison: Comparison, arms: Sequence[str] = (), seed: int | None = 
 
 def chosen_cell(comparison: Comparison, arm: str) -> pd.DataFrame:
     """The runs of an arm at its chosen learning rate, one a seed, the smallest seed first."""
-    chosen, runs = comparison.arms.set_index("arm"), comparison.runs
-    rate = chosen.loc[arm, "learning_rate"]
-    ended = runs["status"].isin(record.ENDED)
-    cell = runs[ended & (runs["arm"] == arm) & (runs["learning_rate"] == rate)]
-    return cell.drop_duplicates("seed").sort_values("seed")
+    runs = of_chosen(counted(comparison.runs), comparison.cells)
+    return runs[runs["arm"] == arm].sort_values("seed")
 
 
 def named(arms: Sequence[str], there: Sequence[str]) -> tuple[str, str]:

@@ -42,13 +42,13 @@ ALT_TEXTS = {
 
 def all_figures(comparison: "Comparison") -> dict[str, Figure | None]:
     """By name; None where the sweep has nothing to show."""
-    tables, measure = comparison, comparison.measure
+    tables, measure, looks = comparison, comparison.measure, comparison.looks
     return {
-        "sensitivity": sensitivity_figure(tables.cells, measure),
-        "learning_curves": learning_curves_figure(tables.curves, measure),
-        "paired": paired_figure(tables.paired, tables.differences, tables.margin, measure),
-        "reliability": reliability_figure(tables.reliability, tables.arms),
+        "sensitivity": sensitivity_figure(tables.cells, measure, looks),
+        "learning_curves": learning_curves_figure(tables.curves, measure, looks),
+        "paired": paired_figure(tables.paired, tables.differences, tables.margin, measure, looks),
+        "reliability": reliability_figure(tables.reliability, tables.arms, looks),
         "confusion": confusion_figure(tables.confusion),
         "grid": grid_figure(tables.cells, measure),
-        "gradients": gradients_figure(tables.curves, tables.arms),
+        "gradients": gradients_figure(tables.curves, tables.arms, looks),
     }

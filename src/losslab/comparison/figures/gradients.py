@@ -12,7 +12,7 @@ from losslab.comparison.figures.curve import draw_curve, is_known
 from losslab.comparison.figures.learning_curves import explain_curves, scale_epochs
 from losslab.comparison.figures.saturation import GRADIENT_NORMS
 from losslab.comparison.figures.scales import plain, scale_positive
-from losslab.comparison.palette import INK, KNOWN, styles
+from losslab.comparison.palette import INK, KNOWN, Looks, styles
 
 MEASURED = {
     "train/output_gradient_norm": ("While training", "mean over the images of a batch"),
@@ -29,7 +29,9 @@ FORMULAS = {
 }
 
 
-def gradients_figure(curves: pd.DataFrame, arms: pd.DataFrame) -> Figure | None:
+def gradients_figure(
+    curves: pd.DataFrame, arms: pd.DataFrame, looks: Looks | None = None
+) -> Figure | None:
     """2-norm of the gradient of one image's loss in the network's outputs.
 
     Measured, over epochs; and in closed form for the arms whose loss is a known one.
@@ -44,17 +46,17 @@ def gradients_figure(curves: pd.DataFrame, arms: pd.DataFrame) -> Figure | None:
     figure = blank(0.1 + 2.9 * len(mosaic))
     panels = figure.subplot_mosaic(mosaic)
     for column in measured:
-        _draw_measured(panels[column], curves, column)
+        _draw_measured(panels[column], curves, column, looks)
     if losses:
         _draw_closed_forms(panels["closed"], losses)
     if measured:
-        explain_curves(figure, curves)
+        explain_curves(figure, curves, looks)
     return figure
 
 
-def _draw_measured(axes: Axes, curves: pd.DataFrame, column: str) -> None:
+def _draw_measured(axes: Axes, curves: pd.DataFrame, column: str, looks: Looks | None) -> None:
     seen: list[float] = []
-    for arm, style in styles(curves["arm"]).items():
+    for arm, style in styles(curves["arm"], looks).items():
         table = draw_curve(axes, curves[curves["arm"] == arm], column, style)
         seen += [*table["mean"], *table["low"]]
     scale_positive(axes, seen)

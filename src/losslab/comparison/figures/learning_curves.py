@@ -11,10 +11,12 @@ from losslab.comparison.figures.canvas import blank, fitted, legend, tidy
 from losslab.comparison.figures.curve import draw_curve, early_ends, is_known
 from losslab.comparison.figures.scales import scale_measure
 from losslab.comparison.measure import ACCURACY, MEASURES, Measure
-from losslab.comparison.palette import MUTED, styles
+from losslab.comparison.palette import MUTED, Looks, styles
 
 
-def learning_curves_figure(curves: pd.DataFrame, measure: Measure) -> Figure | None:
+def learning_curves_figure(
+    curves: pd.DataFrame, measure: Measure, looks: Looks | None = None
+) -> Figure | None:
     """The measure against epochs, and NLL beside it: unlike a loss, it has one unit for all arms.
 
     Where the measure is NLL itself, accuracy is beside it.
@@ -25,15 +27,15 @@ def learning_curves_figure(curves: pd.DataFrame, measure: Measure) -> Figure | N
         return None
     figure = blank(2.9)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        _draw_panel(axes, curves, panel)
-    explain_curves(figure, curves)
+        _draw_panel(axes, curves, panel, looks)
+    explain_curves(figure, curves, looks)
     return figure
 
 
-def _draw_panel(axes: Axes, curves: pd.DataFrame, measure: Measure) -> None:
+def _draw_panel(axes: Axes, curves: pd.DataFrame, measure: Measure, looks: Looks | None) -> None:
     column = f"val/{measure.name}"
     seen: list[float] = []
-    for arm, style in styles(curves["arm"]).items():
+    for arm, style in styles(curves["arm"], looks).items():
         table = draw_curve(axes, curves[curves["arm"] == arm], column, style)
         seen += [*table["low"], *table["high"]]
     scale_measure(axes, seen, measure, "validation")
@@ -47,11 +49,11 @@ def scale_epochs(axes: Axes) -> None:
     axes.set_xlabel("epoch")
 
 
-def explain_curves(figure: Figure, curves: pd.DataFrame) -> None:
+def explain_curves(figure: Figure, curves: pd.DataFrame, looks: Looks | None) -> None:
     """A legend with each arm's learning rate and number of runs; × only where a run ended early."""
     handles: list[Line2D | Patch] = []
     labels = []
-    for arm, style in styles(curves["arm"]).items():
+    for arm, style in styles(curves["arm"], looks).items():
         own = curves[curves["arm"] == arm]
         handles.append(
             Line2D([], [], color=style.color, ls=style.dashes, marker=style.marker, ms=4)

@@ -13,7 +13,7 @@ from losslab.comparison.arms import ordered
 from losslab.comparison.figures.canvas import SMALL, blank, entitle, fitted, legend, tidy
 from losslab.comparison.figures.scales import plain
 from losslab.comparison.measure import Measure
-from losslab.comparison.palette import INK, MUTED, Style, styles
+from losslab.comparison.palette import INK, MUTED, Looks, Style, styles
 from losslab.comparison.wording import MINUS
 
 PAIRS_AT_MOST = 6
@@ -26,11 +26,15 @@ BAND = 0.22
 
 
 def paired_figure(
-    paired: pd.DataFrame, differences: pd.DataFrame, margin: float | None, measure: Measure
+    paired: pd.DataFrame,
+    differences: pd.DataFrame,
+    margin: float | None,
+    measure: Measure,
+    looks: Looks | None = None,
 ) -> Figure | None:
     """A dot a seed in the look of the arm that did better, the mean with its 95% interval below.
 
-    The first six pairs of `differences`; the band is what was declared in advance not to matter.
+    The first six pairs of `differences`; the band is the margin, which does not matter.
     """
     known = paired.dropna(subset="difference")
     named = set(zip(known["arm"], known["other"], strict=True))
@@ -39,7 +43,7 @@ def paired_figure(
         return None
     shown = pairs[:PAIRS_AT_MOST]
     points = [known[(known["arm"] == p["arm"]) & (known["other"] == p["other"])] for p in shown]
-    looks = styles(pd.concat([paired["arm"], paired["other"]]))
+    looks = styles(pd.concat([paired["arm"], paired["other"]]), looks)
     titles = [_title(row, 28 if len(shown) > 1 else 90) for row in shown]
     figure, panels = _panels(titles, max(map(len, points)))
     for axes, title, row, own in zip(panels, titles, shown, points, strict=True):

@@ -8,20 +8,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from losslab.comparison.figures.canvas import blank, entitle, fitted, tidy
-from losslab.comparison.palette import LINES, MUTED, Style, styles
+from losslab.comparison.palette import LINES, MUTED, Looks, Style, styles
 from losslab.comparison.wording import number
 
 COLUMNS = 3
 
 
-def reliability_figure(reliability: pd.DataFrame, arms: pd.DataFrame) -> Figure | None:
+def reliability_figure(
+    reliability: pd.DataFrame, arms: pd.DataFrame, looks: Looks | None = None
+) -> Figure | None:
     """Accuracy against confidence in bins, an axes an arm; below, the share of images in each bin.
 
     The band is Student's 95% interval over runs. What lies under the diagonal is overconfident.
     """
     if reliability.empty:
         return None
-    looks = styles(reliability["arm"])
+    looks = styles(reliability["arm"], looks)
     columns = min(COLUMNS, len(looks))
     rows = math.ceil(len(looks) / columns)
     titles = [_titles(arm, arms, {1: 90, 2: 44, 3: 27}[columns]) for arm in looks]

@@ -15,7 +15,7 @@ from losslab.comparison.wording import MINUS
 SMALLEST_ERROR = 0.01
 """Percent; an accuracy of 100% is drawn here, as the scale has no place for no error at all."""
 
-TICKS = (10, 30, 50, 70, 80, 90, 95, 97, 98, 99, 99.5, 99.8, 99.9, 99.95)
+TICKS = (10, 30, 50, 70, 80, 90, 95, 97, 98, 99, 99.5, 99.8, 99.9, 99.95, 100)
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -73,12 +73,16 @@ def plain(value: float) -> str:
 
 
 def height(accuracy: Any) -> Any:
-    """Where the scale puts an accuracy in percent: minus the logarithm of its error."""
-    return -np.log10(np.maximum(100 - np.asarray(accuracy, dtype=float), SMALLEST_ERROR))
+    """Where the scale puts an accuracy in percent: minus the logarithm of its error.
+
+    A hundredth of a percent is added to each error, so that 100% has a place, and some air above.
+    """
+    error = 100 + SMALLEST_ERROR - np.asarray(accuracy, dtype=float)
+    return -np.log10(np.maximum(error, SMALLEST_ERROR / 10))
 
 
 def accuracy_at(height: Any) -> Any:
-    return 100 - 10 ** -np.asarray(height, dtype=float)
+    return 100 + SMALLEST_ERROR - 10 ** -np.asarray(height, dtype=float)
 
 
 def _scale_accuracy(axes: Axes, lowest: float, highest: float) -> None:
@@ -89,7 +93,7 @@ def _scale_accuracy(axes: Axes, lowest: float, highest: float) -> None:
     axes.set_ylim(bottom, top)
     ticks = _between(TICKS, bottom, top)
     if len(ticks) < 4:
-        ticks = _between(MaxNLocator(6).tick_values(bottom, top), bottom, top)
+        ticks = _between(MaxNLocator(6).tick_values(bottom, top), bottom, min(top, 100))
     _fix_ticks(axes.yaxis, ticks)
 
 

@@ -10,13 +10,15 @@ from losslab.comparison.arms import ordered
 from losslab.comparison.figures.canvas import SMALL, blank, fitted, legend, tidy
 from losslab.comparison.figures.scales import scale_learning_rate, scale_measure
 from losslab.comparison.measure import Measure
-from losslab.comparison.palette import INK, MUTED, Style, styles
+from losslab.comparison.palette import INK, MUTED, Looks, Style, styles
 
 APART = 1.07
 """Between two arms that share their only learning rate: a factor, so that both can be seen."""
 
 
-def sensitivity_figure(cells: pd.DataFrame, measure: Measure) -> Figure | None:
+def sensitivity_figure(
+    cells: pd.DataFrame, measure: Measure, looks: Looks | None = None
+) -> Figure | None:
     """Validation score against learning rate: a line and a ±1 sd band an arm, its choice ringed.
 
     A strip below counts diverged runs.
@@ -32,7 +34,7 @@ def sensitivity_figure(cells: pd.DataFrame, measure: Measure) -> Figure | None:
         1 + len(strips), 1, sharex=True, squeeze=False, height_ratios=[3.6, *strips]
     )
     main, *below = grid[:, 0]
-    _draw_arms(main, cells)
+    _draw_arms(main, cells, looks)
     low, high = _band(cells)
     scale_measure(main, [*low, *high], measure, "validation")
     scale_learning_rate(grid[-1, 0], cells["learning_rate"])
@@ -44,8 +46,8 @@ def sensitivity_figure(cells: pd.DataFrame, measure: Measure) -> Figure | None:
     return figure
 
 
-def _draw_arms(axes: Axes, cells: pd.DataFrame) -> None:
-    arms = styles(cells["arm"])
+def _draw_arms(axes: Axes, cells: pd.DataFrame, looks: Looks | None) -> None:
+    arms = styles(cells["arm"], looks)
     alone = cells["learning_rate"].nunique() == 1
     for index, (arm, style) in enumerate(arms.items()):
         shift = APART ** (index - (len(arms) - 1) / 2) if alone else 1
