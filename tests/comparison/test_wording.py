@@ -10,7 +10,6 @@ import pytest
 from losslab.comparison import MEASURES, compare
 from tests.comparison.synthetic import Accuracy, write_run, write_sweep
 
-
 Cells = dict[tuple[str, float], list[Accuracy]]
 
 
