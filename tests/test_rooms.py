@@ -38,6 +38,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "record": {"atomic"},
     "reproduction": {"evaluation", "record", "text", "train"},
     "resume": {"atomic", "record"},
+    "stack": {"classifier", "errors"},
     "status": {"claim", "record", "text"},
     "train": {
         "atomic",
@@ -48,6 +49,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
         "errors",
         "record",
         "resume",
+        "stack",
     },
 }
 COMPONENTS_OUTSIDE = {

@@ -17,6 +17,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 Batch = Sequence[Tensor]  # images, labels
+Steps = Callable[["Classifier", Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Classifier(L.LightningModule):
@@ -33,6 +34,9 @@ class Classifier(L.LightningModule):
         scheduler: makes a learning-rate schedule from the optimizer; it steps with the optimizer.
         gradient_clip: largest norm of the whole gradient; Lightning's own `gradient_clip_val` does
             not apply to manual optimization.
+
+    Attributes:
+        stack: takes the steps of a block in place of `take_steps`, with those of other runs.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Classifier(L.LightningModule):
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.gradient_clip = gradient_clip
+        self.stack: Steps | None = None
         self.quality = nn.ModuleDict({split: quality(num_classes) for split in ("val", "test")})
 
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
@@ -74,19 +79,27 @@ class Classifier(L.LightningModule):
         images, labels = batch
         if labels.ndim == 1:
             images, labels = images.unsqueeze(0), labels.unsqueeze(0)
+        learning_rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        take_steps = Classifier.take_steps if self.stack is None else self.stack
+        losses, outputs = take_steps(self, images, labels)
+        self.log("train/loss", losses.mean(), sync_dist=True)
+        self.log("train/learning_rate", learning_rate, sync_dist=True)
+        self.log_step()
+        return {"outputs": outputs}
+
+    def take_steps(
+        self, images: Float[Tensor, "steps batch ..."], labels: Int[Tensor, "steps batch"]
+    ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch classes"]]:
+        """Each step's loss, and the outputs on the last batch, before the step on it."""
         optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
         scheduler = self.lr_schedulers()
-        learning_rate = optimizer.param_groups[0]["lr"]
         losses = []
         for step_images, step_labels in zip(images, labels, strict=True):
             outputs, loss = self.take_step(step_images, step_labels, optimizer)
             losses.append(loss)
             if scheduler is not None:
                 scheduler.step()  # type: ignore[union-attr]
-        self.log("train/loss", torch.stack(losses).mean(), sync_dist=True)
-        self.log("train/learning_rate", learning_rate, sync_dist=True)
-        self.log_step()
-        return {"outputs": outputs}
+        return torch.stack(losses), outputs
 
     def take_step(
         self, images: Float[Tensor, "batch ..."], labels: Int[Tensor, " batch"], optimizer: Any

@@ -24,7 +24,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from losslab import atomic, record
+from losslab import atomic, record, stack
 from losslab import config as configuration
 from losslab.checkpoint import AtomicCheckpointIO
 from losslab.claim import claim
@@ -285,6 +285,7 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     fitted = (restart.metrics if restart else {}) | fitted  # nothing may have been left to train
     timing = {name: value for name, value in fitted.items() if name.startswith("timing/")}
     entry["timing"] |= {name.removeprefix("timing/"): value for name, value in timing.items()}
+    entry["timing"]["stack"] = getattr(classifier.stack, "shared", 1)
     if "val/accuracy" not in fitted:
         raise ValueError(
             "expected at least one validation in a run, got none: the trainer left it out"
@@ -319,6 +320,8 @@ def parts(
     classifier = build(cfg, data)
     classifier.save_hyperparameters({"config": config}, logger=False)
     trainer = build_trainer(cfg, *callbacks)
+    if trainer.world_size == 1:
+        classifier.stack = stack.current()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     return data, classifier, trainer
 

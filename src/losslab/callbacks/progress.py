@@ -1,4 +1,5 @@
 from multiprocessing import current_process
+from threading import current_thread, main_thread
 from typing import Any
 
 import lightning as L
@@ -24,8 +25,9 @@ class Progress(ProgressBar):
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # several of joblib's processes would write over each other's bars
-        alone = not current_process().name.startswith("Loky")
+        # several of joblib's processes, or of a stack's threads, would write over each other's bars
+        in_main = current_thread() is main_thread()
+        alone = in_main and not current_process().name.startswith("Loky")
         quiet = None if self.enabled and trainer.is_global_zero and alone else True
         self.bar = tqdm(
             desc=self.label, leave=False, dynamic_ncols=True, disable=quiet, unit="block"

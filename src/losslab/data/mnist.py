@@ -163,7 +163,11 @@ class MNIST(L.LightningDataModule):
         self, batch: Sequence[Tensor], dataloader_idx: int
     ) -> tuple[Num[Tensor, "*batch channels height width"], Int64[Tensor, "*batch"]]:
         images, labels = batch
-        return (self.normalise(images) if images.dtype == torch.uint8 else images), labels
+        if images.dtype == torch.uint8:
+            images = self.normalise(images)
+            if self.trainer is not None:  # Lightning converts a batch before it comes here
+                images = self.trainer.precision_plugin.convert_input(images)
+        return images, labels
 
     def _train_sampler(self) -> EpochSampler | FixedSampler:
         sampler = EpochSampler(

@@ -1,0 +1,5 @@
+"""Runs that train together, as one batched computation."""
+
+from losslab.stack.launch import StackedSteps as StackedSteps
+from losslab.stack.launch import current as current
+from losslab.stack.launch import train_together as train_together

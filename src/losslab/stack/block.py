@@ -1,0 +1,72 @@
+from typing import Any, NamedTuple
+
+import lightning as L
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+
+from losslab.classifier import Classifier
+from losslab.stack.member import Member
+
+
+class Taken(NamedTuple):
+    """What a block of steps leaves: each step's loss, and the outputs on the last batch."""
+
+    losses: Float[Tensor, " steps"]
+    outputs: Float[Tensor, "batch classes"]
+
+
+class Block:
+    """One run's next steps, and once they are taken what came of them.
+
+    Attributes:
+        taken: None if the run has to take them itself.
+        error: what computing them raised.
+        shared: with how many runs they were computed, this one included.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "steps batch ..."],
+        labels: Int[Tensor, "steps batch"],
+    ) -> None:
+        self.classifier, self.images, self.labels = classifier, images, labels
+        self.taken: Taken | None = None
+        self.error: Exception | None = None
+        self.shared = 1
+
+    @property
+    def trainer(self) -> L.Trainer:
+        return self.classifier.trainer
+
+    @property
+    def member(self) -> Member:
+        of = self.classifier
+        optimizer: Any = of.optimizers()  # Lightning's wrapper
+        make: Any = of.optimizer_factory
+        return Member(of.network, of.loss, optimizer.optimizer, make, of.gradient_clip)
+
+    @property
+    def scheduler(self) -> LRScheduler | None:
+        return self.classifier.lr_schedulers()  # type: ignore[return-value]
+
+    def kind(self) -> tuple[Any, ...]:
+        """Equal for runs that differ in numbers alone which need not be equal in a stack."""
+        config: dict[str, Any] = dict(self.classifier.hparams.get("config", {}))
+        optimizer = {**config.get("optimizer", {}), "lr": None}
+        parts = [config.get(key) for key in ("model", "loss", "gradient_clip")]
+        shapes = [(name, p.shape, p.dtype) for name, p in self.member.network.state_dict().items()]
+        return repr(optimizer), repr(parts), repr(shapes), type(self.trainer.precision_plugin)
+
+    def moment(self) -> tuple[Any, ...]:
+        """Equal for blocks of one kind that can be computed together now."""
+        images = self.images
+        # Adam's correction depends on the number of steps before
+        return images.shape, images.dtype, images.device, self.trainer.global_step
+
+    def count(self) -> None:
+        """Tells Lightning of optimizer steps that it did not see."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        for each in (progress.total, progress.current):
+            each.increment_by(len(self.labels))

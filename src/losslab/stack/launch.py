@@ -1,0 +1,53 @@
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from losslab.classifier import Classifier
+from losslab.stack import turns
+from losslab.stack.block import Block
+from losslab.stack.stacks import Stacks
+
+T = TypeVar("T")
+
+
+class StackedSteps:
+    """How a run that is one of several takes the steps of a block.
+
+    Attributes:
+        shared: the largest number of runs, this one included, that a block was computed for.
+    """
+
+    def __init__(self, turn: turns.Turn[Any]) -> None:
+        self.turn = turn
+        self.shared = 1
+
+    def __call__(
+        self,
+        classifier: Classifier,
+        images: Float[Tensor, "steps batch ..."],
+        labels: Int[Tensor, "steps batch"],
+    ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch classes"]]:
+        block = Block(classifier, images, labels)
+        self.turn.ask(block)
+        if block.error is not None:
+            raise block.error
+        if block.taken is None:
+            return classifier.take_steps(images, labels)
+        self.shared = max(self.shared, block.shared)
+        return block.taken
+
+
+def current() -> StackedSteps | None:
+    """For the run that this is called from; None for a run of its own."""
+    turn = turns.current()
+    return None if turn is None else StackedSteps(turn)
+
+
+def train_together(runs: Sequence[Callable[[], T]], size: int) -> list[T | Exception]:
+    """What each run returned or raised; at most `size` of them are computed at once.
+
+    Each is a function that trains, in a thread of its own and by turns.
+    """
+    return turns.together(runs, Stacks(size).compute)

@@ -1,0 +1,161 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.func import functional_call, grad_and_value
+from torch.optim import SGD, Optimizer
+
+from losslab.stack.block import Taken
+from losslab.stack.member import Member
+
+Named = dict[str, Tensor]
+
+
+class Stack:
+    """Several runs whose parameters lie in one tensor each, [runs, ...], and are stepped at once.
+
+    The runs' own parameters and optimizer states become views of these, so nothing is copied back.
+    Any optimizer will do whose update is linear in the learning rate: it steps at rate 1, and each
+    run goes that part of the way which its own rate says.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        self.gradients_of = gradients_of(members[0])
+        self.fixed = stacked([member.fixed for member in members])
+        self.parameters = stacked([member.trained for member in members])
+        for index, member in enumerate(members):
+            for name, parameter in member.trained.items():
+                parameter.data = self.parameters[name][index]
+        self.optimizer = self.adopted()
+        self.plain = is_plain(self.optimizer)
+
+    def adopted(self) -> Optimizer:
+        """An optimizer of the whole stack, with the runs' settings but for the rate, and states."""
+        first = self.members[0]
+        optimizer = first.make(self.parameters.values())  # type: ignore[arg-type]
+        [group], [own] = optimizer.param_groups, first.optimizer.param_groups
+        group.update({key: own[key] for key in group if key not in ("params", "lr")} | {"lr": 1.0})
+        for name, parameter in self.parameters.items():
+            states = [m.optimizer.state.get(m.trained[name], {}) for m in self.members]
+            if states[0]:
+                optimizer.state[parameter] = joined(states, parameter.shape[1:])
+        return optimizer
+
+    def gradients(
+        self, images: Float[Tensor, "runs batch ..."], labels: Int[Tensor, "runs batch"]
+    ) -> tuple[Named, tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch classes"]]]:
+        """Gradients, losses and outputs; random draws differ from run to run."""
+        return self.gradients_of(self.parameters, self.fixed, images, labels)
+
+    def take(
+        self,
+        images: Sequence[Float[Tensor, "steps batch ..."]],
+        labels: Sequence[Int[Tensor, "steps batch"]],
+        rates: Float[Tensor, "runs steps"],
+        check: Callable[[], None] = lambda: None,
+    ) -> list[Taken]:
+        """Takes all the steps; `check` is called before each. Then `publish` for each run."""
+        rates = rates.to(images[0].device, next(iter(self.parameters.values())).dtype)
+        losses = []
+        for step, step_rates in enumerate(rates.unbind(1)):
+            check()
+            batch = torch.stack([each[step] for each in images])  # [runs, batch, ...]
+            truth = torch.stack([each[step] for each in labels])  # [runs, batch]
+            self.last, (loss, outputs) = self.gradients(batch, truth)
+            losses.append(loss)
+            with torch.no_grad():
+                if (largest := self.members[0].clip) is not None:
+                    clip(self.last, largest)
+                self.update(step_rates)
+        by_run = torch.stack(losses, dim=1)  # [runs, steps]
+        return [Taken(*each) for each in zip(by_run, outputs, strict=True)]
+
+    def update(self, rates: Float[Tensor, " runs"]) -> None:
+        if self.plain:  # a third of the memory traffic
+            for name, parameter in self.parameters.items():
+                parameter.addcmul_(self.last[name], spread(rates, parameter), value=-1)
+            return
+        before = {name: parameter.clone() for name, parameter in self.parameters.items()}
+        for name, parameter in self.parameters.items():
+            parameter.grad = self.last[name]
+        self.optimizer.step()
+        for name, parameter in self.parameters.items():
+            torch.lerp(before[name], parameter, spread(rates, parameter), out=parameter)
+
+    def publish(self, index: int) -> None:
+        """Leaves a run's gradients and optimizer state as its steps alone would have left them."""
+        member = self.members[index]
+        for name, parameter in member.trained.items():
+            whole = self.parameters[name]
+            parameter.grad = self.last[name][index]
+            if state := self.optimizer.state.get(whole):
+                member.optimizer.state[parameter] = {
+                    key: share(value, whole, index) for key, value in state.items()
+                }
+
+
+def gradients_of(member: Member) -> Callable[..., Any]:
+    """Maps [runs, ...] parameters, other tensors, images and labels to what `gradients` returns."""
+
+    def loss_and_outputs(
+        parameters: Named, fixed: Named, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        outputs = functional_call(member.network, (parameters, fixed), (images,))
+        return member.loss(outputs, labels), outputs
+
+    return torch.vmap(grad_and_value(loss_and_outputs, has_aux=True), randomness="different")
+
+
+def stacked(each: Sequence[Any]) -> Named:
+    with torch.no_grad():
+        return {name: torch.stack([named[name] for named in each]) for name in each[0]}
+
+
+def joined(states: Sequence[dict[str, Any]], shape: torch.Size) -> dict[str, Any]:
+    """The runs' optimizer states for one parameter as one; counters are the same in all.
+
+    `step` is a counter even where the parameter has its shape, that of a single number.
+    """
+    state = {}
+    for key, value in states[0].items():
+        if not isinstance(value, Tensor):
+            state[key] = value
+        elif value.shape == shape and key != "step":
+            state[key] = torch.stack([each[key] for each in states])
+        else:
+            state[key] = value.clone()
+    return state
+
+
+def share(value: Any, whole: Tensor, index: int) -> Any:
+    """One run's part of the stack's optimizer state for a parameter."""
+    if not isinstance(value, Tensor):
+        return value
+    return value[index] if value.shape == whole.shape else value.clone()
+
+
+def is_plain(optimizer: Optimizer) -> bool:
+    """Whether a step adds −rate·gradient and that is all."""
+    [group] = optimizer.param_groups
+    extras = ("momentum", "weight_decay", "maximize")
+    return type(optimizer) is SGD and not any(group[key] for key in extras)
+
+
+def spread(rates: Float[Tensor, " runs"], parameter: Tensor) -> Tensor:
+    """Rates [runs, 1, ...] that multiply a tensor [runs, ...]."""
+    return rates.view(-1, *[1] * (parameter.ndim - 1))
+
+
+def clip(gradients: Named, largest: float) -> None:
+    """Scales each run's gradients as `torch.nn.utils.clip_grad_norm_` does."""
+    norms = [gradient.flatten(1).norm(dim=1) for gradient in map(at_least_2d, gradients.values())]
+    factors = (largest / (torch.stack(norms).norm(dim=0) + 1e-6)).clamp(max=1.0)  # [runs]
+    for gradient in gradients.values():
+        gradient.mul_(spread(factors, gradient))
+
+
+def at_least_2d(tensor: Tensor) -> Tensor:
+    return tensor if tensor.ndim > 1 else tensor.unsqueeze(1)
