@@ -1,19 +1,13 @@
 """What runs leave that train together, and what they leave alone."""
 
-import math
 from pathlib import Path
 
-import lightning as L
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
-from torch.optim import SGD
 
 from losslab import record
-from losslab.evaluation import evaluate
-from tests.compose import compose
-from tests.test_resume import Stop, curves, rows
+from tests.test_resume import curves
 
 DOUBLE = "+trainer.precision=64-true"
 RUNS = {
@@ -130,10 +124,3 @@ def test_hparams_and_every_tag_are_in_a_stacked_runs_events(pair):
         tags.append(set(events.Tags()["scalars"]))
         assert events.SummaryMetadata("_hparams_/session_start_info")
     assert tags[0] == tags[1]
-
-
-def test_its_best_checkpoint_can_be_evaluated(pair, data_dir):
-    checkpoints = pair[0] / "checkpoints" / "best.ckpt"
-    assert checkpoints.exists()
-    state = checkpoint(pair[0], "best")["state_dict"]
-    assert all(t.untyped_storage().nbytes() == t.nbytes for t in tensors(state))

@@ -1,0 +1,214 @@
+"""Runs that leave a stack, come to it late, or cannot be in one."""
+
+import logging
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR
+
+from losslab import record
+from tests.stack.test_stack import ADAPTIVE, DOUBLE, RUNS, assert_equal, assert_shared
+from tests.test_resume import STOP, Stop
+
+HERE = "tests.stack.test_membership"
+NOTE = "not stacked, one run after another: "
+
+
+def test_a_run_that_diverges_ends_and_its_neighbours_go_on_unchanged(stack, run, tmp_path):
+    common = ["loss=mse_outputs", "trainer.max_epochs=3", DOUBLE]
+    runs = {**RUNS, "exploding": ["optimizer.lr=1e30", "seed=3"]}
+    entries = stack(runs, *common)
+    assert_shared(entries, 4)
+    assert [entry["status"] for entry in entries][3] == "diverged"
+    assert entries[3]["metrics"]["epochs"] == 1
+    for name in RUNS:
+        run("alone", *common, *runs[name], "overwrite=true")
+        assert_equal(tmp_path / name, tmp_path / "alone")
+
+
+class FailLate(L.Callback):
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            raise RuntimeError("no luck")
+
+
+def test_a_run_whose_callback_raises_fails_and_its_neighbour_goes_on_alone(stack, run, tmp_path):
+    failing = f"+callback.late._target_={HERE}.FailLate"
+    runs = {"failing": [*ADAPTIVE["first"], failing], "going": ADAPTIVE["second"]}
+    error, entry = stack(runs, "optimizer=adam", DOUBLE)
+    assert str(error) == "no luck"
+    assert record.read(tmp_path / "failing")["status"] == "failed"
+    assert entry["timing"]["stack"] == 2
+    run("alone", "optimizer=adam", DOUBLE, *ADAPTIVE["second"])
+    assert_equal(tmp_path / "going", tmp_path / "alone")
+
+
+@pytest.mark.parametrize("common", [["optimizer=adamw", "scheduler=one_cycle"],
+                                    ["optimizer.momentum=0.9", "scheduler=cosine"]])  # fmt: skip
+def test_a_stack_that_was_stopped_goes_on_as_runs_alone_do(stack, run, tmp_path, common):
+    common = [*common, DOUBLE, "trainer.max_epochs=3", STOP]
+    Stop.at("second block", 1)  # of the first run that comes there
+    with pytest.raises(SystemExit):
+        stack(ADAPTIVE, *common)
+    assert [record.read(tmp_path / name)["status"] for name in ADAPTIVE] == ["interrupted"] * 3
+    entries = stack(ADAPTIVE, *common)
+    assert_shared(entries)
+    assert [entry["timing"]["resumed"] for entry in entries] == [1, 1, 1]
+    for name, own in ADAPTIVE.items():
+        run_in_two(run, f"{name}_alone", *common, *own)
+        assert_equal(tmp_path / name, tmp_path / f"{name}_alone")
+
+
+def run_in_two(run, folder, *overrides):
+    """Stops once: going on, Lightning rounds weights in double precision to single precision."""
+    Stop.at("epoch start", 1)
+    with pytest.raises(SystemExit):
+        run(folder, *overrides)
+    run(folder, *overrides)
+
+
+def test_runs_of_different_progress_are_computed_apart(stack, run, tmp_path):
+    common = ["optimizer=adam", DOUBLE, "trainer.max_epochs=3", STOP]
+    Stop.at("epoch start", 1)
+    with pytest.raises(SystemExit):
+        run("first", *common, *ADAPTIVE["first"])
+    assert not (tmp_path / "second").exists()
+    entries = stack(ADAPTIVE, *common)
+    assert [entry["timing"]["stack"] for entry in entries] == [1, 2, 2]
+    run_in_two(run, "alone", *common, *ADAPTIVE["first"])
+    assert_equal(tmp_path / "first", tmp_path / "alone")
+
+
+def test_runs_that_differ_in_more_than_numbers_are_computed_apart(stack):
+    runs = {
+        "a": ["loss=mse"], "b": ["loss=mse", "seed=1"],
+        "c": ["loss=cross_entropy"], "d": ["loss=cross_entropy", "seed=1"],
+        "e": ["data.batch_size=20"], "f": ["optimizer.momentum=0.5"], "g": ["model=linear"],
+    }  # fmt: skip
+    assert [entry["timing"]["stack"] for entry in stack(runs)] == [2, 2, 2, 2, 1, 1, 1]
+
+
+def test_no_more_runs_are_computed_at_once_than_was_asked_for(stack):
+    assert [entry["timing"]["stack"] for entry in stack(RUNS, size=2)] == [2, 2, 1]
+
+
+def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeypatch):
+    from losslab.stack import stacks
+
+    def tight(members):
+        if len(members) > 2:
+            raise torch.OutOfMemoryError
+        return whole(members)
+
+    whole = stacks.Stack
+    monkeypatch.setattr(stacks, "Stack", tight)
+    runs = {f"run{seed}": [f"seed={seed}"] for seed in range(4)}
+    assert [entry["timing"]["stack"] for entry in stack(runs)] == [2, 2, 2, 2]
+
+
+class Net(nn.Module):
+    """Something that a stack has to notice, by its kind."""
+
+    def __init__(self, kind: str = "", **sizes: object) -> None:
+        super().__init__()
+        self.kind = kind
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.ReLU())
+        self.norm = nn.BatchNorm1d(16) if kind == "statistics" else nn.Identity()
+        self.output = nn.Linear(16, 10)
+        if kind == "hooks":
+            self.output.register_forward_hook(lambda *arguments: None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.norm(self.layers(images))
+        if self.kind == "control flow" and hidden.sum() > 0:
+            hidden = 2 * hidden
+        return self.output(hidden)
+
+
+class Squared(SGD):
+    """Goes twice as far at twice the rate, and once more."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["lr"] = group["lr"] ** 2
+        result = super().step(closure)
+        for group in self.param_groups:
+            group["lr"] = group["lr"] ** 0.5
+        return result
+
+
+class EachStep(L.Callback):
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        pass
+
+
+def cycling(optimizer, total_steps):
+    return OneCycleLR(optimizer, max_lr=0.1, total_steps=total_steps, cycle_momentum=True)
+
+
+def network(kind: str) -> list[str]:
+    return [f"model._target_={HERE}.Net", f"+model.kind={kind}", "~model.widths",
+            "~model.activation"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (network("statistics"), "a training step changes its network's norm.running_mean"),
+        (network("control flow"), "torch.vmap cannot take its network or loss ("),
+        (network("hooks"), "its network has hooks, at output"),
+        ([f"optimizer._target_={HERE}.Squared"], "its steps come out differently ("),
+        (["scheduler=one_cycle", f"scheduler._target_={HERE}.cycling", "~scheduler.warmup",
+          "optimizer.momentum=0.9"], "its schedule changes momentum besides the learning rate"),
+        ([f"+callback.each._target_={HERE}.EachStep"],
+         "the callback EachStep has to be called at on_before_optimizer_step"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_stacked_trains_one_by_one_to_the_same_and_says_why(
+    stack, run, caplog, overrides, reason
+):
+    runs = {name: RUNS[name] for name in ("first", "second")}
+    with caplog.at_level(logging.WARNING):
+        entries = stack(runs, *overrides)
+    said = [record.getMessage() for record in caplog.records if NOTE in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(NOTE + reason)
+    assert_shared(entries, 1)
+    for name, entry in zip(runs, entries, strict=True):
+        assert entry["metrics"] == run(f"{name}_alone", *overrides, *runs[name])["metrics"]
+
+
+class Dropped(L.Callback):
+    """Keeps which units the dropout of each run has left out last."""
+
+    seen: dict[str, Tensor]
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        Dropped.seen[trainer.default_root_dir] = outputs["outputs"]
+
+
+class OnlyDropout(nn.Module):
+    def __init__(self, **sizes: object) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(10))
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.dropout(torch.ones_like(images[:, 0, 0, :10])) * self.scale
+
+
+def test_dropout_draws_for_each_run_and_again_the_same(stack):
+    overrides = [f"model._target_={HERE}.OnlyDropout", "~model.widths", "~model.activation",
+                 f"+callback.dropped._target_={HERE}.Dropped", "optimizer.lr=1e-9"]  # fmt: skip
+    seen = []
+    for attempt in range(2):
+        Dropped.seen = {}
+        runs = {f"{attempt}{name}": [f"seed={seed}"] for seed, name in enumerate("ab")}
+        assert_shared(stack(runs, *overrides), 2)
+        seen.append(list(Dropped.seen.values()))
+    assert not torch.equal(seen[0][0] == 0, seen[0][1] == 0)
+    for first, second in zip(*seen, strict=True):
+        assert torch.equal(first, second)
