@@ -10,6 +10,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
 from losslab import record
+from losslab.stack.stack import Stack
 from tests.stack.test_stack import ADAPTIVE, DOUBLE, RUNS, assert_equal, assert_shared
 from tests.test_resume import STOP, Stop
 
@@ -96,15 +97,13 @@ def test_no_more_runs_are_computed_at_once_than_was_asked_for(stack):
 
 
 def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeypatch):
-    from losslab.stack import stacks
+    class Tight(Stack):
+        def __init__(self, members):
+            if len(members) > 2:
+                raise torch.OutOfMemoryError
+            super().__init__(members)
 
-    def tight(members):
-        if len(members) > 2:
-            raise torch.OutOfMemoryError
-        return whole(members)
-
-    whole = stacks.Stack
-    monkeypatch.setattr(stacks, "Stack", tight)
+    monkeypatch.setattr("losslab.stack.rehearsal.Stack", Tight)
     runs = {f"run{seed}": [f"seed={seed}"] for seed in range(4)}
     assert [entry["timing"]["stack"] for entry in stack(runs)] == [2, 2, 2, 2]
 

@@ -18,23 +18,27 @@ TOLERANCE = {torch.float64: 1e-6}
 COARSE = 1e-2  # in single precision, where Adam's first step turns rounding into whole steps
 
 
-def rehearse(blocks: Sequence[Block]) -> str | None:
-    """Why these runs cannot be computed together; None if they can. Leaves them as they are."""
+def rehearse(blocks: Sequence[Block]) -> tuple[str | None, bool]:
+    """Why these runs cannot be computed together, and whether a step draws random numbers.
+
+    None if they can. Leaves them as they are.
+    """
     device = blocks[0].images.device
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         torch.autocast(device.type, enabled=False),
-        torch.enable_grad(),
     ):
         if changed := changed_buffers(blocks[0]):
-            return f"a training step changes its network's {changed[0]}"
+            return f"a training step changes its network's {changed[0]}", False
+        before = torch.get_rng_state()
         try:
             Stack([copied(block.member) for block in blocks]).gradients(*first_batches(blocks))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            return f"torch.vmap cannot take its network or loss ({first_line(error)})"
-        return difference(blocks[:2])
+            return f"torch.vmap cannot take its network or loss ({first_line(error)})", False
+        draws = not torch.equal(before, torch.get_rng_state())
+        return difference(blocks[:2]), draws
 
 
 def changed_buffers(block: Block) -> list[str]:

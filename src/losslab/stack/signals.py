@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -20,8 +20,10 @@ def put_off() -> Iterator[Callable[[], None]]:
     came: list[tuple[Handler, int]] = []
 
     def let_through() -> None:
-        if came:
+        handler = None
+        with suppress(IndexError):  # nothing came, or another thread deals with it
             handler, number = came.pop(0)
+        if handler is not None:
             handler(number, None)
 
     def keep(handler: Handler) -> Handler:

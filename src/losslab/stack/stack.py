@@ -57,12 +57,13 @@ class Stack:
         rates: Float[Tensor, "runs steps"],
         check: Callable[[], None] = lambda: None,
     ) -> list[Taken]:
-        """Takes all the steps; `check` is called before each. Then `publish` for each run."""
+        """Takes all the steps; `check` is called before each. `publish` ends it."""
         rates = rates.to(images[0].device, next(iter(self.parameters.values())).dtype)
+        batch = torch.stack([each[0] for each in images])  # [runs, batch, ...]
         losses = []
         for step, step_rates in enumerate(rates.unbind(1)):
             check()
-            batch = torch.stack([each[step] for each in images])  # [runs, batch, ...]
+            torch.stack([each[step] for each in images], out=batch)
             truth = torch.stack([each[step] for each in labels])  # [runs, batch]
             self.last, (loss, outputs) = self.gradients(batch, truth)
             losses.append(loss)
@@ -85,16 +86,16 @@ class Stack:
         for name, parameter in self.parameters.items():
             torch.lerp(before[name], parameter, spread(rates, parameter), out=parameter)
 
-    def publish(self, index: int) -> None:
-        """Leaves a run's gradients and optimizer state as its steps alone would have left them."""
-        member = self.members[index]
-        for name, parameter in member.trained.items():
-            whole = self.parameters[name]
-            parameter.grad = self.last[name][index]
-            if state := self.optimizer.state.get(whole):
-                member.optimizer.state[parameter] = {
-                    key: share(value, whole, index) for key, value in state.items()
-                }
+    def publish(self) -> None:
+        """Leaves gradients and optimizer states as each run's steps alone would have left them."""
+        for index, member in enumerate(self.members):
+            for name, parameter in member.trained.items():
+                whole = self.parameters[name]
+                parameter.grad = self.last[name][index]
+                if state := self.optimizer.state.get(whole):
+                    member.optimizer.state[parameter] = {
+                        key: share(value, whole, index) for key, value in state.items()
+                    }
 
 
 def gradients_of(member: Member) -> Callable[..., Any]:

@@ -1,13 +1,15 @@
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from losslab.stack.block import Block
+from losslab.stack.block import Block, Taken
 from losslab.stack.foresight import ChangesMoreError, foresee
 from losslab.stack.obstacles import obstacle
 from losslab.stack.rehearsal import rehearse
@@ -30,6 +32,7 @@ class Stacks:
         self.stack_of: dict[Turn[Any], Stack] = {}
         self.kinds: dict[Turn[Any], Any] = {}
         self.reasons: dict[Any, str | None] = {}
+        self.draws: dict[Any, bool] = {}
 
     def compute(self, turns: Runs, check: Callable[[], None]) -> None:
         parts = defaultdict(list)
@@ -38,7 +41,7 @@ class Stacks:
         for part in parts.values():
             for start in range(0, len(part), self.size):
                 runs = part[start : start + self.size]
-                with runs[0].surroundings.entered(), all_cores():
+                with runs[0].surroundings.entered():
                     self.compute_part(runs, check)
 
     def key(self, turn: Turn[Any]) -> tuple[Any, ...]:
@@ -50,12 +53,12 @@ class Stacks:
 
     def compute_part(self, runs: Runs, check: Callable[[], None]) -> None:
         blocks: list[Block] = [turn.asked for turn in runs]
+        if len(runs) < 2 or self.reason(runs) is not None:
+            self.leave(runs)
+            return
         try:
-            if len(runs) < 2 or self.reason(runs) is not None:
-                self.leave(runs)
-                return
             ahead = [foresee(b.member.optimizer, b.scheduler, len(b.labels)) for b in blocks]
-            stack = self.stack(runs)
+            stacks = [self.stack(share) for share in self.shares(runs)]
         except ChangesMoreError as change:
             self.refuse(runs, str(change))
             return
@@ -63,28 +66,28 @@ class Stacks:
             self.halve(runs, check)
             return
         try:
-            with blocks[0].trainer.precision_plugin.forward_context():
-                rates = torch.stack([each.rates for each in ahead])  # [runs, steps]
-                taken = stack.take(
-                    [b.images for b in blocks], [b.labels for b in blocks], rates, check
-                )
+            taken = take_all(stacks, blocks, [each.rates for each in ahead], check)
         except Exception as error:
             self.leave(runs)
             for block in blocks:
                 block.error = error
             return
-        for index, (block, foreseen) in enumerate(zip(blocks, ahead, strict=True)):
-            stack.publish(index)
+        for stack in stacks:
+            stack.publish()
+        for block, foreseen, own in zip(blocks, ahead, taken, strict=True):
             foreseen.come_true(block.member.optimizer, block.scheduler)
             block.count()
-            block.taken, block.shared = taken[index], len(blocks)
+            block.taken, block.shared = own, len(blocks)
 
     def reason(self, runs: Runs) -> str | None:
         """Why these runs cannot be computed together, found out once for each kind of run."""
         kind = self.kinds[runs[0]]
         if kind not in self.reasons:
             self.reasons[kind] = None
-            if reason := kind[1] or rehearse([turn.asked for turn in runs]):
+            reason, self.draws[kind] = kind[1], False
+            if reason is None:
+                reason, self.draws[kind] = rehearse([turn.asked for turn in runs])
+            if reason is not None:
                 self.refuse(runs, reason)
         return self.reasons[kind]
 
@@ -92,6 +95,13 @@ class Stacks:
         self.reasons[self.kinds[runs[0]]] = reason
         log.warning("not stacked, one run after another: %s", reason)
         self.leave(runs)
+
+    def shares(self, runs: Runs) -> list[Runs]:
+        """The runs, one share for each core; all in one where threads would share random draws."""
+        on_cpu = runs[0].asked.images.device.type == "cpu"
+        number = min(cores(), len(runs)) if on_cpu and not self.draws[self.kinds[runs[0]]] else 1
+        size = -(-len(runs) // number)
+        return [runs[start : start + size] for start in range(0, len(runs), size)]
 
     def stack(self, runs: Runs) -> Stack:
         """The stack of exactly these runs, made anew if the last block was not theirs."""
@@ -118,14 +128,28 @@ class Stacks:
             self.compute_part(runs[start : start + self.size], check)
 
 
-@contextmanager
-def all_cores() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(cores())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def take_all(
+    stacks: Sequence[Stack],
+    blocks: Sequence[Block],
+    rates: Sequence[Tensor],
+    check: Callable[[], None],
+) -> list[Taken]:
+    """Takes the steps of all blocks, which are the stacks' in their order, a thread each.
+
+    A thread for each core, with a share of the runs, beats one that divides each operation among
+    the cores: small operations are not worth dividing, and meanwhile the other cores wait.
+    """
+
+    def take(stack: Stack, start: int) -> list[Taken]:
+        torch.set_num_threads(cores() // len(stacks))
+        own = slice(start, start + len(stack.members))
+        images, labels = ([getattr(b, of) for b in blocks[own]] for of in ("images", "labels"))
+        with blocks[0].trainer.precision_plugin.forward_context():
+            return stack.take(images, labels, torch.stack([*rates[own]]), check)
+
+    starts = accumulate((len(stack.members) for stack in stacks[:-1]), initial=0)
+    with ThreadPoolExecutor(len(stacks)) as pool:
+        return [each for share in pool.map(take, stacks, starts) for each in share]
 
 
 def cores() -> int:
