@@ -53,10 +53,10 @@ class Stacks:
 
     def compute_part(self, runs: Runs, check: Callable[[], None]) -> None:
         blocks: list[Block] = [turn.asked for turn in runs]
-        if len(runs) < 2 or self.reason(runs) is not None:
-            self.leave(runs)
-            return
         try:
+            if len(runs) < 2 or self.reason(runs) is not None:
+                self.leave(runs)
+                return
             ahead = [foresee(b.member.optimizer, b.scheduler, len(b.labels)) for b in blocks]
             stacks = [self.stack(share) for share in self.shares(runs)]
         except ChangesMoreError as change:
