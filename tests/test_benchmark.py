@@ -13,7 +13,7 @@ from torch import nn
 import losslab.benchmark  # noqa: F401  registers the schema
 from losslab.benchmark import random_images, report, startup, task
 from losslab.benchmark.arithmetic import Matmul, step_flops
-from losslab.benchmark.contestants import Bare, Losslab
+from losslab.benchmark.contestants import Bare, Losslab, Stacked, seconds_together
 from losslab.benchmark.results import Results, spread
 from losslab.benchmark.rounds import play, rotated, torch_settings_kept
 from losslab.benchmark.stopwatch import Stopwatch
@@ -83,7 +83,7 @@ RESULTS = Results(
     batch_size=64,
     step_flops=10_000_000,
     peaks={"float32": 100e9},
-    precision="float32",
+    peak_of=dict.fromkeys(("bare loop", "losslab", "other"), "float32"),
     outside_training=[0.5, 0.25, 1.0],
     startups=[{"import torch": 1.5, "compose": 0.25}],
     settings={
@@ -134,7 +134,7 @@ def test_spread_is_median_least_and_most():
 
 
 def test_share_of_peak_is_the_arithmetic_alone_over_the_median_step():
-    assert RESULTS.floor == pytest.approx(100e-6)
+    assert RESULTS.floor("losslab") == pytest.approx(100e-6)
     assert RESULTS.share_of_peak("bare loop") == pytest.approx(0.5)
     assert RESULTS.images_per_second("bare loop") == pytest.approx(320_000)
 
@@ -261,10 +261,13 @@ def test_determinism_ends_with_the_contestant_that_asked_for_it():
 
 def test_benchmark_prints_and_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    results = task.benchmark(composed(*TINY, "rounds=2", "json=raw.json", "markdown=table.md"))
+    files = ("json=raw.json", "markdown=table.md")
+    results = task.benchmark(composed(*TINY, *files, "rounds=2", "stacks=[2]"))
     assert {path.name for path in tmp_path.iterdir()} == {"raw.json", "table.md"}
     raw = json.loads(Path("raw.json").read_text())
-    assert list(raw["seconds"]) == ["bare loop", "losslab", "Lightning, 0 workers"]
+    assert list(raw["seconds"]) == [
+        *("bare loop", "losslab", "losslab, 2 runs stacked", "Lightning, 0 workers")
+    ]
     assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in raw["seconds"].values())
     assert raw["seconds"] == results.seconds
     assert raw["steps"] == 20
@@ -310,3 +313,27 @@ def test_what_is_timed_is_what_is_trained():
 def test_a_value_that_cannot_be_timed_is_refused_before_anything_is(override, message):
     with pytest.raises(ValueError, match=message):
         task.benchmark(composed(*TINY, override))
+
+
+def test_stacked_runs_take_the_steps_that_they_are_given_and_end_as_one_does_alone(
+    cfg, contestants
+):
+    _, alone = contestants
+    stacked = Stacked(cfg, steps_per_epoch=20, runs=2)
+    assert stacked.name == "losslab, 2 runs stacked"
+    assert 0 < stacked.run(20) < 1
+    cfg.seed = 1  # the last of the two
+    single = Losslab(cfg, 20)
+    single.run(20)
+    ends = (stacked.alone.network.parameters(), single.network.parameters())
+    for together, by_itself in zip(*ends, strict=True):
+        torch.testing.assert_close(together, by_itself, rtol=1e-3, atol=1e-4)
+
+
+def test_time_together_is_that_of_all_runs_without_their_validations():
+    watches = []
+    for started, ended, trained in ((0, 9, 7), (1, 10, 8)):  # validated for 2 and for 1
+        watch = Stopwatch()
+        watch.started, watch.ended, watch.seconds, watch.steps = started, ended, trained, 5
+        watches.append(watch)
+    assert seconds_together(watches, steps=5) == 10 - 1 - 3

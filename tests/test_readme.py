@@ -42,7 +42,7 @@ def shortened(script: str, arguments: list[str], tiny: list[str]) -> list[str]:
     if script.endswith("evaluate.py"):
         return tiny[:1]
     if script.endswith("benchmark.py"):
-        few = ["rounds=1", "steps=4", "startups=0", "data.steps_per_execution=4"]
+        few = ["rounds=1", "steps=4", "startups=0", "data.steps_per_execution=4", "stacks=[2]"]
         return [*few, "random_images=true"]
     return []
 

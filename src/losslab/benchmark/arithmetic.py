@@ -36,10 +36,20 @@ def clock(device: torch.device) -> float:
 
 
 class Matmul:
-    """The largest rate of arithmetic that the machine gives to a large square matrix product."""
+    """The largest rate of arithmetic that the machine gives to a large square matrix product.
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, size: int | None = None) -> None:
+    On so many threads, by default as many as torch uses.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        size: int | None = None,
+        threads: int | None = None,
+    ) -> None:
         self.size = size or (1024 if device.type == "cpu" else 8192)
+        self.threads = threads or torch.get_num_threads()
         self.device = device
         shape = (self.size, self.size)
         self.left, self.right = (torch.rand(shape, device=device, dtype=dtype) for _ in range(2))
@@ -47,7 +57,12 @@ class Matmul:
 
     def flops_per_second(self, attempts: int = 10) -> float:
         """The best of several attempts."""
-        return 2 * self.size**3 / min(self._seconds() for _ in range(attempts))
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            return 2 * self.size**3 / min(self._seconds() for _ in range(attempts))
+        finally:
+            torch.set_num_threads(before)
 
     def _seconds(self) -> float:
         started = clock(self.device)

@@ -85,11 +85,12 @@ def _number(value: float) -> str:
 
 
 def _floor(results: Results) -> str:
-    peaks = [f"{peak / 1e9:,.1f} GFLOP/s in {dtype}" for dtype, peak in results.peaks.items()]
+    peaks = [f"{peak / 1e9:,.1f} GFLOP/s in {name}" for name, peak in results.peaks.items()]
+    floors = dict.fromkeys(_number(1e6 * results.floor(name)) for name in results.seconds)
     return (
         f"Peak: a step's matrix products and convolutions are {results.step_flops / 1e6:,.1f} "
         f"MFLOP; a large matrix product reaches {' and '.join(peaks)}, so that they alone take "
-        f"{_number(1e6 * results.floor)} µs."
+        f"{' or '.join(floors)} µs."
     )
 
 

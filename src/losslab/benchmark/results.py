@@ -19,8 +19,8 @@ class Results:
 
     Args:
         seconds: per optimizer step, by contestant.
-        peaks: floating-point operations a second of a large matrix product, by its dtype.
-        precision: the dtype of the training's own matrix products.
+        peaks: floating-point operations a second of a large matrix product, by its name.
+        peak_of: the name of the peak that a contestant's training cannot exceed.
         outside_training: seconds of each of losslab's runs that are not in `seconds`.
         startups: seconds of each fresh process, by stage.
         settings: what was trained, and where, in words.
@@ -33,7 +33,7 @@ class Results:
     batch_size: int
     step_flops: int
     peaks: dict[str, float]
-    precision: str
+    peak_of: dict[str, str]
     outside_training: list[float]
     startups: list[dict[str, float]]
     settings: dict[str, Any]
@@ -47,10 +47,9 @@ class Results:
     def images_per_second(self, contestant: str) -> float:
         return self.batch_size / median(self.seconds[contestant])
 
-    @property
-    def floor(self) -> float:
+    def floor(self, contestant: str) -> float:
         """Seconds that a step's matrix products would take at the measured peak."""
-        return self.step_flops / self.peaks[self.precision]
+        return self.step_flops / self.peaks[self.peak_of[contestant]]
 
     def share_of_peak(self, contestant: str) -> float:
-        return self.floor / median(self.seconds[contestant])
+        return self.floor(contestant) / median(self.seconds[contestant])

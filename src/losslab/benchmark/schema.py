@@ -16,6 +16,7 @@ class Benchmark(configuration.Train):
     rounds: int = MISSING
     steps: int | None = None
     workers: list[int] = field(default_factory=list)
+    stacks: list[int] = field(default_factory=list)
     startups: int = MISSING
     random_images: bool = MISSING
     json: str | None = None
@@ -50,6 +51,8 @@ def check(cfg: DictConfig) -> None:
         )
     if any(workers < 0 for workers in config["workers"]):
         raise ValueError(f"expected workers of at least 0 each, got {config['workers']}")
+    if any(runs < 1 for runs in config["stacks"]):
+        raise ValueError(f"expected stacks of at least 1 run each, got {config['stacks']}")
     if config["scheduler"] is not None or config["gradient_clip"] is not None:
         raise ValueError(
             "expected scheduler=none and gradient_clip=null: the bare loop has neither"

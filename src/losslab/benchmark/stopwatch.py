@@ -7,7 +7,7 @@ class Stopwatch(L.Callback):
     """Counts from `on_train_start` to `on_train_end`, but not between a validation's start and end.
 
     Placed first among the callbacks, it also counts what the others do at a validation's end, such
-    as writing the best checkpoint.
+    as writing the best checkpoint. `started` and `ended` are readings of the clock.
     """
 
     def __init__(self) -> None:
@@ -15,7 +15,7 @@ class Stopwatch(L.Callback):
         self.steps = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.resumed = clock(pl_module.device)
+        self.started = self.resumed = clock(pl_module.device)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.seconds += clock(pl_module.device) - self.resumed
@@ -24,7 +24,8 @@ class Stopwatch(L.Callback):
         self.resumed = clock(pl_module.device)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.seconds += clock(pl_module.device) - self.resumed
+        self.ended = clock(pl_module.device)
+        self.seconds += self.ended - self.resumed
         self.steps = trainer.global_step
 
     def seconds_per_step(self, steps: int) -> float:

@@ -14,11 +14,18 @@ from torchvision import transforms
 from losslab import record
 from losslab.benchmark import random_images, report
 from losslab.benchmark.arithmetic import Matmul, step_flops
-from losslab.benchmark.contestants import Bare, Contestant, LightningWithDataLoader, Losslab
+from losslab.benchmark.contestants import (
+    Bare,
+    Contestant,
+    LightningWithDataLoader,
+    Losslab,
+    Stacked,
+)
 from losslab.benchmark.results import Results
 from losslab.benchmark.rounds import play, torch_settings_kept, turn
 from losslab.benchmark.schema import check
 from losslab.benchmark.startup import first_step
+from losslab.stack import cores
 from losslab.train import build, build_trainer
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16}
@@ -60,12 +67,18 @@ def measure(cfg: DictConfig) -> Results:
     losslab = Losslab(cfg, data.steps_per_epoch)
     losslab.length(steps)  # raises ValueError for steps that it cannot take
     others = (with_data_loader(cfg, data, workers) for workers in cfg.workers)
-    contestants: list[Contestant] = [bare, losslab, *others]
+    stacks = [Stacked(cfg, data.steps_per_epoch, runs) for runs in cfg.stacks]
+    contestants: list[Contestant] = [bare, losslab, *stacks, *others]
     for contestant in contestants:
         turn(contestant, losslab.shortest)  # imports, caches
     losslab.outside.clear()
     dtypes = [torch.float32] if autocast is None else [torch.float32, autocast]
     matmuls = {str(dtype).removeprefix("torch."): Matmul(device, dtype) for dtype in dtypes}
+    peak_of = {contestant.name: list(matmuls)[-1] for contestant in contestants}
+    if stacks and device.type == "cpu" and cores() != cfg.threads:
+        everywhere = f"{list(matmuls)[-1]} on {cores()} threads"
+        matmuls[everywhere] = Matmul(device, dtypes[-1], threads=cores())
+        peak_of |= {each.name: everywhere for each in stacks}
     seconds, peaks = play(contestants, matmuls, steps, cfg.rounds)
     return Results(
         descriptions={contestant.name: contestant.description for contestant in contestants},
@@ -75,7 +88,7 @@ def measure(cfg: DictConfig) -> Results:
         batch_size=cfg.data.batch_size,
         step_flops=step_flops(bare.initial, bare.loss, *next(bare.batches())),
         peaks=peaks,
-        precision=list(matmuls)[-1],
+        peak_of=peak_of,
         outside_training=losslab.outside,
         startups=[first_step(cfg) for _ in range(cfg.startups)],
         settings=settings(cfg, bare, data.name),
