@@ -316,9 +316,8 @@ def test_a_value_that_cannot_be_timed_is_refused_before_anything_is(override, me
 
 
 def test_stacked_runs_take_the_steps_that_they_are_given_and_end_as_one_does_alone(
-    cfg, contestants
+    cfg,
 ):
-    _, alone = contestants
     stacked = Stacked(cfg, steps_per_epoch=20, runs=2)
     assert stacked.name == "losslab, 2 runs stacked"
     assert 0 < stacked.run(20) < 1

@@ -20,4 +20,3 @@ class GradientNorm(L.Callback):
     ) -> None:
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         pl_module.log("train/gradient_norm", get_total_norm(gradients), sync_dist=True)
-        pl_module.log("step", float(trainer.global_step), sync_dist=True)
