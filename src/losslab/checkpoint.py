@@ -8,7 +8,6 @@ import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import Tensor
 
 from losslab import atomic
 from losslab.classifier import Classifier
@@ -28,23 +27,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         content = io.BytesIO()  # torch, writing to a full disk itself, hides the reason
-        torch.save(alone(checkpoint), content)
+        torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         atomic.replace(Path(path), content.getbuffer())
-
-
-def alone(value: Any) -> Any:
-    """The same nested value, with a copy of each tensor that is a part of a larger one.
-
-    Of such a tensor, one run's of a stack, torch would save the whole.
-    """
-    if isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes:
-        return value.clone()
-    if isinstance(value, dict):
-        return type(value)((key, alone(child)) for key, child in value.items())
-    if type(value) in (list, tuple):
-        return type(value)(map(alone, value))
-    return value
 
 
 def load(path: Path) -> tuple[Classifier, dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Runs that leave a stack, come to it late, or cannot be in one."""
 
 import logging
+import random
+import threading
 
 import lightning as L
 import pytest
@@ -211,3 +213,100 @@ def test_dropout_draws_for_each_run_and_again_the_same(stack):
     assert not torch.equal(seen[0][0] == 0, seen[0][1] == 0)
     for first, second in zip(*seen, strict=True):
         assert torch.equal(first, second)
+
+
+EXPLODING = ["optimizer.lr=1e30", "seed=3"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_wherever_the_run_that_ends_early_stands(stack, run, tmp_path, monkeypatch, place, number):
+    monkeypatch.setattr("losslab.stack.stacks.cores", lambda: number)
+    common = ["loss=mse_outputs", "trainer.max_epochs=2", DOUBLE]
+    names = list(RUNS)
+    runs = {name: RUNS[name] for name in names[:place]} | {"exploding": EXPLODING}
+    runs |= {name: RUNS[name] for name in names[place:]}
+    entries = stack(runs, *common)
+    assert [entry["status"] for entry in entries].count("diverged") == 1
+    assert_shared(entries, 4)
+    last = names[-1]
+    run("alone", *common, *RUNS[last], "overwrite=true")
+    assert_equal(tmp_path / last, tmp_path / "alone")
+
+
+class Meddling(L.Callback):
+    """Changes, in the second epoch, what a stack might have taken for granted."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            first, *_ = pl_module.network.parameters()
+            first.requires_grad_(False)
+            trainer.optimizers[0].param_groups[0]["weight_decay"] = 0.1
+
+
+def test_what_a_callback_changes_between_blocks_holds_in_a_stack_too(stack, run, tmp_path):
+    common = [DOUBLE, "trainer.max_epochs=2", f"+callback.meddling._target_={HERE}.Meddling"]
+    assert_shared(stack(RUNS, *common), 3)
+    for name, own in RUNS.items():
+        run("alone", *common, *own, "overwrite=true")
+        assert_equal(tmp_path / name, tmp_path / "alone")
+
+
+class Counting(nn.Module):
+    """Cross-entropy that counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        self.calls += 1
+        return nn.functional.cross_entropy(outputs, labels) / self.calls
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.softmax(dim=1)
+
+
+class Lucky(nn.Module):
+    """Draws from Python's generator."""
+
+    def __init__(self, shape: list[int], num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(784, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1)) * (1 + random.random() / 10)
+
+
+class Uncopiable(nn.Module):
+    def __init__(self, shape: list[int], num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(784, num_classes)
+        self.lock = threading.Lock()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("group", "component", "reason"),
+    [
+        ("loss", "Counting", "a training step changes its loss's calls"),
+        ("model", "Lucky", "a training step changes Python's or NumPy's random generator"),
+        ("model", "Uncopiable", "cannot pickle"),
+    ],
+)
+def test_what_has_a_state_of_its_own_is_not_stacked(
+    stack, run, tmp_path, caplog, group, component, reason
+):
+    base = ["model=linear"] if group == "model" else []
+    common = [*base, f"{group}._target_={HERE}.{component}", DOUBLE]
+    with caplog.at_level(logging.WARNING):
+        entries = stack(RUNS, *common)
+    assert_shared(entries, 1)
+    assert reason in caplog.text
+    if component == "Lucky":
+        return
+    for name, own in RUNS.items():
+        run("alone", *common, *own, "overwrite=true")
+        assert_equal(tmp_path / name, tmp_path / "alone")

@@ -63,7 +63,13 @@ class Block:
         """Equal for blocks of one kind that can be computed together now."""
         images = self.images
         # Adam's correction depends on the number of steps before
-        return images.shape, images.dtype, images.device, self.trainer.global_step
+        when = images.shape, images.dtype, images.device, self.trainer.global_step
+        member = self.member
+        [group] = member.optimizer.param_groups
+        # not what a schedule keeps there: its own rates
+        settings = {key: group[key] for key in member.optimizer.defaults if key != "lr"}
+        states = [sorted(member.optimizer.state.get(p, {})) for p in member.trained.values()]
+        return *when, repr(settings), tuple(member.trained), repr(states)
 
     def count(self) -> None:
         """Tells Lightning of optimizer steps that it did not see."""

@@ -1,8 +1,11 @@
 """Two steps of two runs on copies, together and alone: whether it comes to the same."""
 
 import copy
+import random
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -28,8 +31,8 @@ def rehearse(blocks: Sequence[Block]) -> tuple[str | None, bool]:
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         torch.autocast(device.type, enabled=False),
     ):
-        if changed := changed_buffers(blocks[0]):
-            return f"a training step changes its network's {changed[0]}", False
+        if changed := changed_by_a_step(blocks[0]):
+            return f"a training step changes {changed}", False
         before = torch.get_rng_state()
         try:
             Stack([copied(block.member) for block in blocks]).gradients(*first_batches(blocks))
@@ -41,13 +44,36 @@ def rehearse(blocks: Sequence[Block]) -> tuple[str | None, bool]:
         return difference(blocks[:2]), draws
 
 
-def changed_buffers(block: Block) -> list[str]:
-    network = copy.deepcopy(block.member.network)
-    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    with torch.no_grad():
-        network(block.images[0])
-    after = dict(network.named_buffers())
-    return [name for name in before if not torch.equal(before[name], after[name])]
+def changed_by_a_step(block: Block) -> str | None:
+    """What besides parameters is not the same after a step forward; None if nothing is."""
+    member = copied(block.member)
+    generators = random.getstate(), np.random.get_state()
+    before = state_of(member.network, "network"), state_of(member.loss, "loss")
+    try:
+        with torch.no_grad():
+            member.loss(member.network(block.images[0]), block.labels[0])
+        drawn = repr((random.getstate(), np.random.get_state())) != repr(generators)
+    finally:
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
+    after = state_of(member.network, "network"), state_of(member.loss, "loss")
+    changed = [key for old, new in zip(before, after, strict=True) for key in new
+               if repr(old.get(key)) != repr(new[key])]  # fmt: skip
+    if drawn:
+        return "Python's or NumPy's random generator"
+    return changed[0] if changed else None
+
+
+def state_of(module: nn.Module, name: str) -> dict[str, Any]:
+    """Buffers and plain attributes of a module and all within it, by names to be read."""
+    state: dict[str, Any] = {
+        f"its {name}'s {key}": value.tolist() for key, value in module.named_buffers()
+    }
+    for path, each in module.named_modules():
+        for key, value in vars(each).items():
+            if key not in ("_parameters", "_buffers", "_modules"):
+                state[f"its {name}'s {f'{path}.{key}'.lstrip('.')}"] = copy.copy(value)
+    return state
 
 
 def first_batches(blocks: Sequence[Block]) -> tuple[Tensor, Tensor]:
@@ -104,7 +130,9 @@ def steps_together(
     images, labels = (
         [torch.stack([each[part] for each in of_run]) for of_run in batches] for part in (0, 1)
     )
-    Stack(members).take(images, labels, torch.tensor(RATES, dtype=torch.float64))
+    stack = Stack(members)
+    stack.take(images, labels, torch.tensor(RATES, dtype=torch.float64))
+    stack.publish()
     return [flat(member) for member in members]
 
 

@@ -27,7 +27,12 @@ def put_off() -> Iterator[Callable[[], None]]:
             handler(number, None)
 
     def keep(handler: Handler) -> Handler:
-        return lambda number, _: came.append((handler, number))
+        def later(number: int, frame: FrameType | None) -> None:
+            if came:
+                handler(number, frame)  # asked for twice: wherever this thread is
+            came.append((handler, number))
+
+        return later
 
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}

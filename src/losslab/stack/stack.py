@@ -16,7 +16,8 @@ Named = dict[str, Tensor]
 class Stack:
     """Several runs whose parameters lie in one tensor each, [runs, ...], and are stepped at once.
 
-    The runs' own parameters and optimizer states become views of these, so nothing is copied back.
+    They are copies: the runs are as they were until `publish` writes them back.
+
     Any optimizer will do whose update is linear in the learning rate: it steps at rate 1, and each
     run goes that part of the way which its own rate says.
     """
@@ -26,9 +27,6 @@ class Stack:
         self.gradients_of = gradients_of(members[0])
         self.fixed = stacked([member.fixed for member in members])
         self.parameters = stacked([member.trained for member in members])
-        for index, member in enumerate(members):
-            for name, parameter in member.trained.items():
-                parameter.data = self.parameters[name][index]
         self.optimizer = self.adopted()
         self.plain = is_plain(self.optimizer)
 
@@ -87,11 +85,12 @@ class Stack:
             torch.lerp(before[name], parameter, spread(rates, parameter), out=parameter)
 
     def publish(self) -> None:
-        """Leaves gradients and optimizer states as each run's steps alone would have left them."""
+        """Leaves the runs as their steps alone would have left them."""
         for index, member in enumerate(self.members):
             for name, parameter in member.trained.items():
                 whole = self.parameters[name]
-                parameter.grad = self.last[name][index]
+                parameter.data.copy_(whole.detach()[index])
+                parameter.grad = self.last[name][index].clone()
                 if state := self.optimizer.state.get(whole):
                     member.optimizer.state[parameter] = {
                         key: share(value, whole, index) for key, value in state.items()
@@ -135,7 +134,7 @@ def share(value: Any, whole: Tensor, index: int) -> Any:
     """One run's part of the stack's optimizer state for a parameter."""
     if not isinstance(value, Tensor):
         return value
-    return value[index] if value.shape == whole.shape else value.clone()
+    return value[index].clone() if value.shape == whole.shape else value.clone()
 
 
 def is_plain(optimizer: Optimizer) -> bool:

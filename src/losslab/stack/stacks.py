@@ -12,7 +12,7 @@ from torch import Tensor
 from losslab.stack.block import Block, Taken
 from losslab.stack.foresight import ChangesMoreError, foresee
 from losslab.stack.obstacles import obstacle
-from losslab.stack.rehearsal import rehearse
+from losslab.stack.rehearsal import first_line, rehearse
 from losslab.stack.stack import Stack
 from losslab.stack.turns import Turn
 
@@ -25,52 +25,60 @@ class Stacks:
     """Computes what runs that take turns ask for: blocks of steps, as many runs at once as can be.
 
     A block that nothing comes of is left to its run, which takes the steps as it would alone.
+    Nothing of a run is changed before its whole block is computed.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.stack_of: dict[Turn[Any], Stack] = {}
         self.kinds: dict[Turn[Any], Any] = {}
         self.reasons: dict[Any, str | None] = {}
         self.draws: dict[Any, bool] = {}
+        self.said: set[str] = set()
 
     def compute(self, turns: Runs, check: Callable[[], None]) -> None:
         parts = defaultdict(list)
         for turn in turns:
-            parts[self.key(turn)].append(turn)
+            if (key := self.key(turn)) is not None:
+                parts[key].append(turn)
         for part in parts.values():
             for start in range(0, len(part), self.size):
                 runs = part[start : start + self.size]
                 with runs[0].surroundings.entered():
                     self.compute_part(runs, check)
 
-    def key(self, turn: Turn[Any]) -> tuple[Any, ...]:
-        """Equal for runs whose blocks can be computed at once, as far as that is known."""
+    def key(self, turn: Turn[Any]) -> tuple[Any, ...] | None:
+        """Equal for runs whose blocks may be computed at once; None for one that cannot be."""
         block: Block = turn.asked
-        if turn not in self.kinds:
-            self.kinds[turn] = block.kind(), obstacle(block)
-        return self.kinds[turn], block.moment()
+        try:
+            reason = obstacle(block)
+            if reason is None:
+                if turn not in self.kinds:
+                    self.kinds[turn] = block.kind()
+                return self.kinds[turn], block.moment()
+        except Exception as error:  # the run meets it too, if it is one
+            reason = first_line(error)
+        self.say(reason)
+        return None
 
     def compute_part(self, runs: Runs, check: Callable[[], None]) -> None:
         blocks: list[Block] = [turn.asked for turn in runs]
+        kind = self.kinds[runs[0]]
         try:
-            if len(runs) < 2 or self.reason(runs) is not None:
-                self.leave(runs)
+            if len(runs) < 2 or self.reason(kind, blocks) is not None:
                 return
             ahead = [foresee(b.member.optimizer, b.scheduler, len(b.labels)) for b in blocks]
-            stacks = [self.stack(share) for share in self.shares(runs)]
-        except ChangesMoreError as change:
-            self.refuse(runs, str(change))
-            return
-        except torch.OutOfMemoryError:
-            self.halve(runs, check)
-            return
-        try:
+            # anew for each block: whatever happened to the runs meanwhile is in it
+            stacks = [Stack([b.member for b in share]) for share in self.shares(kind, blocks)]
             taken = take_all(stacks, blocks, [each.rates for each in ahead], check)
+        except torch.OutOfMemoryError:
+            taken = None  # what the error holds on to is freed first
         except Exception as error:
-            self.leave(runs)
-            for block in blocks:
-                block.error = error
+            reason = str(error) if isinstance(error, ChangesMoreError) else first_line(error)
+            self.reasons[kind] = reason
+            self.say(reason)
+            return
+        if taken is None:
+            self.halve(runs, check)
             return
         for stack in stacks:
             stack.publish()
@@ -79,50 +87,30 @@ class Stacks:
             block.count()
             block.taken, block.shared = own, len(blocks)
 
-    def reason(self, runs: Runs) -> str | None:
-        """Why these runs cannot be computed together, found out once for each kind of run."""
-        kind = self.kinds[runs[0]]
+    def reason(self, kind: Any, blocks: Sequence[Block]) -> str | None:
+        """Why runs of a kind cannot be computed together, found out once."""
         if kind not in self.reasons:
-            self.reasons[kind] = None
-            reason, self.draws[kind] = kind[1], False
-            if reason is None:
-                reason, self.draws[kind] = rehearse([turn.asked for turn in runs])
+            reason, self.draws[kind] = rehearse(blocks)
+            self.reasons[kind] = reason
             if reason is not None:
-                self.refuse(runs, reason)
+                self.say(reason)
         return self.reasons[kind]
 
-    def refuse(self, runs: Runs, reason: str) -> None:
-        self.reasons[self.kinds[runs[0]]] = reason
-        log.warning("not stacked, one run after another: %s", reason)
-        self.leave(runs)
+    def say(self, reason: str) -> None:
+        if reason not in self.said:
+            self.said.add(reason)
+            log.warning("not stacked, one run after another: %s", reason)
 
-    def shares(self, runs: Runs) -> list[Runs]:
-        """The runs, one share for each core; all in one where threads would share random draws."""
-        on_cpu = runs[0].asked.images.device.type == "cpu"
-        number = min(cores(), len(runs)) if on_cpu and not self.draws[self.kinds[runs[0]]] else 1
-        size = -(-len(runs) // number)
-        return [runs[start : start + size] for start in range(0, len(runs), size)]
-
-    def stack(self, runs: Runs) -> Stack:
-        """The stack of exactly these runs, made anew if the last block was not theirs."""
-        stack = self.stack_of.get(runs[0])
-        together = [turn for turn, of in self.stack_of.items() if of is stack]
-        if stack is None or together != list(runs):
-            stack = Stack([turn.asked.member for turn in runs])
-            self.leave(runs)
-            self.stack_of |= dict.fromkeys(runs, stack)
-        return stack
-
-    def leave(self, runs: Runs) -> None:
-        """Leaves the runs their own: whatever they do next, no stack is up to date with it."""
-        for turn in runs:
-            self.stack_of.pop(turn, None)
+    def shares(self, kind: Any, blocks: Sequence[Block]) -> list[Sequence[Block]]:
+        """One share for each core; all in one where threads would share random draws."""
+        on_cpu = blocks[0].images.device.type == "cpu"
+        number = min(cores(), len(blocks)) if on_cpu and not self.draws[kind] else 1
+        size = -(-len(blocks) // number)
+        return [blocks[start : start + size] for start in range(0, len(blocks), size)]
 
     def halve(self, runs: Runs, check: Callable[[], None]) -> None:
         """Computes as many at once as there is memory for."""
-        self.leave(runs)
-        self.reasons.pop(self.kinds[runs[0]], None)
-        self.size = len(runs) // 2
+        self.size = max(len(runs) // 2, 1)
         log.warning("not enough memory for %d runs at once, %d from here on", len(runs), self.size)
         for start in range(0, len(runs), self.size):
             self.compute_part(runs[start : start + self.size], check)

@@ -31,7 +31,7 @@ class Turn(Generic[T]):
         self.stop: BaseException | None = None
         self.surroundings = Surroundings()
         self.go, self.back = threading.Semaphore(0), threading.Semaphore(0)
-        self.thread = threading.Thread(target=self.run)
+        self.thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self) -> None:
         self.go.acquire()
