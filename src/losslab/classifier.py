@@ -4,7 +4,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -27,7 +27,8 @@ class Classifier(L.LightningModule):
     `training_step` takes a whole block: images [steps, batch, channels, height, width] with labels
     [steps, batch], one optimizer step for each batch. An ordinary batch, one dimension less, is a
     block of one step. This is why optimization is manual; `trainer.global_step` counts optimizer
-    steps as usual, and `on_train_batch_end` comes once a block.
+    steps as usual, and `on_train_batch_end` comes once a block. A block's images may still be
+    pixels (uint8): the data module's `normalise` is applied here.
 
     Args:
         optimizer: makes an optimizer from the parameters.
@@ -88,9 +89,10 @@ class Classifier(L.LightningModule):
         return {"outputs": outputs}
 
     def take_steps(
-        self, images: Float[Tensor, "steps batch ..."], labels: Int[Tensor, "steps batch"]
+        self, images: Num[Tensor, "steps batch ..."], labels: Int[Tensor, "steps batch"]
     ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch classes"]]:
         """Each step's loss, and the outputs on the last batch, before the step on it."""
+        images = self.prepared(images)
         optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
         scheduler = self.lr_schedulers()
         losses = []
@@ -100,6 +102,13 @@ class Classifier(L.LightningModule):
             if scheduler is not None:
                 scheduler.step()  # type: ignore[union-attr]
         return torch.stack(losses), outputs
+
+    def prepared(self, images: Num[Tensor, "*block"]) -> Float[Tensor, "*block"]:
+        """Images as the network takes them."""
+        if images.dtype != torch.uint8:
+            return images
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        return self.trainer.precision_plugin.convert_input(data.normalise(images))
 
     def take_step(
         self, images: Float[Tensor, "batch ..."], labels: Int[Tensor, " batch"], optimizer: Any

@@ -242,10 +242,12 @@ class Meddling(L.Callback):
             first, *_ = pl_module.network.parameters()
             first.requires_grad_(False)
             trainer.optimizers[0].param_groups[0]["weight_decay"] = 0.1
+            pl_module.loss.k = 2.0 if trainer.optimizers[0].param_groups[0]["lr"] > 0.02 else 3.0
 
 
 def test_what_a_callback_changes_between_blocks_holds_in_a_stack_too(stack, run, tmp_path):
-    common = [DOUBLE, "trainer.max_epochs=2", f"+callback.meddling._target_={HERE}.Meddling"]
+    common = [DOUBLE, "trainer.max_epochs=2", "loss=mse_outputs"]
+    common += [f"+callback.meddling._target_={HERE}.Meddling"]
     assert_shared(stack(RUNS, *common), 3)
     for name, own in RUNS.items():
         run("alone", *common, *own, "overwrite=true")

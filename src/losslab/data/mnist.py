@@ -36,7 +36,8 @@ class MNIST(L.LightningDataModule):
     `steps_per_execution` batches at once: images [steps, batch, channels, height, width], labels
     [steps, batch]. `loader="dataloader"` gives the same batches one at a time and is for
     per-image transforms: `transform` takes a PIL image and is for training, `eval_transform` for
-    validation and test. Images that leave them as uint8 are normalised here, floats are not.
+    validation and test. Batches that leave them as uint8 are normalised here, floats are not.
+    Blocks of batches stay uint8, a quarter of the memory: the step has to `normalise` them.
 
     `verify=False` accepts other files of the same format, in the same folder `<root>/MNIST/raw`.
     """
@@ -163,7 +164,7 @@ class MNIST(L.LightningDataModule):
         self, batch: Sequence[Tensor], dataloader_idx: int
     ) -> tuple[Num[Tensor, "*batch channels height width"], Int64[Tensor, "*batch"]]:
         images, labels = batch
-        if images.dtype == torch.uint8:
+        if images.dtype == torch.uint8 and labels.ndim == 1:
             images = self.normalise(images)
             if self.trainer is not None:  # Lightning converts a batch before it comes here
                 images = self.trainer.precision_plugin.convert_input(images)

@@ -1,7 +1,7 @@
 from typing import Any, NamedTuple
 
 import lightning as L
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -28,7 +28,7 @@ class Block:
     def __init__(
         self,
         classifier: Classifier,
-        images: Float[Tensor, "steps batch ..."],
+        images: Num[Tensor, "steps batch ..."],
         labels: Int[Tensor, "steps batch"],
     ) -> None:
         self.classifier, self.images, self.labels = classifier, images, labels
@@ -45,7 +45,7 @@ class Block:
         of = self.classifier
         optimizer: Any = of.optimizers()  # Lightning's wrapper
         make: Any = of.optimizer_factory
-        return Member(of.network, of.loss, optimizer.optimizer, make, of.gradient_clip)
+        return Member(of.prepared, of.network, of.loss, optimizer.optimizer, make, of.gradient_clip)
 
     @property
     def scheduler(self) -> LRScheduler | None:
@@ -55,21 +55,25 @@ class Block:
         """Equal for runs that differ in numbers alone which need not be equal in a stack."""
         config: dict[str, Any] = dict(self.classifier.hparams.get("config", {}))
         optimizer = {**config.get("optimizer", {}), "lr": None}
-        parts = [config.get(key) for key in ("model", "loss", "gradient_clip")]
+        data = {**config.get("data", {}), "seed": None}
+        parts = [data, *(config.get(key) for key in ("model", "loss", "gradient_clip"))]
         shapes = [(name, p.shape, p.dtype) for name, p in self.member.network.state_dict().items()]
         return repr(optimizer), repr(parts), repr(shapes), type(self.trainer.precision_plugin)
 
+    def operations(self) -> tuple[Any, ...]:
+        """Equal for blocks of one kind whose steps are the same operations on equal shapes."""
+        images, member = self.images[0], self.member
+        return images.shape, images.dtype, images.device, tuple(member.trained), member.settings
+
     def moment(self) -> tuple[Any, ...]:
-        """Equal for blocks of one kind that can be computed together now."""
-        images = self.images
-        # Adam's correction depends on the number of steps before
-        when = images.shape, images.dtype, images.device, self.trainer.global_step
+        """Equal for blocks of one kind and operations that can be computed together now."""
         member = self.member
         [group] = member.optimizer.param_groups
         # not what a schedule keeps there: its own rates
         settings = {key: group[key] for key in member.optimizer.defaults if key != "lr"}
         states = [sorted(member.optimizer.state.get(p, {})) for p in member.trained.values()]
-        return *when, repr(settings), tuple(member.trained), repr(states)
+        # Adam's correction depends on the number of steps before
+        return len(self.labels), self.trainer.global_step, repr(settings), repr(states)
 
     def count(self) -> None:
         """Tells Lightning of optimizer steps that it did not see."""

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from losslab.classifier import Classifier
@@ -26,7 +26,7 @@ class StackedSteps:
     def __call__(
         self,
         classifier: Classifier,
-        images: Float[Tensor, "steps batch ..."],
+        images: Num[Tensor, "steps batch ..."],
         labels: Int[Tensor, "steps batch"],
     ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch classes"]]:
         block = Block(classifier, images, labels)

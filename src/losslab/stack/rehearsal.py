@@ -35,7 +35,8 @@ def rehearse(blocks: Sequence[Block]) -> tuple[str | None, bool]:
             return f"a training step changes {changed}", False
         before = torch.get_rng_state()
         try:
-            Stack([copied(block.member) for block in blocks]).gradients(*first_batches(blocks))
+            stack = Stack([copied(block.member) for block in blocks])
+            stack.gradients_of(stack.parameters, stack.fixed, *first_batches(blocks))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -51,7 +52,7 @@ def changed_by_a_step(block: Block) -> str | None:
     before = state_of(member.network, "network"), state_of(member.loss, "loss")
     try:
         with torch.no_grad():
-            member.loss(member.network(block.images[0]), block.labels[0])
+            member.loss(member.network(member.prepared(block.images[0])), block.labels[0])
         drawn = repr((random.getstate(), np.random.get_state())) != repr(generators)
     finally:
         random.setstate(generators[0])
@@ -90,7 +91,7 @@ def difference(blocks: Sequence[Block]) -> str | None:
             steps_alone(block, rates, dtype) for block, rates in zip(blocks, RATES, strict=True)
         ]
     except Exception:  # a device or a network without double precision
-        dtype = blocks[0].images.dtype
+        dtype = batch(blocks[0], 0)[0].dtype
         alone = [
             steps_alone(block, rates, dtype) for block, rates in zip(blocks, RATES, strict=True)
         ]
@@ -110,7 +111,7 @@ def difference(blocks: Sequence[Block]) -> str | None:
 def steps_alone(
     block: Block, rates: Sequence[float], dtype: torch.dtype
 ) -> Float[Tensor, " parameters"]:
-    network, loss, optimizer, _, clip = member = copied(block.member, dtype, training=False)
+    _, network, loss, optimizer, _, clip = member = copied(block.member, dtype, training=False)
     for step, rate in enumerate(rates):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
@@ -141,12 +142,13 @@ def copied(member: Member, dtype: torch.dtype | None = None, training: bool = Tr
     network: nn.Module = copy.deepcopy(member.network).to(dtype=dtype).train(training)
     loss: nn.Module = copy.deepcopy(member.loss).to(dtype=dtype)
     optimizer = member.make(network.parameters())
-    return Member(network, loss, optimizer, member.make, member.clip)
+    return Member(member.prepared, network, loss, optimizer, member.make, member.clip)
 
 
-def batch(block: Block, step: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def batch(block: Block, step: int, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """Of a step, images ready for the network, in that precision."""
     step = min(step, len(block.labels) - 1)
-    images = block.images[step]
+    images = block.member.prepared(block.images[step])
     return images.to(dtype) if images.is_floating_point() else images, block.labels[step]
 
 

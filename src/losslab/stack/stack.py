@@ -2,15 +2,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 from torch.func import functional_call, grad_and_value
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import SGD, Optimizer
 
 from losslab.stack.block import Taken
 from losslab.stack.member import Member
 
 Named = dict[str, Tensor]
+Gradients = Callable[
+    [Named, Named, Tensor, Tensor],
+    tuple[Named, tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch classes"]]],
+]
+"""Maps [runs, ...] parameters, other tensors, images and labels to gradients, losses, outputs."""
 
 
 class Stack:
@@ -20,6 +26,9 @@ class Stack:
 
     Any optimizer will do whose update is linear in the learning rate: it steps at rate 1, and each
     run goes that part of the way which its own rate says.
+
+    Attributes:
+        gradients_of: may be replaced by what computes the same.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -42,15 +51,9 @@ class Stack:
                 optimizer.state[parameter] = joined(states, parameter.shape[1:])
         return optimizer
 
-    def gradients(
-        self, images: Float[Tensor, "runs batch ..."], labels: Int[Tensor, "runs batch"]
-    ) -> tuple[Named, tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch classes"]]]:
-        """Gradients, losses and outputs; random draws differ from run to run."""
-        return self.gradients_of(self.parameters, self.fixed, images, labels)
-
     def take(
         self,
-        images: Sequence[Float[Tensor, "steps batch ..."]],
+        images: Sequence[Num[Tensor, "steps batch ..."]],
         labels: Sequence[Int[Tensor, "steps batch"]],
         rates: Float[Tensor, "runs steps"],
         check: Callable[[], None] = lambda: None,
@@ -58,12 +61,14 @@ class Stack:
         """Takes all the steps; `check` is called before each. `publish` ends it."""
         rates = rates.to(images[0].device, next(iter(self.parameters.values())).dtype)
         batch = torch.stack([each[0] for each in images])  # [runs, batch, ...]
+        truth = torch.stack([*labels])  # [runs, steps, batch]
         losses = []
         for step, step_rates in enumerate(rates.unbind(1)):
             check()
             torch.stack([each[step] for each in images], out=batch)
-            truth = torch.stack([each[step] for each in labels])  # [runs, batch]
-            self.last, (loss, outputs) = self.gradients(batch, truth)
+            self.last, (loss, outputs) = self.gradients_of(
+                self.parameters, self.fixed, batch, truth[:, step]
+            )
             losses.append(loss)
             with torch.no_grad():
                 if (largest := self.members[0].clip) is not None:
@@ -90,23 +95,33 @@ class Stack:
             for name, parameter in member.trained.items():
                 whole = self.parameters[name]
                 parameter.data.copy_(whole.detach()[index])
-                parameter.grad = self.last[name][index].clone()
+                parameter.grad = self.last[name][index]
                 if state := self.optimizer.state.get(whole):
                     member.optimizer.state[parameter] = {
                         key: share(value, whole, index) for key, value in state.items()
                     }
 
 
-def gradients_of(member: Member) -> Callable[..., Any]:
-    """Maps [runs, ...] parameters, other tensors, images and labels to what `gradients` returns."""
+def gradients_of(member: Member) -> Gradients:
+    """For runs like this one; random draws differ from run to run."""
 
     def loss_and_outputs(
         parameters: Named, fixed: Named, images: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        outputs = functional_call(member.network, (parameters, fixed), (images,))
+        inputs = member.prepared(images)
+        outputs = functional_call(member.network, (parameters, fixed), (inputs,))
         return member.loss(outputs, labels), outputs
 
     return torch.vmap(grad_and_value(loss_and_outputs, has_aux=True), randomness="different")
+
+
+def traced(stack: Stack, images: Tensor, labels: Tensor) -> Gradients:
+    """The operations that a stack's gradients come down to, found once: no Python, autograd, vmap.
+
+    They serve any stack of equal shapes whose modules are set in the same way.
+    """
+    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+        return make_fx(stack.gradients_of)(stack.parameters, stack.fixed, images, labels)
 
 
 def stacked(each: Sequence[Any]) -> Named:

@@ -12,8 +12,8 @@ from torch import Tensor
 from losslab.stack.block import Block, Taken
 from losslab.stack.foresight import ChangesMoreError, foresee
 from losslab.stack.obstacles import obstacle
-from losslab.stack.rehearsal import first_line, rehearse
-from losslab.stack.stack import Stack
+from losslab.stack.rehearsal import first_batches, first_line, rehearse
+from losslab.stack.stack import Gradients, Stack, traced
 from losslab.stack.turns import Turn
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Stacks:
         self.kinds: dict[Turn[Any], Any] = {}
         self.reasons: dict[Any, str | None] = {}
         self.draws: dict[Any, bool] = {}
+        self.traces: dict[Any, Gradients] = {}
         self.said: set[str] = set()
 
     def compute(self, turns: Runs, check: Callable[[], None]) -> None:
@@ -54,7 +55,7 @@ class Stacks:
             if reason is None:
                 if turn not in self.kinds:
                     self.kinds[turn] = block.kind()
-                return self.kinds[turn], block.moment()
+                return self.kinds[turn], block.operations(), block.moment()
         except Exception as error:  # the run meets it too, if it is one
             reason = first_line(error)
         self.say(reason)
@@ -68,7 +69,10 @@ class Stacks:
                 return
             ahead = [foresee(b.member.optimizer, b.scheduler, len(b.labels)) for b in blocks]
             # anew for each block: whatever happened to the runs meanwhile is in it
-            stacks = [Stack([b.member for b in share]) for share in self.shares(kind, blocks)]
+            shares = self.shares(kind, blocks)
+            stacks = [Stack([block.member for block in share]) for share in shares]
+            for stack in stacks:
+                stack.gradients_of = self.trace((kind, blocks[0].operations()), stack, blocks[0])
             taken = take_all(stacks, blocks, [each.rates for each in ahead], check)
         except torch.OutOfMemoryError:
             taken = None  # what the error holds on to is freed first
@@ -95,6 +99,14 @@ class Stacks:
             if reason is not None:
                 self.say(reason)
         return self.reasons[kind]
+
+    def trace(self, key: Any, stack: Stack, block: Block) -> Gradients:
+        """The stack's gradients as bare operations, found once for each number of runs."""
+        number = len(stack.members)
+        if (key, number) not in self.traces:
+            with block.trainer.precision_plugin.forward_context():
+                self.traces[key, number] = traced(stack, *first_batches([block] * number))
+        return self.traces[key, number]
 
     def say(self, reason: str) -> None:
         if reason not in self.said:
