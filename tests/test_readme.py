@@ -42,8 +42,8 @@ def shortened(script: str, arguments: list[str], tiny: list[str]) -> list[str]:
     if script.endswith("evaluate.py"):
         return tiny[:1]
     if script.endswith("benchmark.py"):
-        few = ["rounds=1", "steps=4", "startups=0", "data.steps_per_execution=4", "stacks=[2]"]
-        return [*few, "random_images=true"]
+        few = ["rounds=1", "steps=4", "data.steps_per_execution=4", "stacks=[1,2]"]
+        return [*few, "startups=0", "memory=false", "random_images=true"]
     return []
 
 
@@ -63,6 +63,7 @@ def test_every_command_works_in_the_readmes_order(home, tiny, monkeypatch, capsy
         run(ROOT / script)
         assert capsys.readouterr().out, f"{script} {' '.join(arguments)} printed nothing"
     assert (home / "prediction.png").stat().st_size > 0
+    assert (home / "scaling.png").stat().st_size > 0
     assert (home / "logs" / "mse_vs_cross_entropy" / "comparison" / "sensitivity.png").exists()
 
 

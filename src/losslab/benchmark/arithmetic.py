@@ -1,12 +1,18 @@
 """What a training step cannot be faster than."""
 
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 def step_flops(
@@ -26,6 +32,42 @@ def step_flops(
     return counter.get_total_flops()
 
 
+def step_bytes(
+    network: nn.Module,
+    loss: nn.Module,
+    optimizer: OptimizerFactory,
+    images: Float[Tensor, "batch channels height width"],
+    labels: Int[Tensor, " batch"],
+) -> int:
+    """Bytes of a step's parameters, gradients and images, each read or written from memory anew.
+
+    Forward reads parameters and images. Backward reads those of them that autograd kept (of a
+    network of matrix products neither the first layer's weights nor any biases) and writes the
+    gradients. The update reads these, writes the parameters, and reads and writes the optimizer's
+    state. Labels and what the network computes in between are left out: they can stay in a cache.
+
+    For a network of matrix products with SGD, of which w weights are not the first layer's, that is
+    itemsize × (4 × parameters + w + 2 × batch × inputs).
+    """
+    network = deepcopy(network)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    step = optimizer(trained)
+    kept: set[int] = set()
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.add(tensor.untyped_storage().data_ptr())  # a view of it is enough
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss(network(images), labels).backward()
+    step.step()
+    forward = [*network.parameters(), images]
+    backward = [each for each in forward if each.untyped_storage().data_ptr() in kept]
+    states = [value for state in step.state.values() for value in state.values()]
+    state = [value for value in states if isinstance(value, Tensor)]
+    return sum(each.nbytes for each in [*forward, *backward, *3 * trained, *2 * state])
+
+
 def clock(device: torch.device) -> float:
     """Seconds, read when the device has done all that it was given."""
     if device.type == "cuda":
@@ -35,36 +77,59 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-class Matmul:
-    """The largest rate of arithmetic that the machine gives to a large square matrix product.
+class Work(ABC):
+    """Something of which the machine does `amount` at a time, as fast as it can.
 
-    On so many threads, by default as many as torch uses.
+    Attributes:
+        amount: floating-point operations, or bytes.
     """
 
-    def __init__(
-        self,
-        device: torch.device,
-        dtype: torch.dtype,
-        size: int | None = None,
-        threads: int | None = None,
-    ) -> None:
-        self.size = size or (1024 if device.type == "cpu" else 8192)
-        self.threads = threads or torch.get_num_threads()
-        self.device = device
-        shape = (self.size, self.size)
-        self.left, self.right = (torch.rand(shape, device=device, dtype=dtype) for _ in range(2))
-        self.product = torch.empty_like(self.left)
+    amount: int
 
-    def flops_per_second(self, attempts: int = 10) -> float:
-        """The best of several attempts."""
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    @abstractmethod
+    def once(self) -> None: ...
+
+    def per_second(self, threads: int | None = None, attempts: int = 10) -> float:
+        """The best of several attempts, on so many threads: by default as many as torch uses."""
         before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(threads or before)
         try:
-            return 2 * self.size**3 / min(self._seconds() for _ in range(attempts))
+            return self.amount / min(self._seconds() for _ in range(attempts))
         finally:
             torch.set_num_threads(before)
 
     def _seconds(self) -> float:
         started = clock(self.device)
-        torch.mm(self.left, self.right, out=self.product)
+        self.once()
         return clock(self.device) - started
+
+
+class Matmul(Work):
+    """A large square matrix product."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, size: int | None = None) -> None:
+        super().__init__(device)
+        size = size or (1024 if device.type == "cpu" else 8192)
+        self.amount = 2 * size**3
+        self.left, self.right = (torch.rand(size, size, device=device, dtype=dtype) for _ in "lr")
+        self.product = torch.empty_like(self.left)
+
+    def once(self) -> None:
+        torch.mm(self.left, self.right, out=self.product)
+
+
+class Copy(Work):
+    """So many bytes from one place in memory to another, each read and written; caches hold few."""
+
+    def __init__(self, device: torch.device, size: int = 2**28) -> None:
+        super().__init__(device)
+        self.amount = 2 * size
+        # written: pages that never were may all be one
+        self.source = torch.ones(size, device=device, dtype=torch.uint8)
+        self.target = torch.zeros_like(self.source)
+
+    def once(self) -> None:
+        self.target.copy_(self.source)

@@ -3,12 +3,11 @@
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
-from functools import partial
 from itertools import count, islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import lightning as L
 import torch
@@ -19,13 +18,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
-from losslab.benchmark.arithmetic import clock
+from losslab.benchmark.arithmetic import OptimizerFactory, clock
 from losslab.benchmark.stopwatch import Stopwatch
-from losslab.stack import train_together
-from losslab.text import plural
 from losslab.train import parts
 
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+S = TypeVar("S", bound=Stopwatch)
 
 
 @runtime_checkable
@@ -97,15 +94,14 @@ class Losslab:
     def run(self, steps: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            stopwatch = self.train(self.configured(steps, folder))
+            stopwatch = self.train(self.configured(steps, folder), Stopwatch())
             total = time.perf_counter() - started
         self.outside.append(total - stopwatch.seconds)
         return stopwatch.seconds_per_step(steps)
 
-    def train(self, cfg: DictConfig) -> Stopwatch:
+    def train(self, cfg: DictConfig, stopwatch: S) -> S:
         config: Any = OmegaConf.to_container(cfg, resolve=True)
         data, classifier, trainer = parts(cfg, config)
-        stopwatch = Stopwatch()
         trainer.callbacks.insert(0, stopwatch)  # type: ignore[attr-defined]
         trainer.fit(classifier, datamodule=data)
         self.network = classifier.network
@@ -127,41 +123,6 @@ class Losslab:
                 f"blocks of {self.block} (data.steps_per_execution), got {steps}"
             )
         return (epochs, 1.0) if epochs else (1, steps // self.block)
-
-
-class Stacked:
-    """Seconds are for a step of one run: those of all, divided by their number."""
-
-    def __init__(self, cfg: DictConfig, steps_per_epoch: int, runs: int) -> None:
-        self.name = f"losslab, {plural(runs, 'run')} stacked"
-        self.description = (
-            f"{plural(runs, 'run')} of losslab, a seed each, as hydra/launcher=stacked trains "
-            "them, on all cores; time for a step of one run"
-        )
-        self.alone, self.runs = Losslab(cfg, steps_per_epoch), runs
-
-    def run(self, steps: int) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            cfgs = [self.alone.configured(steps, f"{folder}/{seed}") for seed in range(self.runs)]
-            for seed, cfg in enumerate(cfgs):
-                cfg.seed = seed
-            runs = [partial(self.alone.train, cfg) for cfg in cfgs]
-            stopwatches = train_together(runs, self.runs)
-        return seconds_together(stopwatches, steps) / (steps * self.runs)
-
-
-def seconds_together(stopwatches: Sequence[Stopwatch | Exception], steps: int) -> float:
-    """From when all runs are ready until the last has ended, their validations not counted."""
-    seconds = 0.0
-    started, ended = [], []
-    for stopwatch in stopwatches:
-        if isinstance(stopwatch, Exception):
-            raise stopwatch
-        stopwatch.seconds_per_step(steps)  # raises ValueError for another number of steps
-        seconds -= stopwatch.ended - stopwatch.started - stopwatch.seconds
-        started.append(stopwatch.started)
-        ended.append(stopwatch.ended)
-    return seconds + max(ended) - max(started)
 
 
 class LightningWithDataLoader:

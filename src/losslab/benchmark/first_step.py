@@ -1,4 +1,4 @@
-"""Run by startup.py in a process of its own: imports, composes, builds, trains to the first step.
+"""Run by task.py in a process of its own: imports, composes, builds, trains to the first step.
 
 Imports nothing slow before its clock runs. Arguments: the overrides as JSON, and the time at which
 the process was started.

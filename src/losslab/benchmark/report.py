@@ -1,8 +1,9 @@
 """The results as text: aligned for a terminal, piped for Markdown."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from statistics import median
 
-from losslab.benchmark.results import Results, Spread, spread
+from losslab.benchmark.results import Memory, Results, Spread, in_words, spread
 from losslab.text import aligned, piped, plural, wrapped
 
 Table = Callable[[Sequence[str], Iterable[Sequence[str]]], list[str]]
@@ -34,10 +35,14 @@ def _sections(
     yield [
         line
         for name, description in results.descriptions.items()
+        if name not in results.stacks
         for line in paragraph(f"{name}: {description}", bullet="- ")
     ]
     yield paragraph(COUNTED)
-    yield paragraph(_floor(results))
+    if results.stacks:
+        yield paragraph(_together(results))
+        yield _stacks(results, table)
+    yield paragraph(_floors(results))
     yield paragraph(_outside(results))
     if results.startups:
         times = plural(len(results.startups), "time")
@@ -69,28 +74,69 @@ def _steps(results: Results, table: Table) -> list[str]:
             f"{results.share_of_peak(name):.1%}",
         ]
         for name, seconds in results.seconds.items()
+        if name not in results.stacks
     ]
     return table(header, rows)
 
 
+def _together(results: Results) -> str:
+    [place] = {results.place[name] for name in results.stacks}
+    on_cuda = results.settings["device"].startswith("cuda")
+    return (
+        f"Runs that train together, a seed each, as hydra/launcher=stacked trains them ({place}): "
+        f"µs for a step of one run, the stack's divided by its runs. Where they go, as medians: "
+        f"computing steps; the runs' Lightning loops, with batches, callbacks and logging; the "
+        f"rest, which is changing turns and the runs' ends. MiB at the highest: of "
+        f"{'tensors on the GPU' if on_cuda else 'the process'}, and what each run adds to one alone"
+    )
+
+
+def _stacks(results: Results, table: Table) -> list[str]:
+    _, losslab, *_ = results.seconds
+    header = ["runs", "µs per step", f"× {losslab}", "of peak", "computing", "loops", "rest"]
+    rows = [
+        [
+            str(runs),
+            _numbers(spread([1e6 * value for value in results.seconds[name]])),
+            _numbers(results.ratios(name, losslab)),
+            f"{results.share_of_peak(name):.1%}",
+            *(
+                in_words(1e6 * median(getattr(each, part) for each in results.spent[name]))
+                for part in ("computing", "looping", "rest")
+            ),
+            *_memory(results.memory.get(name, Memory(None, None)), runs),
+        ]
+        for name, runs in results.stacks.items()
+    ]
+    return table([*header, "MiB", "per run"], rows)
+
+
+def _memory(memory: Memory, runs: int) -> list[str]:
+    sizes = memory.together, memory.further_run(runs)
+    return ["–" if size is None else in_words(size / 2**20) for size in sizes]
+
+
 def _numbers(values: Spread) -> str:
-    middle, least, most = map(_number, values)
+    middle, least, most = map(in_words, values)
     return middle if least == most else f"{middle} [{least}, {most}]"
 
 
-def _number(value: float) -> str:
-    """Three digits, or all before the point."""
-    decimals = 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:.{decimals}f}"
-
-
-def _floor(results: Results) -> str:
-    peaks = [f"{peak / 1e9:,.1f} GFLOP/s in {name}" for name, peak in results.peaks.items()]
-    floors = dict.fromkeys(_number(1e6 * results.floor(name)) for name in results.seconds)
+def _floors(results: Results) -> str:
+    precision = results.settings["precision"]
     return (
-        f"Peak: a step's matrix products and convolutions are {results.step_flops / 1e6:,.1f} "
-        f"MFLOP; a large matrix product reaches {' and '.join(peaks)}, so that they alone take "
-        f"{' or '.join(floors)} µs."
+        f"Floors: a step's matrix products and convolutions are {results.step_flops / 1e6:,.1f} "
+        f"MFLOP of {precision}, which at the rate of a large matrix product (the peak) take "
+        f"{_floor(results.step_flops, results.flops, 'GFLOP/s')}. Its parameters, gradients and "
+        f"images are {results.step_bytes / 1e6:,.1f} MB read or written, which at the rate of a "
+        f"large copy take {_floor(results.step_bytes, results.copied, 'GB/s')}; less where a cache "
+        f"holds them."
+    )
+
+
+def _floor(work: int, rates: Mapping[str, float], unit: str) -> str:
+    return " or ".join(
+        f"{in_words(1e6 * work / rate)} µs on {place} ({rate / 1e9:,.1f} {unit})"
+        for place, rate in rates.items()
     )
 
 

@@ -13,14 +13,59 @@ def spread(values: list[float]) -> Spread:
     return Spread(median(values), min(values), max(values))
 
 
+def in_words(value: float) -> str:
+    """Three digits, or all before the point."""
+    decimals = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{decimals}f}"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Where a step of one of several runs that train together went; the first three add up to it.
+
+    Args:
+        computing: seconds in which the step was computed, with those of the other runs; also its
+            share of finding out, once, whether they can be.
+        looping: seconds of its Lightning loop: fetching batches, callbacks, logging.
+        rest: seconds of changing turns and of the runs' ends.
+    """
+
+    computing: float
+    looping: float
+    rest: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes at the highest, in one process: of one run, then of several that train together.
+
+    None where it cannot be known.
+    """
+
+    alone: int | None
+    together: int | None
+
+    def further_run(self, runs: int) -> float | None:
+        """Bytes that each run adds to the first."""
+        if self.alone is None or self.together is None or runs < 2:
+            return None
+        return (self.together - self.alone) / (runs - 1)
+
+
 @dataclass
 class Results:
-    """What was measured. Lists hold one number a round; the first contestant is the bare loop.
+    """What was measured. Lists hold one value a round.
+
+    The first contestant is the bare loop, the second one run of losslab.
 
     Args:
         seconds: per optimizer step, by contestant.
-        peaks: floating-point operations a second of a large matrix product, by its name.
-        peak_of: the name of the peak that a contestant's training cannot exceed.
+        stacks: how many runs train together, by contestant; one run of losslab is none.
+        spent: where their time went, by contestant.
+        memory: what they take, by contestant; empty if not asked for.
+        place: where a contestant trains: on so many threads, or on a device.
+        flops: floating-point operations a second of a large matrix product, by place.
+        copied: bytes a second, read and written, of a large copy, by place.
         outside_training: seconds of each of losslab's runs that are not in `seconds`.
         startups: seconds of each fresh process, by stage.
         settings: what was trained, and where, in words.
@@ -31,9 +76,14 @@ class Results:
     rounds: int
     steps: int
     batch_size: int
+    stacks: dict[str, int]
+    spent: dict[str, list[Spent]]
+    memory: dict[str, Memory]
     step_flops: int
-    peaks: dict[str, float]
-    peak_of: dict[str, str]
+    step_bytes: int
+    place: dict[str, str]
+    flops: dict[str, float]
+    copied: dict[str, float]
     outside_training: list[float]
     startups: list[dict[str, float]]
     settings: dict[str, Any]
@@ -47,9 +97,13 @@ class Results:
     def images_per_second(self, contestant: str) -> float:
         return self.batch_size / median(self.seconds[contestant])
 
-    def floor(self, contestant: str) -> float:
+    def arithmetic(self, contestant: str) -> float:
         """Seconds that a step's matrix products would take at the measured peak."""
-        return self.step_flops / self.peaks[self.peak_of[contestant]]
+        return self.step_flops / self.flops[self.place[contestant]]
+
+    def traffic(self, contestant: str) -> float:
+        """Seconds that a step's bytes would take as fast as a large copy's."""
+        return self.step_bytes / self.copied[self.place[contestant]]
 
     def share_of_peak(self, contestant: str) -> float:
-        return self.floor(contestant) / median(self.seconds[contestant])
+        return self.arithmetic(contestant) / median(self.seconds[contestant])

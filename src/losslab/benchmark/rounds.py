@@ -1,31 +1,31 @@
 """Fair turns: all in every round, none always first, none with another's garbage or settings."""
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from tqdm import tqdm
 
-from losslab.benchmark.arithmetic import Matmul
 from losslab.benchmark.contestants import Contestant
 
 T = TypeVar("T")
 
 
 def play(
-    contestants: Sequence[Contestant], matmuls: Mapping[str, Matmul], steps: int, rounds: int
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds per step of each contestant, one a round; the best rate of each matrix product."""
+    contestants: Sequence[Contestant],
+    between: Callable[[], None],
+    steps: int,
+    rounds: int,
+) -> dict[str, list[float]]:
+    """Seconds per step of each contestant, one a round; `between` is called before each round."""
     seconds: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
-    peaks = dict.fromkeys(matmuls, 0.0)
     for number in tqdm(range(rounds), "rounds", leave=False, disable=None):
-        for dtype, matmul in matmuls.items():
-            peaks[dtype] = max(peaks[dtype], matmul.flops_per_second())
+        between()
         for contestant in rotated(contestants, number):
             seconds[contestant.name].append(turn(contestant, steps))
-    return seconds, peaks
+    return seconds
 
 
 def turn(contestant: Contestant, steps: int) -> float:

@@ -6,6 +6,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from losslab import config as configuration
+from losslab.comparison.rendering import KINDS
+
+SUFFIXES = [f".{kind}" for kind in KINDS]
 
 
 @dataclass
@@ -17,10 +20,12 @@ class Benchmark(configuration.Train):
     steps: int | None = None
     workers: list[int] = field(default_factory=list)
     stacks: list[int] = field(default_factory=list)
+    memory: bool = MISSING
     startups: int = MISSING
     random_images: bool = MISSING
     json: str | None = None
     markdown: str | None = None
+    figure: str | None = None
 
 
 TRAIN_KEYS = {field.name for field in fields(configuration.Train)}
@@ -53,10 +58,24 @@ def check(cfg: DictConfig) -> None:
         raise ValueError(f"expected workers of at least 0 each, got {config['workers']}")
     if any(runs < 1 for runs in config["stacks"]):
         raise ValueError(f"expected stacks of at least 1 run each, got {config['stacks']}")
+    if len(set(config["stacks"])) < len(config["stacks"]):
+        raise ValueError(f"expected stacks of different sizes, got {config['stacks']}")
     if config["scheduler"] is not None or config["gradient_clip"] is not None:
         raise ValueError(
             "expected scheduler=none and gradient_clip=null: the bare loop has neither"
         )
-    for key in ("json", "markdown"):
+    for key in ("json", "markdown", "figure"):
         if config[key] is not None and not Path(config[key]).absolute().parent.is_dir():
             raise ValueError(f"expected {key} in a folder that exists, got {config[key]}")
+    if config["figure"] is not None:
+        check_figure(config["figure"], config["stacks"])
+
+
+def check_figure(figure: str, stacks: list[int]) -> None:
+    if Path(figure).suffix not in SUFFIXES:
+        raise ValueError(f"expected figure to end in {' or '.join(SUFFIXES)}, got {figure}")
+    if len(stacks) < 2:
+        raise ValueError(
+            f"expected two stack sizes or more for a figure of time against them, got {stacks}: "
+            f"give stacks=[1,2,5,10], say, or leave figure out"
+        )

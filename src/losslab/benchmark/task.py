@@ -1,6 +1,7 @@
 """The benchmark: contestants in turn, round after round, in one process."""
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,19 +14,18 @@ from torchvision import transforms
 
 from losslab import record
 from losslab.benchmark import random_images, report
-from losslab.benchmark.arithmetic import Matmul, step_flops
-from losslab.benchmark.contestants import (
-    Bare,
-    Contestant,
-    LightningWithDataLoader,
-    Losslab,
-    Stacked,
-)
-from losslab.benchmark.results import Results
+from losslab.benchmark.arithmetic import step_bytes, step_flops
+from losslab.benchmark.contestants import Bare, Contestant, LightningWithDataLoader, Losslab
+from losslab.benchmark.figure import scaling_figure
+from losslab.benchmark.fresh_process import run_afresh
+from losslab.benchmark.machine import Machine, place
+from losslab.benchmark.results import Memory, Results
 from losslab.benchmark.rounds import play, torch_settings_kept, turn
 from losslab.benchmark.schema import check
-from losslab.benchmark.startup import first_step
+from losslab.benchmark.stacked import Stacked
+from losslab.comparison.rendering import render
 from losslab.stack import cores
+from losslab.text import plural
 from losslab.train import build, build_trainer
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16}
@@ -50,6 +50,9 @@ def benchmark(cfg: DictConfig) -> Results:
         Path(cfg.markdown).write_text(report.markdown(results))
     if cfg.json is not None:
         Path(cfg.json).write_text(json.dumps(asdict(results), indent=1) + "\n")
+    if cfg.figure is not None:
+        path = Path(cfg.figure)
+        path.write_bytes(render(scaling_figure(results), path.stem)[path.name])
     return results
 
 
@@ -67,33 +70,46 @@ def measure(cfg: DictConfig) -> Results:
     losslab = Losslab(cfg, data.steps_per_epoch)
     losslab.length(steps)  # raises ValueError for steps that it cannot take
     others = (with_data_loader(cfg, data, workers) for workers in cfg.workers)
-    stacks = [Stacked(cfg, data.steps_per_epoch, runs) for runs in cfg.stacks]
+    stacks = [Stacked(cfg, data.steps_per_epoch, runs, device) for runs in cfg.stacks]
     contestants: list[Contestant] = [bare, losslab, *stacks, *others]
     for contestant in contestants:
         turn(contestant, losslab.shortest)  # imports, caches
     losslab.outside.clear()
-    dtypes = [torch.float32] if autocast is None else [torch.float32, autocast]
-    matmuls = {str(dtype).removeprefix("torch."): Matmul(device, dtype) for dtype in dtypes}
-    peak_of = {contestant.name: list(matmuls)[-1] for contestant in contestants}
-    if stacks and device.type == "cpu" and cores() != cfg.threads:
-        everywhere = f"{list(matmuls)[-1]} on {cores()} threads"
-        matmuls[everywhere] = Matmul(device, dtypes[-1], threads=cores())
-        peak_of |= {each.name: everywhere for each in stacks}
-    seconds, peaks = play(contestants, matmuls, steps, cfg.rounds)
+    for each in stacks:
+        each.spent.clear()
+    threads = {each.name: cfg.threads for each in contestants}
+    threads |= {each.name: cores() for each in stacks}
+    dtype, batch = autocast or torch.float32, next(bare.batches())
+    machine = Machine(device, dtype, threads.values())
+    seconds = play(contestants, machine.measure, steps, cfg.rounds)
     return Results(
         descriptions={contestant.name: contestant.description for contestant in contestants},
         seconds=seconds,
         rounds=cfg.rounds,
         steps=steps,
         batch_size=cfg.data.batch_size,
-        step_flops=step_flops(bare.initial, bare.loss, *next(bare.batches())),
-        peaks=peaks,
-        peak_of=peak_of,
+        stacks={each.name: each.runs for each in stacks},
+        spent={each.name: each.spent for each in stacks},
+        memory={each.name: memory(cfg, each.runs) for each in stacks if cfg.memory},
+        step_flops=step_flops(bare.initial, bare.loss, *batch),
+        step_bytes=step_bytes(bare.initial, bare.loss, bare.optimizer, *batch),
+        place={name: place(device, number) for name, number in threads.items()},
+        flops=machine.flops,
+        copied=machine.copied,
         outside_training=losslab.outside,
         startups=[first_step(cfg) for _ in range(cfg.startups)],
-        settings=settings(cfg, bare, data.name),
+        settings=settings(cfg, bare, dtype, data.name),
         provenance=record.provenance() | {"data": data.checksum},
     )
+
+
+def first_step(cfg: DictConfig) -> dict[str, float]:
+    """Seconds by stage, from starting Python to the end of the first block of steps."""
+    return run_afresh("first_step.py", cfg, repr(time.time()))
+
+
+def memory(cfg: DictConfig, runs: int) -> Memory:
+    return Memory(**run_afresh("peak_memory.py", cfg, str(runs)))
 
 
 def as_tensors(cfg: DictConfig) -> Any:
@@ -140,13 +156,14 @@ def with_data_loader(cfg: DictConfig, data: Any, workers: int) -> LightningWithD
     )
 
 
-def settings(cfg: DictConfig, bare: Bare, data: str) -> dict[str, str]:
+def settings(cfg: DictConfig, bare: Bare, dtype: torch.dtype, data: str) -> dict[str, str]:
     parameters = sum(parameter.numel() for parameter in bare.initial.parameters())
     return {
         "network": f"{type(bare.initial).__name__} of {parameters:,} parameters",
         "loss": type(bare.loss).__name__,
         "optimizer": cfg.optimizer._target_.rpartition(".")[2],
         "data": "random images" if cfg.random_images else data,
+        "precision": str(dtype).removeprefix("torch."),
         "device": str(bare.device),
-        "threads": "1 thread" if cfg.threads == 1 else f"{cfg.threads} threads",
+        "threads": plural(cfg.threads, "thread"),
     }

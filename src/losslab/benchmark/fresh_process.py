@@ -1,30 +1,30 @@
-"""Where the seconds before the first step go, seen by fresh processes."""
-
 import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from losslab.benchmark.schema import OWN_KEYS
 
-CHILD = Path(__file__).with_name("first_step.py")
 
+def run_afresh(script: str, cfg: DictConfig, *arguments: str) -> Any:
+    """What a file beside this one prints at its end, as JSON, in a process of its own.
 
-def first_step(cfg: DictConfig) -> dict[str, float]:
-    """Seconds by stage, from starting Python to the end of the first block of steps."""
+    It is given the overrides that make `cfg` of train.yaml, as JSON, and the arguments.
+    """
     with tempfile.TemporaryDirectory() as folder:
         overrides = [*training_overrides(), f"run.folder='{folder}'"]
         if cfg.random_images:
             overrides += [f"data.root='{cfg.data.root}'", "++data.verify=false"]
-        command = [sys.executable, "-P", str(CHILD), json.dumps(overrides), repr(time.time())]
+        path = str(Path(__file__).with_name(script))
+        command = [sys.executable, "-P", path, json.dumps(overrides), *arguments]
         process = subprocess.run(command, capture_output=True, text=True)
     if process.returncode != 0:
-        raise RuntimeError(f"a fresh process did not reach its first step:\n{process.stderr}")
+        raise RuntimeError(f"{script} failed in a fresh process:\n{process.stderr}")
     return json.loads(process.stdout.splitlines()[-1])
 
 
