@@ -28,6 +28,14 @@ def sweeps(tmp_path_factory, tiny):
     return folder, *done
 
 
+def test_a_backend_that_torch_compile_does_not_have_is_refused(tmp_path, tiny):
+    done = train(tmp_path, "-m", *tiny, *GRID, STACKED, "hydra.launcher.compile=wishful")
+    assert done.returncode == 1
+    assert "got wishful" in done.stderr
+    assert "inductor" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def runs(sweep: Path) -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sweep.glob("*/run.json")}
 

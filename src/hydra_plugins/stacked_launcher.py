@@ -19,13 +19,14 @@ class StackedLauncher(BasicLauncher):
 
     Args:
         size: the most runs that train together.
+        compile: a backend of `torch.compile` for their common steps; None: they are not compiled.
     """
 
-    def __init__(self, size: int = 50) -> None:
+    def __init__(self, size: int = 50, compile: str | None = None) -> None:
         super().__init__()
         if size < 1:
             raise ValueError(f"expected hydra.launcher.size of at least 1, got {size}")
-        self.size = size
+        self.size, self.compile = size, compile
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -33,13 +34,15 @@ class StackedLauncher(BasicLauncher):
         from losslab.stack import train_together  # seconds; Hydra imports plugins even for --help
 
         assert self.config is not None
+        if self.compile is not None:
+            check_backend(self.compile)
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         returned: dict[int, Any] = {}
         for jobs in groups(job_overrides, self.size):
             tasks = [partial(self.run, initial_job_idx + job, job_overrides[job]) for job in jobs]
-            returned |= zip(jobs, train_together(tasks, self.size), strict=True)
+            returned |= zip(jobs, train_together(tasks, self.size, self.compile), strict=True)
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         for outcome in returned.values():
             if isinstance(outcome, Exception):
@@ -67,6 +70,17 @@ class StackedLauncher(BasicLauncher):
         finally:
             for handler in logging.root.handlers:
                 handler.close()  # Hydra leaves that to the next run, which has handlers of its own
+
+
+def check_backend(name: str) -> None:
+    """Raises ValueError for one that torch.compile does not have."""
+    from torch._dynamo import list_backends
+
+    if name not in list_backends(exclude_tags=()):
+        raise ValueError(
+            "expected hydra.launcher.compile to be null or a backend of torch.compile "
+            f"({', '.join(list_backends())}), got {name}"
+        )
 
 
 def groups(jobs: Sequence[Sequence[str]], size: int) -> list[list[int]]:

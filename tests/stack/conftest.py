@@ -27,11 +27,13 @@ def run(tmp_path: Path, tiny: list[str]) -> Callable[..., dict[str, Any] | None]
 def stack(tmp_path: Path, tiny: list[str]) -> Callable[..., list[Trained]]:
     """Trains together: for each folder's name the overrides of its run."""
 
-    def train_all(runs: dict[str, list[str]], *common: str, size: int = 50) -> list[Trained]:
+    def train_all(
+        runs: dict[str, list[str]], *common: str, size: int = 50, backend: str | None = None
+    ) -> list[Trained]:
         tasks = [
             partial(train_in, tmp_path / folder, *tiny, *common, *own)
             for folder, own in runs.items()
         ]
-        return train_together(tasks, size)
+        return train_together(tasks, size, backend)
 
     return train_all

@@ -8,6 +8,7 @@ import lightning as L
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo import register_backend
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
@@ -108,6 +109,25 @@ def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeyp
     monkeypatch.setattr("losslab.stack.rehearsal.Stack", Tight)
     runs = {f"run{seed}": [f"seed={seed}"] for seed in range(4)}
     assert [entry["timing"]["stack"] for entry in stack(runs)] == [2, 2, 2, 2]
+
+
+def test_what_is_compiled_comes_to_the_same(stack, run, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert_shared(stack(RUNS, DOUBLE, backend="aot_eager"))
+    assert "not compiled" not in caplog.text
+    run("alone", DOUBLE, *RUNS["second"])
+    assert_equal(tmp_path / "second", tmp_path / "alone")
+
+
+def test_what_the_compiler_cannot_take_is_stacked_all_the_same_and_says_why(stack, caplog):
+    def refuse(graph, inputs):
+        raise RuntimeError("no compiler here")
+
+    register_backend(refuse, name="refusing")
+    with caplog.at_level(logging.WARNING):
+        assert_shared(stack(RUNS, backend="refusing"))
+    [said] = [each.getMessage() for each in caplog.records if "not compiled" in each.getMessage()]
+    assert "no compiler here" in said
 
 
 class Net(nn.Module):

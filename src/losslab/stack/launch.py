@@ -45,9 +45,12 @@ def current() -> StackedSteps | None:
     return None if turn is None else StackedSteps(turn)
 
 
-def train_together(runs: Sequence[Callable[[], T]], size: int) -> list[T | Exception]:
+def train_together(
+    runs: Sequence[Callable[[], T]], size: int, backend: str | None = None
+) -> list[T | Exception]:
     """What each run returned or raised; at most `size` of them are computed at once.
 
-    Each is a function that trains, in a thread of its own and by turns.
+    Each is a function that trains, in a thread of its own and by turns. Their common steps are
+    compiled by `torch.compile` if it is given a backend.
     """
-    return turns.together(runs, Stacks(size).compute)
+    return turns.together(runs, Stacks(size, backend).compute)

@@ -62,20 +62,19 @@ class Stack:
         rates = rates.to(images[0].device, next(iter(self.parameters.values())).dtype)
         batch = torch.stack([each[0] for each in images])  # [runs, batch, ...]
         truth = torch.stack([*labels])  # [runs, steps, batch]
-        losses = []
+        losses = torch.empty_like(rates)
         for step, step_rates in enumerate(rates.unbind(1)):
             check()
             torch.stack([each[step] for each in images], out=batch)
             self.last, (loss, outputs) = self.gradients_of(
                 self.parameters, self.fixed, batch, truth[:, step]
             )
-            losses.append(loss)
+            losses[:, step] = loss
             with torch.no_grad():
                 if (largest := self.members[0].clip) is not None:
                     clip(self.last, largest)
                 self.update(step_rates)
-        by_run = torch.stack(losses, dim=1)  # [runs, steps]
-        return [Taken(*each) for each in zip(by_run, outputs, strict=True)]
+        return [Taken(*each) for each in zip(losses, outputs.clone(), strict=True)]
 
     def update(self, rates: Float[Tensor, " runs"]) -> None:
         if self.plain:  # a third of the memory traffic
@@ -95,7 +94,7 @@ class Stack:
             for name, parameter in member.trained.items():
                 whole = self.parameters[name]
                 parameter.data.copy_(whole.detach()[index])
-                parameter.grad = self.last[name][index]
+                parameter.grad = self.last[name][index].clone()
                 if state := self.optimizer.state.get(whole):
                     member.optimizer.state[parameter] = {
                         key: share(value, whole, index) for key, value in state.items()

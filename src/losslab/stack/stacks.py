@@ -1,8 +1,9 @@
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
@@ -20,16 +21,22 @@ log = logging.getLogger(__name__)
 
 Runs = Sequence[Turn[Any]]
 
+ALONE = "not stacked, one run after another: "
+
 
 class Stacks:
     """Computes what runs that take turns ask for: blocks of steps, as many runs at once as can be.
 
     A block that nothing comes of is left to its run, which takes the steps as it would alone.
     Nothing of a run is changed before its whole block is computed.
+
+    Args:
+        size: the most runs at once.
+        backend: of `torch.compile`, such as `inductor` or `cudagraphs`; None: nothing is compiled.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, backend: str | None = None) -> None:
+        self.size, self.backend = size, backend
         self.kinds: dict[Turn[Any], Any] = {}
         self.reasons: dict[Any, str | None] = {}
         self.draws: dict[Any, bool] = {}
@@ -58,7 +65,7 @@ class Stacks:
                 return self.kinds[turn], block.operations(), block.moment()
         except Exception as error:  # the run meets it too, if it is one
             reason = first_line(error)
-        self.say(reason)
+        self.say(ALONE + reason)
         return None
 
     def compute_part(self, runs: Runs, check: Callable[[], None]) -> None:
@@ -79,7 +86,7 @@ class Stacks:
         except Exception as error:
             reason = str(error) if isinstance(error, ChangesMoreError) else first_line(error)
             self.reasons[kind] = reason
-            self.say(reason)
+            self.say(ALONE + reason)
             return
         if taken is None:
             self.halve(runs, check)
@@ -97,21 +104,37 @@ class Stacks:
             reason, self.draws[kind] = rehearse(blocks)
             self.reasons[kind] = reason
             if reason is not None:
-                self.say(reason)
+                self.say(ALONE + reason)
         return self.reasons[kind]
 
     def trace(self, key: Any, stack: Stack, block: Block) -> Gradients:
         """The stack's gradients as bare operations, found once for each number of runs."""
         number = len(stack.members)
         if (key, number) not in self.traces:
+            batches = first_batches([block] * number)
             with block.trainer.precision_plugin.forward_context():
-                self.traces[key, number] = traced(stack, *first_batches([block] * number))
+                found = traced(stack, *batches)
+                self.traces[key, number] = self.compiled(found, stack, *batches)
         return self.traces[key, number]
 
-    def say(self, reason: str) -> None:
-        if reason not in self.said:
-            self.said.add(reason)
-            log.warning("not stacked, one run after another: %s", reason)
+    def compiled(self, found: Gradients, stack: Stack, images: Tensor, labels: Tensor) -> Gradients:
+        """By the backend of `torch.compile` that was asked for, if it can."""
+        if self.backend is None:
+            return found
+        compiled = torch.compile(found, backend=self.backend, dynamic=False)
+        try:
+            compiled(stack.parameters, stack.fixed, images, labels)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            self.say(f"not compiled by {self.backend}: {first_line(error)}")
+            return found
+        return compiled
+
+    def say(self, sentence: str) -> None:
+        if sentence not in self.said:
+            self.said.add(sentence)
+            log.warning("%s", sentence)
 
     def shares(self, kind: Any, blocks: Sequence[Block]) -> list[Sequence[Block]]:
         """One share for each core; all in one where threads would share random draws."""
@@ -141,15 +164,30 @@ def take_all(
     """
 
     def take(stack: Stack, start: int) -> list[Taken]:
-        torch.set_num_threads(cores() // len(stacks))
         own = slice(start, start + len(stack.members))
         images, labels = ([getattr(b, of) for b in blocks[own]] for of in ("images", "labels"))
-        with blocks[0].trainer.precision_plugin.forward_context():
+        with (
+            threads(cores() // len(stacks)),
+            blocks[0].trainer.precision_plugin.forward_context(),
+        ):
             return stack.take(images, labels, torch.stack([*rates[own]]), check)
 
+    if len(stacks) == 1:  # in this thread, to which CUDA graphs belong
+        return take(stacks[0], 0)
     starts = accumulate((len(stack.members) for stack in stacks[:-1]), initial=0)
     with ThreadPoolExecutor(len(stacks)) as pool:
         return [each for share in pool.map(take, stacks, starts) for each in share]
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """So many for an operation of PyTorch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cores() -> int:
