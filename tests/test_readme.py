@@ -1,6 +1,7 @@
 """Every `python scripts/…` and `tensorboard` command of the README, run where a user would run it.
 
-The data set is tiny, the runs are short, the experiment has one seed and one learning rate.
+The data set is tiny, the runs are short, an experiment has one seed and one learning rate, or two
+trials.
 `.ci/run` runs the `make` targets.
 """
 
@@ -37,6 +38,8 @@ def home(tmp_path_factory) -> Path:
 
 def shortened(script: str, arguments: list[str], tiny: list[str]) -> list[str]:
     if script.endswith("train.py"):
+        if "experiment=tune_learning_rate" in arguments:
+            return [*tiny, "hydra.sweeper.n_trials=2"]
         few = ["seed=0", "optimizer.lr=0.1", "hydra/launcher=basic"]
         return tiny + few * any("experiment=" in argument for argument in arguments)
     if script.endswith("evaluate.py"):

@@ -34,6 +34,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
         "reproduction",
         "train",
     },
+    "objective": {"classifier", "config", "train"},
     "prediction": {"checkpoint", "paths"},
     "record": {"atomic"},
     "reproduction": {"evaluation", "record", "text", "train"},

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from losslab import claim
@@ -57,6 +58,7 @@ def main(
             if Sweep.folder is not None and any(Sweep.folder.glob("*/run.json")):
                 claim.settle(Sweep.folder)
                 failures += conclude(Sweep.folder)
+            HydraConfig.instance().cfg = None  # the multirun's, which Sweep has set
     if stopped:
         print("\n".join(failures), file=sys.stderr)
         sys.exit(stopped)

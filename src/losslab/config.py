@@ -59,6 +59,7 @@ class Train:
     overwrite: bool = False
     retry: Retry | None = None
     fail_fast: bool = False
+    objective: str | None = None
     data_dir: str = MISSING
     comparison: Comparison = field(default_factory=Comparison)
     run: Run = field(default_factory=Run)
@@ -175,8 +176,10 @@ def is_multirun() -> bool:
 
 def place() -> dict[str, int] | None:
     """Which run of a multirun this is, from 1, of how many; None for a single run."""
-    size = os.environ.get(SWEEP_SIZE)
-    if size is None or not is_multirun():
+    if not is_multirun():
+        return None
+    size = HydraConfig.get().sweeper.get("n_trials", os.environ.get(SWEEP_SIZE))  # Optuna's, ours
+    if size is None:
         return None
     return {"number": HydraConfig.get().job.num + 1, "of": int(size)}
 

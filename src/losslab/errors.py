@@ -27,6 +27,9 @@ MISTAKES = (
     YAMLError,
 )
 
+COMES_WITH = {"hydra/sweeper/optuna": "hydra-optuna-sweeper"}
+"""Choices that optional packages bring along."""
+
 HINTS = {
     "accelerator": "trainer=default takes the device that is there",
     "backend found": "trainer=default takes the device that is there",
@@ -45,6 +48,12 @@ def is_mistake(error: BaseException) -> bool:
 def sentence(error: BaseException) -> str:
     """What is wrong, what would be right, and what to do; the causes of an exception included."""
     cause = error.__cause__ or error.__context__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in COMES_WITH:
+        package = COMES_WITH[error.missing_cfg_file]
+        return (
+            f"expected {package} to be installed, which brings {error.missing_cfg_file}, "
+            f"got no such package: pip install {package}"
+        )
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return unknown(f"{group}={choice}", choice, "choice", error.options)

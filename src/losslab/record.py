@@ -24,7 +24,7 @@ DECISIVE = ("losslab", "torch", "torchvision", "lightning", "torchmetrics")
 """Packages whose release series, 2.15 of 2.15.1, changes what the same configuration trains."""
 
 NOT_IDENTIFYING = (
-    *("name", "overwrite", "retry", "fail_fast", "logger", "comparison"),
+    *("name", "overwrite", "retry", "fail_fast", "objective", "logger", "comparison"),
     *("data_dir", "data.root", "data.download", "data.verify"),
     *("callback.curves", "callback.gradient_norm", "callback.output_gradient"),
     *("callback.predictions", "callback.progress", "callback.throughput"),

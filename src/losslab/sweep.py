@@ -4,10 +4,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from losslab.errors import is_mistake, sentence
 
@@ -20,7 +21,15 @@ class Sweep(Callback):
     folder: Path | None = None  # of the multirun that this process launched
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        HydraConfig.instance().set_config(config)  # a sweep's name may hold ${hydra:…}
         Sweep.folder = Path(config.hydra.sweep.dir).absolute()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
+        if "direction" in config.hydra.sweeper and study.exists():
+            best = OmegaConf.load(study)
+            values = " ".join(f"{key}={value}" for key, value in best.best_params.items())
+            log.info("\nbest %s: %.4f with %s", config.objective, best.best_value, values)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         multirun = config.hydra.mode is RunMode.MULTIRUN

@@ -18,7 +18,7 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -348,9 +348,11 @@ def build(cfg: DictConfig, data: Any) -> Classifier:
 def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
     callbacks = [instantiate(node) for node in (cfg.callback or {}).values()]
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
-    keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
     trainer: L.Trainer = instantiate(cfg.trainer)(
-        callbacks=[*callbacks, *others], logger=loggers, enable_checkpointing=keeps
+        callbacks=[*callbacks, *others],
+        logger=loggers,
+        enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
+        enable_progress_bar=any(isinstance(each, ProgressBar) for each in callbacks),
     )
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()

@@ -150,6 +150,12 @@ def test_grid_has_every_cell_and_outlines_the_chosen_ones() -> None:
     assert words(axes.get_xticklabels()) == ["0.1", "0.2", "0.5"]
 
 
+def test_many_learning_rates_of_a_grid_are_written_upright() -> None:
+    cells = tables.cells(("mse",), tuple(0.010001 * step for step in range(1, 41)), 1)
+    (axes,) = drawn(grid_figure(cells, ACCURACY)).axes
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {90.0}
+
+
 def test_grid_of_one_learning_rate_has_the_setting_with_most_values_as_columns() -> None:
     arms = [f"{loss}, width={width}" for loss in ("cross_entropy", "mse") for width in (8, 16, 32)]
     cells = tables.cells(tuple(arms), (0.2,), 3)

@@ -105,7 +105,6 @@ def unwatched(run: Run, data: Mapping[str, Any], folder: str) -> DictConfig:
         "data": data,
         "logger": None,
         "callback": {name: node for name, node in callbacks.items() if not watches(node)},
-        "trainer": {**run.config["trainer"], "enable_progress_bar": False},
         "run": {"name": run.folder.name, "position": "", "folder": folder},
     }
     return OmegaConf.create({**run.config, **changes})

@@ -28,7 +28,9 @@ def grid_figure(cells: pd.DataFrame, measure: Measure) -> Figure | None:
         return None
     placed, label, columns = _place(cells)
     rows = list(dict.fromkeys(placed["row"]))
-    figure = blank(1.0 + 0.42 * len(rows))
+    names = [fitted(str(name), 14) for name in columns]
+    upright = sum(len(name) + 1 for name in names) > 85  # characters beside each other
+    figure = blank(1.0 + 0.42 * len(rows) + 0.5 * upright)
     axes = figure.subplots()
     tidy(axes, grid=None)
     scores = _table(placed, rows, columns)
@@ -36,7 +38,7 @@ def grid_figure(cells: pd.DataFrame, measure: Measure) -> Figure | None:
     draw_heat(axes, shades, np.nanmin(shades, initial=0), np.nanmax(shades, initial=0))
     for _, cell in placed.iterrows():
         _write_cell(axes, cell, rows, columns, measure)
-    axes.set_xticks(range(len(columns)), [fitted(str(name), 14) for name in columns])
+    axes.set_xticks(range(len(columns)), names, rotation=90 * upright)
     axes.set_yticks(range(len(rows)), [fitted(row, 26) for row in rows])
     axes.set_xlabel(label)
     axes.set_title(_title(placed, measure), loc="left", fontsize=SMALL, color=MUTED, pad=6)
