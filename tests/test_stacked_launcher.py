@@ -119,6 +119,25 @@ def test_a_run_that_fails_leaves_the_others_their_results(sweeps, tiny):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, tiny, number, code):
+    grid = [*tiny, "trainer.max_epochs=40", "loss=mse,cross_entropy", "seed=0,1", "name=stopped"]
+    options = [STACKED, "hydra.launcher.processes=2"]
+    process = start(tmp_path, ["-m", *grid, *options])
+    sweep = tmp_path / "logs" / "stopped"
+    wait_until(lambda: sum(epochs(run) > 1 for run in runs(sweep).values()) == 4)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert "interrupted: the same command goes on" in (tmp_path / "output.txt").read_text()
+    statuses = [record.read(run)["status"] for run in runs(sweep).values()]
+    assert set(statuses) <= {"interrupted", "finished"}
+    assert "interrupted" in statuses
+    done = train(tmp_path, "-m", *grid, *options)
+    assert done.returncode == 0, done.stderr
+    entries = [record.read(run) for run in runs(sweep).values()]
+    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 40)] * 4
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, tiny, number, code):
     grid = [*tiny, "trainer.max_epochs=40", "optimizer.lr=0.05,0.1,0.2", "name=stopped"]
     process = start(tmp_path, ["-m", *grid, STACKED])
@@ -161,6 +180,25 @@ def test_runs_are_grouped_by_all_but_seed_and_learning_rate():
     ]
     assert groups(jobs, 50) == [[0, 2, 3], [1], [4]]
     assert groups(jobs, 2) == [[0, 2], [3], [1], [4]]
+
+
+def test_runs_alike_are_shared_out_among_processes_where_they_are_many():
+    for processes, expected in [(1, [24]), (2, [12, 12]), (3, [10, 10, 4])]:
+        jobs = [[f"seed={seed}"] for seed in range(24)]
+        assert [len(part) for part in groups(jobs, 50, processes)] == expected
+    assert [len(part) for part in groups([[f"seed={seed}"] for seed in range(9)], 50, 2)] == [9]
+
+
+def test_one_process_and_several_come_to_the_same(sweeps, tiny):
+    folder, *_ = sweeps
+    options = [STACKED, "hydra.launcher.processes=1", "name=by_one"]
+    done = train(folder, "-m", *tiny, *GRID, *options)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = runs(folder / "logs" / "by_one"), runs(folder / "logs" / "stacked")
+    for name, run in ours.items():
+        entries = record.read(run), record.read(theirs[name])
+        assert [entry["timing"]["stack"] for entry in entries] == [4, 4]
+        assert entries[0]["metrics"] == pytest.approx(entries[1]["metrics"], rel=1e-4, abs=1e-6)
 
 
 def test_a_stack_of_no_runs_is_refused(tmp_path, tiny):

@@ -5,13 +5,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
+from joblib import Parallel, delayed
 from omegaconf import open_dict
 
 NUMBERS = ("seed", "optimizer.lr")  # runs that differ in these alone may train together
+
+
+FEWEST = 10  # what fewer runs gain from a second process is less than from being one stack
 
 
 class StackedLauncher(BasicLauncher):
@@ -19,35 +24,75 @@ class StackedLauncher(BasicLauncher):
 
     Args:
         size: the most runs that train together.
+        processes: train so many stacks at a time; None: one for each core where runs are on the
+            CPU, else one. Then runs alike are shared out among them, in stacks of at least 10.
         compile: a backend of `torch.compile` for their common steps; None: they are not compiled.
     """
 
-    def __init__(self, size: int = 50, compile: str | None = None) -> None:
+    def __init__(
+        self, size: int = 50, processes: int | None = None, compile: str | None = None
+    ) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"expected hydra.launcher.size of at least 1, got {size}")
-        self.size, self.compile = size, compile
+        for key, value in (("size", size), ("processes", processes)):
+            if value is not None and value < 1:
+                raise ValueError(f"expected hydra.launcher.{key} of at least 1, got {value}")
+        self.size, self.processes, self.compile = size, processes, compile
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from losslab.stack import train_together  # seconds; Hydra imports plugins even for --help
-
         assert self.config is not None
         if self.compile is not None:
             check_backend(self.compile)
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        processes = self.processes or self.fitting(job_overrides)
+        numbered = [Job(initial_job_idx + i, each) for i, each in enumerate(job_overrides)]
+        parts = [
+            [numbered[i] for i in part] for part in groups(job_overrides, self.size, processes)
+        ]
+        processes = min(processes, len(parts))
+        if processes > 1:
+            state = Singleton.get_state()
+            outcomes = Parallel(n_jobs=processes)(
+                delayed(train_in_process)(self, state, part, processes) for part in parts
+            )
+        else:
+            outcomes = [self.train(part) for part in parts]
         returned: dict[int, Any] = {}
-        for jobs in groups(job_overrides, self.size):
-            tasks = [partial(self.run, initial_job_idx + job, job_overrides[job]) for job in jobs]
-            returned |= zip(jobs, train_together(tasks, self.size, self.compile), strict=True)
-            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        for part, own in zip(parts, outcomes, strict=True):
+            returned |= {job.number: outcome for job, outcome in zip(part, own, strict=True)}
         for outcome in returned.values():
             if isinstance(outcome, Exception):
                 raise outcome  # a run's own is in its JobReturn; this one is Hydra's
-        return [returned[job] for job in range(len(job_overrides))]
+        return [returned[job.number] for job in numbered]
+
+    def fitting(self, jobs: Sequence[Sequence[str]]) -> int:
+        """How many processes suit the machine and the device that runs are on."""
+        import torch
+
+        from losslab.stack import cores  # seconds; Hydra imports plugins even for --help
+
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        if not jobs:
+            return 1
+        config = loader.load_sweep_config(self.config, list(jobs[0]))  # type: ignore[arg-type]
+        on_cpu = config.trainer.get("accelerator") == "cpu" or not torch.accelerator.is_available()
+        return cores() if on_cpu else 1
+
+    def train(self, jobs: Sequence["Job"], processes: int = 1) -> list[JobReturn | Exception]:
+        """Trains together, beside other processes of the same kind."""
+        from losslab.stack import cores, train_together
+
+        assert self.config is not None
+        tasks = [partial(self.run, *job) for job in jobs]
+        threads = max(cores() // processes, 1)
+        try:
+            return train_together(tasks, self.size, self.compile, threads)
+        finally:
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
 
     def run(self, number: int, overrides: Sequence[str]) -> JobReturn:
         """What Hydra's basic launcher does for one job."""
@@ -72,6 +117,20 @@ class StackedLauncher(BasicLauncher):
                 handler.close()  # Hydra leaves that to the next run, which has handlers of its own
 
 
+class Job(NamedTuple):
+    number: int
+    overrides: Sequence[str]
+
+
+def train_in_process(
+    launcher: StackedLauncher, state: Any, jobs: Sequence[Job], processes: int
+) -> list[JobReturn | Exception]:
+    """What Hydra needs in a new process, then `train`."""
+    setup_globals()
+    Singleton.set_state(state)
+    return launcher.train(jobs, processes)
+
+
 def check_backend(name: str) -> None:
     """Raises ValueError for one that torch.compile does not have."""
     from torch._dynamo import list_backends
@@ -83,16 +142,16 @@ def check_backend(name: str) -> None:
         )
 
 
-def groups(jobs: Sequence[Sequence[str]], size: int) -> list[list[int]]:
+def groups(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> list[list[int]]:
     """Indices of the jobs that may train together, at most so many in each group."""
     alike = defaultdict(list)
     for index, overrides in enumerate(jobs):
         alike[frozenset(each for each in overrides if key(each) not in NUMBERS)].append(index)
-    return [
-        indices[start : start + size]
-        for indices in alike.values()
-        for start in range(0, len(indices), size)
-    ]
+    parts = []
+    for indices in alike.values():
+        share = min(size, max(FEWEST, -(-len(indices) // processes)))
+        parts += [indices[start : start + share] for start in range(0, len(indices), share)]
+    return parts
 
 
 def key(override: str) -> str:

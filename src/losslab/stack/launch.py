@@ -46,11 +46,15 @@ def current() -> StackedSteps | None:
 
 
 def train_together(
-    runs: Sequence[Callable[[], T]], size: int, backend: str | None = None
+    runs: Sequence[Callable[[], T]],
+    size: int,
+    backend: str | None = None,
+    threads: int | None = None,
 ) -> list[T | Exception]:
     """What each run returned or raised; at most `size` of them are computed at once.
 
     Each is a function that trains, in a thread of its own and by turns. Their common steps are
-    compiled by `torch.compile` if it is given a backend.
+    compiled by `torch.compile` if it is given a backend, and computed, on a CPU, by so many
+    threads, one for each core by default.
     """
-    return turns.together(runs, Stacks(size, backend).compute)
+    return turns.together(runs, Stacks(size, backend, threads).compute)

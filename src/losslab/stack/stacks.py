@@ -33,10 +33,11 @@ class Stacks:
     Args:
         size: the most runs at once.
         backend: of `torch.compile`, such as `inductor` or `cudagraphs`; None: nothing is compiled.
+        threads: to compute with on the CPU; None: one for each core.
     """
 
-    def __init__(self, size: int, backend: str | None = None) -> None:
-        self.size, self.backend = size, backend
+    def __init__(self, size: int, backend: str | None = None, threads: int | None = None) -> None:
+        self.size, self.backend, self.threads = size, backend, threads or cores()
         self.kinds: dict[Turn[Any], Any] = {}
         self.reasons: dict[Any, str | None] = {}
         self.draws: dict[Any, bool] = {}
@@ -80,7 +81,7 @@ class Stacks:
             stacks = [Stack([block.member for block in share]) for share in shares]
             for stack in stacks:
                 stack.gradients_of = self.trace((kind, blocks[0].operations()), stack, blocks[0])
-            taken = take_all(stacks, blocks, [each.rates for each in ahead], check)
+            taken = take_all(stacks, blocks, [each.rates for each in ahead], self.threads, check)
         except torch.OutOfMemoryError:
             taken = None  # what the error holds on to is freed first
         except Exception as error:
@@ -137,9 +138,9 @@ class Stacks:
             log.warning("%s", sentence)
 
     def shares(self, kind: Any, blocks: Sequence[Block]) -> list[Sequence[Block]]:
-        """One share for each core; all in one where threads would share random draws."""
+        """One share for each thread; all in one where threads would share random draws."""
         on_cpu = blocks[0].images.device.type == "cpu"
-        number = min(cores(), len(blocks)) if on_cpu and not self.draws[kind] else 1
+        number = min(self.threads, len(blocks)) if on_cpu and not self.draws[kind] else 1
         size = -(-len(blocks) // number)
         return [blocks[start : start + size] for start in range(0, len(blocks), size)]
 
@@ -155,9 +156,10 @@ def take_all(
     stacks: Sequence[Stack],
     blocks: Sequence[Block],
     rates: Sequence[Tensor],
+    number: int,
     check: Callable[[], None],
 ) -> list[Taken]:
-    """Takes the steps of all blocks, which are the stacks' in their order, a thread each.
+    """Takes the steps of all blocks, which are the stacks' in their order, on so many threads.
 
     A thread for each core, with a share of the runs, beats one that divides each operation among
     the cores: small operations are not worth dividing, and meanwhile the other cores wait.
@@ -167,7 +169,7 @@ def take_all(
         own = slice(start, start + len(stack.members))
         images, labels = ([getattr(b, of) for b in blocks[own]] for of in ("images", "labels"))
         with (
-            threads(cores() // len(stacks)),
+            threads(max(number // len(stacks), 1)),
             blocks[0].trainer.precision_plugin.forward_context(),
         ):
             return stack.take(images, labels, torch.stack([*rates[own]]), check)
