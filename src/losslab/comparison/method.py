@@ -43,7 +43,10 @@ GRADIENTS = (
     "squared error hardly pulls on a confidently wrong image: of 10 classes, at a logit gap of 10, "
     "its gradient is 4.8e-4, cross-entropy's 1.414."
 )
-COST = "Wall time of a run and training throughput, means over the chosen cell's runs."
+COST = (
+    "Wall time of a run and training throughput, means over the chosen cell's runs. Of runs that "
+    "trained together as a stack: the stack's time divided by its runs, and one run's throughput."
+)
 NOT_KEPT = "Not known: the runs kept no curves.csv (callback.curves)."
 
 

@@ -54,5 +54,5 @@ def sentence(name: str, drift: float | None) -> str:
         return f"The path of {name}, trained again, ends at its last checkpoint, bit for bit."
     return (
         f"Caution: the path of {name}, trained again, ends up to {drift:.1g} away from its last "
-        "checkpoint in some weight, as on other hardware or versions."
+        "checkpoint in some weight, as after training in a stack, on other hardware or versions."
     )

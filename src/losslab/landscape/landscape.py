@@ -82,7 +82,8 @@ def require_same_images(
 
 
 def announce(runs: Pair) -> None:
-    seconds = sum(run.record["timing"].get("seconds") or 0 for run in runs)
+    timings = [run.record["timing"] for run in runs]
+    seconds = sum((each.get("seconds") or 0) / each.get("stack", 1) for each in timings)
     log.info(
         "training two runs again for their paths: %s and %s; they took %.0f s together",
         *(run.folder.name for run in runs),
