@@ -183,10 +183,12 @@ def test_runs_are_grouped_by_all_but_seed_and_learning_rate():
 
 
 def test_runs_alike_are_shared_out_among_processes_where_they_are_many():
-    for processes, expected in [(1, [24]), (2, [12, 12]), (3, [10, 10, 4])]:
+    for processes, expected in [(1, [24]), (2, [12, 12]), (3, [12, 12])]:
         jobs = [[f"seed={seed}"] for seed in range(24)]
         assert [len(part) for part in groups(jobs, 50, processes)] == expected
-    assert [len(part) for part in groups([[f"seed={seed}"] for seed in range(9)], 50, 2)] == [9]
+    for runs, expected in [(9, [9]), (11, [11]), (120, [40, 40, 40])]:
+        jobs = [[f"seed={seed}"] for seed in range(runs)]
+        assert [len(part) for part in groups(jobs, 50, 2)] == expected
 
 
 def test_one_process_and_several_come_to_the_same(sweeps, tiny):
@@ -205,4 +207,6 @@ def test_a_stack_of_no_runs_is_refused(tmp_path, tiny):
     grid = [*tiny, "seed=0,1", STACKED, "hydra.launcher.size=0"]
     done = train(tmp_path, "-m", *grid)
     assert done.returncode == 1
-    assert done.stderr.strip() == "expected hydra.launcher.size of at least 1, got 0"
+    assert done.stderr.strip() == (
+        "expected hydra.launcher.size to be a whole number of at least 1, got 0"
+    )

@@ -34,8 +34,10 @@ class StackedLauncher(BasicLauncher):
     ) -> None:
         super().__init__()
         for key, value in (("size", size), ("processes", processes)):
-            if value is not None and value < 1:
-                raise ValueError(f"expected hydra.launcher.{key} of at least 1, got {value}")
+            if (key, value) != ("processes", None) and (type(value) is not int or value < 1):
+                raise ValueError(
+                    f"expected hydra.launcher.{key} to be a whole number of at least 1, got {value}"
+                )
         self.size, self.processes, self.compile = size, processes, compile
 
     def launch(
@@ -70,15 +72,17 @@ class StackedLauncher(BasicLauncher):
 
     def fitting(self, jobs: Sequence[Sequence[str]]) -> int:
         """How many processes suit the machine and the device that runs are on."""
-        import torch
+        import torch  # seconds; Hydra imports plugins even for --help
 
-        from losslab.stack import cores  # seconds; Hydra imports plugins even for --help
+        from losslab.stack import cores
 
         assert self.hydra_context is not None
-        loader = self.hydra_context.config_loader
         if not jobs:
             return 1
+        loader = self.hydra_context.config_loader
         config = loader.load_sweep_config(self.config, list(jobs[0]))  # type: ignore[arg-type]
+        if config.data.get("num_workers", 0) > 0:
+            return 1  # joblib's processes cannot start a DataLoader's
         on_cpu = config.trainer.get("accelerator") == "cpu" or not torch.accelerator.is_available()
         return cores() if on_cpu else 1
 
@@ -149,7 +153,8 @@ def groups(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> list
         alike[frozenset(each for each in overrides if key(each) not in NUMBERS)].append(index)
     parts = []
     for indices in alike.values():
-        share = min(size, max(FEWEST, -(-len(indices) // processes)))
+        number = max(min(processes, len(indices) // FEWEST), -(-len(indices) // size), 1)
+        share = -(-len(indices) // number)
         parts += [indices[start : start + share] for start in range(0, len(indices), share)]
     return parts
 

@@ -13,6 +13,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
 from losslab import record
+from losslab.losses import MSEOutputs
 from losslab.stack.stack import Stack
 from tests.stack.test_stack import ADAPTIVE, DOUBLE, RUNS, assert_equal, assert_shared
 from tests.test_resume import STOP, Stop
@@ -262,11 +263,25 @@ class Meddling(L.Callback):
             first, *_ = pl_module.network.parameters()
             first.requires_grad_(False)
             trainer.optimizers[0].param_groups[0]["weight_decay"] = 0.1
+            pl_module.network.layers[2] = nn.Tanh()
+            pl_module.loss.scale = torch.tensor(0.5)
             pl_module.loss.k = 2.0 if trainer.optimizers[0].param_groups[0]["lr"] > 0.02 else 3.0
 
 
+class Scaled(MSEOutputs):
+    """With a tensor of its own."""
+
+    def __init__(self, **numbers: float) -> None:
+        super().__init__(**numbers)
+        self.register_buffer("scale", torch.tensor(1.0))
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return super().forward(outputs, labels) * self.scale
+
+
 def test_what_a_callback_changes_between_blocks_holds_in_a_stack_too(stack, run, tmp_path):
-    common = [DOUBLE, "trainer.max_epochs=2", "loss=mse_outputs"]
+    common = [DOUBLE, "trainer.max_epochs=2", *network(""), f"loss._target_={HERE}.Scaled",
+              "loss=mse_outputs"]  # fmt: skip
     common += [f"+callback.meddling._target_={HERE}.Meddling"]
     assert_shared(stack(RUNS, *common), 3)
     for name, own in RUNS.items():

@@ -34,7 +34,8 @@ def enough(data: Any, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     for batch in data.train_dataloader():
         images, labels = data.on_after_batch_transfer(batch, 0)
         if labels.ndim == 2:  # a block of steps
-            images, labels = data.normalise(images.flatten(0, 1)), labels.flatten()
+            images, labels = images.flatten(0, 1), labels.flatten()
+            images = data.normalise(images) if images.dtype == torch.uint8 else images
         yield images, labels
         count -= len(labels)
         if count <= 0:

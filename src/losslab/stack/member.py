@@ -1,6 +1,6 @@
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -31,16 +31,34 @@ class Member(NamedTuple):
 
     @property
     def fixed(self) -> dict[str, Tensor]:
-        """Buffers and frozen parameters, by name."""
+        """Buffers and frozen parameters, and the loss's tensors, by name, as `parts` has them."""
         frozen = {name: p for name, p in self.network.named_parameters() if not p.requires_grad}
-        return frozen | dict(self.network.named_buffers())
+        of_network = frozen | dict(self.network.named_buffers())
+        of_loss = dict(self.loss.named_parameters()) | dict(self.loss.named_buffers())
+        return {f"network.{name}": tensor for name, tensor in of_network.items()} | {
+            f"loss.{name}": tensor for name, tensor in of_loss.items()
+        }
 
     @property
     def settings(self) -> str:
-        """What modules hold besides tensors and other modules: rates, sizes, modes."""
-        modules = [*self.network.modules(), *self.loss.modules()]
+        """What modules are, and hold besides parameters and buffers: rates, sizes, modes."""
         held = [
-            {key: value for key, value in vars(module).items() if key not in OF_EVERY_MODULE}
-            for module in modules
+            (name, type(module), {key: plain(value) for key, value in own(module).items()})
+            for part in (self.network, self.loss)
+            for name, module in part.named_modules()
         ]
-        return re.sub(" at 0x[0-9a-f]+", "", repr(held))  # where a function lies is no matter
+        return without_addresses(repr(held))
+
+
+def own(module: nn.Module) -> dict[str, Any]:
+    """A module's attributes, but for what every module has."""
+    return {key: value for key, value in vars(module).items() if key not in OF_EVERY_MODULE}
+
+
+def plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, Tensor) else value  # which would be shortened
+
+
+def without_addresses(text: str) -> str:
+    """A `repr` that does not tell where in memory an object lies."""
+    return re.sub(" at 0x[0-9a-fA-F]+", "", text)

@@ -61,20 +61,21 @@ class Stack:
         """Takes all the steps; `check` is called before each. `publish` ends it."""
         rates = rates.to(images[0].device, next(iter(self.parameters.values())).dtype)
         batch = torch.stack([each[0] for each in images])  # [runs, batch, ...]
-        truth = torch.stack([*labels])  # [runs, steps, batch]
-        losses = torch.empty_like(rates)
+        truth = torch.stack([*labels], dim=1)  # [steps, runs, batch]
+        losses = []
         for step, step_rates in enumerate(rates.unbind(1)):
             check()
             torch.stack([each[step] for each in images], out=batch)
             self.last, (loss, outputs) = self.gradients_of(
-                self.parameters, self.fixed, batch, truth[:, step]
+                self.parameters, self.fixed, batch, truth[step]
             )
-            losses[:, step] = loss
+            losses.append(loss.clone())
             with torch.no_grad():
                 if (largest := self.members[0].clip) is not None:
                     clip(self.last, largest)
                 self.update(step_rates)
-        return [Taken(*each) for each in zip(losses, outputs.clone(), strict=True)]
+        by_run = torch.stack(losses, dim=1)  # [runs, steps]
+        return [Taken(*each) for each in zip(by_run, outputs.clone(), strict=True)]
 
     def update(self, rates: Float[Tensor, " runs"]) -> None:
         if self.plain:  # a third of the memory traffic
@@ -108,10 +109,17 @@ def gradients_of(member: Member) -> Gradients:
         parameters: Named, fixed: Named, images: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
         inputs = member.prepared(images)
-        outputs = functional_call(member.network, (parameters, fixed), (inputs,))
-        return member.loss(outputs, labels), outputs
+        rest = beginning_with("network.", fixed)
+        outputs = functional_call(member.network, (parameters, rest), (inputs,))
+        of_loss = beginning_with("loss.", fixed)
+        return functional_call(member.loss, of_loss, (outputs, labels)), outputs
 
     return torch.vmap(grad_and_value(loss_and_outputs, has_aux=True), randomness="different")
+
+
+def beginning_with(prefix: str, tensors: Named) -> Named:
+    """Those, by names without it."""
+    return {k.removeprefix(prefix): each for k, each in tensors.items() if k.startswith(prefix)}
 
 
 def traced(stack: Stack, images: Tensor, labels: Tensor) -> Gradients:
