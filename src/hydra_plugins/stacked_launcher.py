@@ -14,8 +14,6 @@ from joblib import Parallel, delayed
 from omegaconf import open_dict
 
 NUMBERS = ("seed", "optimizer.lr")  # runs that differ in these alone may train together
-
-
 FEWEST = 10  # what fewer runs gain from a second process is less than from being one stack
 
 
@@ -64,7 +62,7 @@ class StackedLauncher(BasicLauncher):
             outcomes = [self.train(part) for part in parts]
         returned: dict[int, Any] = {}
         for part, own in zip(parts, outcomes, strict=True):
-            returned |= {job.number: outcome for job, outcome in zip(part, own, strict=True)}
+            returned |= zip((job.number for job in part), own, strict=True)
         for outcome in returned.values():
             if isinstance(outcome, Exception):
                 raise outcome  # a run's own is in its JobReturn; this one is Hydra's

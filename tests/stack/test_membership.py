@@ -256,16 +256,25 @@ def test_wherever_the_run_that_ends_early_stands(stack, run, tmp_path, monkeypat
 
 
 class Meddling(L.Callback):
-    """Changes, in the second epoch, what a stack might have taken for granted."""
+    """Changes, in the second epoch, one of what a stack might have taken for granted."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
 
     def on_train_epoch_start(self, trainer, pl_module):
         if trainer.current_epoch == 1:
-            first, *_ = pl_module.network.parameters()
-            first.requires_grad_(False)
-            trainer.optimizers[0].param_groups[0]["weight_decay"] = 0.1
-            pl_module.network.layers[2] = nn.Tanh()
-            pl_module.loss.scale = torch.tensor(0.5)
-            pl_module.loss.k = 2.0 if trainer.optimizers[0].param_groups[0]["lr"] > 0.02 else 3.0
+            [group] = trainer.optimizers[0].param_groups
+            if self.what == "frozen":
+                first, *_ = pl_module.network.parameters()
+                first.requires_grad_(False)
+            if self.what == "optimizer":
+                group["weight_decay"] = 0.1
+            if self.what == "class":
+                pl_module.network.layers[2] = nn.Tanh()
+            if self.what == "tensor":
+                pl_module.loss.scale = torch.tensor(0.5)
+            if self.what == "attribute":
+                pl_module.loss.k = 2.0 if group["lr"] > 0.02 else 3.0
 
 
 class Scaled(MSEOutputs):
@@ -279,10 +288,11 @@ class Scaled(MSEOutputs):
         return super().forward(outputs, labels) * self.scale
 
 
-def test_what_a_callback_changes_between_blocks_holds_in_a_stack_too(stack, run, tmp_path):
+@pytest.mark.parametrize("what", ["frozen", "optimizer", "class", "tensor", "attribute"])
+def test_what_a_callback_changes_between_blocks_holds_in_a_stack_too(stack, run, tmp_path, what):
     common = [DOUBLE, "trainer.max_epochs=2", *network(""), f"loss._target_={HERE}.Scaled",
               "loss=mse_outputs"]  # fmt: skip
-    common += [f"+callback.meddling._target_={HERE}.Meddling"]
+    common += [f"+callback.meddling._target_={HERE}.Meddling", f"+callback.meddling.what={what}"]
     assert_shared(stack(RUNS, *common), 3)
     for name, own in RUNS.items():
         run("alone", *common, *own, "overwrite=true")

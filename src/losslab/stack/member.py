@@ -31,12 +31,14 @@ class Member(NamedTuple):
 
     @property
     def fixed(self) -> dict[str, Tensor]:
-        """Buffers and frozen parameters, and the loss's tensors, by name, as `parts` has them."""
+        """`network.*`: its buffers and frozen parameters; `loss.*`: all of the loss's tensors."""
         frozen = {name: p for name, p in self.network.named_parameters() if not p.requires_grad}
         of_network = frozen | dict(self.network.named_buffers())
         of_loss = dict(self.loss.named_parameters()) | dict(self.loss.named_buffers())
-        return {f"network.{name}": tensor for name, tensor in of_network.items()} | {
-            f"loss.{name}": tensor for name, tensor in of_loss.items()
+        return {
+            f"{part}.{name}": tensor
+            for part, tensors in (("network", of_network), ("loss", of_loss))
+            for name, tensor in tensors.items()
         }
 
     @property

@@ -109,9 +109,8 @@ def gradients_of(member: Member) -> Gradients:
         parameters: Named, fixed: Named, images: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
         inputs = member.prepared(images)
-        rest = beginning_with("network.", fixed)
-        outputs = functional_call(member.network, (parameters, rest), (inputs,))
-        of_loss = beginning_with("loss.", fixed)
+        others, of_loss = (beginning_with(part, fixed) for part in ("network.", "loss."))
+        outputs = functional_call(member.network, (parameters, others), (inputs,))
         return functional_call(member.loss, of_loss, (outputs, labels)), outputs
 
     return torch.vmap(grad_and_value(loss_and_outputs, has_aux=True), randomness="different")
