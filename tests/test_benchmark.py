@@ -23,7 +23,15 @@ from losslab.benchmark.figure import scaling_figure
 from losslab.benchmark.fresh_process import training_overrides
 from losslab.benchmark.results import Memory, Results, Spent, spread
 from losslab.benchmark.rounds import play, rotated, torch_settings_kept
-from losslab.benchmark.stacked import Clocked, MemberStopwatch, Stacked, all_ended, seconds_together
+from losslab.benchmark.stacked import (
+    Clocked,
+    MemberStopwatch,
+    Stacked,
+    Timed,
+    all_ended,
+    seconds_of_all,
+    timed,
+)
 from losslab.benchmark.stopwatch import Stopwatch
 from losslab.callbacks import GradientNorm
 from losslab.losses import CrossEntropy
@@ -481,8 +489,27 @@ def test_time_together_is_that_of_all_runs_without_their_validations():
     for started, ended, trained in ((0, 9, 7), (1, 10, 8)):  # validated for 2 and for 1
         watch = MemberStopwatch()
         watch.started, watch.ended, watch.seconds, watch.steps = started, ended, trained, 5
+        watch.waiting, watch.alone = Clocked(abs, CPU), Clocked(abs, CPU)
         watches.append(watch)
-    assert seconds_together(watches, steps=5) == 10 - 1 - 3
+    stack = timed(watches, Clocked(abs, CPU), steps=5)
+    assert (stack.ready, stack.ended, stack.validating) == (1, 10, 3)
+    assert seconds_of_all([stack]) == 10 - 1 - 3
+
+
+def test_time_of_several_stacks_is_from_the_first_start_to_the_last_end():
+    first = Timed(ready=1, ended=10, computing=5, looping=1, validating=2)
+    later = Timed(ready=2, ended=12, computing=6, looping=1, validating=3)
+    assert seconds_of_all([first, later]) == 12 - 1 - 2
+
+
+def test_twenty_runs_on_two_cores_train_as_two_stacks_at_once(cfg):
+    stacked = Stacked(cfg, steps_per_epoch=20, runs=20, device=CPU, processes=2)
+    assert [len(share) for share in stacked.shares] == [10, 10]
+    assert "in 2 processes" in stacked.description
+    seconds = stacked.run(20)
+    [spent] = stacked.spent
+    assert min(spent.computing, spent.looping) > 0
+    assert spent.computing + spent.looping + spent.rest == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("runs", [1, 2])

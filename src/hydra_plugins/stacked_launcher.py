@@ -14,7 +14,6 @@ from joblib import Parallel, delayed
 from omegaconf import open_dict
 
 NUMBERS = ("seed", "optimizer.lr")  # runs that differ in these alone may train together
-FEWEST = 10  # what fewer runs gain from a second process is less than from being one stack
 
 
 class StackedLauncher(BasicLauncher):
@@ -146,15 +145,16 @@ def check_backend(name: str) -> None:
 
 def groups(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> list[list[int]]:
     """Indices of the jobs that may train together, at most so many in each group."""
+    from losslab.stack import shares
+
     alike = defaultdict(list)
     for index, overrides in enumerate(jobs):
         alike[frozenset(each for each in overrides if key(each) not in NUMBERS)].append(index)
-    parts = []
-    for indices in alike.values():
-        number = max(min(processes, len(indices) // FEWEST), -(-len(indices) // size), 1)
-        share = -(-len(indices) // number)
-        parts += [indices[start : start + share] for start in range(0, len(indices), share)]
-    return parts
+    return [
+        [indices[i] for i in share]
+        for indices in alike.values()
+        for share in shares(len(indices), size, processes)
+    ]
 
 
 def key(override: str) -> str:

@@ -2,34 +2,50 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from statistics import mean
 from typing import Any
 
 import lightning as L
 import torch
-from omegaconf import DictConfig
+from joblib import Parallel, delayed
+from omegaconf import DictConfig, OmegaConf
 
 from losslab.benchmark.arithmetic import clock
 from losslab.benchmark.contestants import Losslab
 from losslab.benchmark.results import Spent
 from losslab.benchmark.stopwatch import Stopwatch
-from losslab.stack import turns
+from losslab.stack import cores, shares, turns
 from losslab.stack.stacks import Stacks
 from losslab.text import plural
 
 
 class Stacked:
-    """Seconds are for a step of one run: those of all, divided by their number."""
+    """Seconds are for a step of one run: those of all, divided by their number.
+
+    Args:
+        processes: at most so many, each with a share of the runs and of the cores.
+    """
 
     def __init__(
-        self, cfg: DictConfig, steps_per_epoch: int, runs: int, device: torch.device
+        self,
+        cfg: DictConfig,
+        steps_per_epoch: int,
+        runs: int,
+        device: torch.device,
+        processes: int = 1,
     ) -> None:
         self.name = f"losslab, {plural(runs, 'run')} stacked"
+        self.shares = shares(runs, runs, processes)
+        number = len(self.shares)
+        where = f"in {number} processes" if number > 1 else "in one process"
         self.description = (
             f"{plural(runs, 'run')} of losslab, a seed each, as hydra/launcher=stacked trains "
-            "them, on all cores; time for a step of one run"
+            f"them, on all cores {where}; time for a step of one run"
         )
         self.alone, self.runs, self.device = Losslab(cfg, steps_per_epoch), runs, device
+        self.threads = max(cores() // len(self.shares), 1)
         self.spent: list[Spent] = []
         """What went into each `run`."""
 
@@ -38,14 +54,17 @@ class Stacked:
             cfgs = [self.alone.configured(steps, f"{folder}/{seed}") for seed in range(self.runs)]
             for seed, cfg in enumerate(cfgs):
                 cfg.seed = seed
-            runs = [partial(self.alone.train, cfg, MemberStopwatch()) for cfg in cfgs]
-            compute = Clocked(Stacks(self.runs).compute, self.device)
-            stopwatches = all_ended(turns.together(runs, compute))
-        seconds = seconds_together(stopwatches, steps)
-        ready = max(each.started for each in stopwatches)
-        computing = compute.seconds(ready) + sum(each.alone.seconds(ready) for each in stopwatches)
-        looping = sum(each.looping(ready) for each in stopwatches)
-        taken = steps * self.runs
+                OmegaConf.resolve(cfg)  # what Hydra fills in is not known in other processes
+            parts = [[cfgs[i] for i in share] for share in self.shares]
+            if len(parts) == 1:
+                stacks = [self.train(cfgs, steps)]
+            else:
+                stacks = Parallel(n_jobs=len(parts))(
+                    delayed(self.train)(part, steps) for part in parts
+                )
+        seconds, taken = seconds_of_all(stacks), steps * self.runs
+        computing = mean(each.computing for each in stacks)
+        looping = mean(each.looping for each in stacks)
         self.spent.append(
             Spent(
                 computing=computing / taken,
@@ -54,6 +73,13 @@ class Stacked:
             )
         )
         return seconds / taken
+
+    def train(self, cfgs: Sequence[DictConfig], steps: int) -> "Timed":
+        """One stack."""
+        runs = [partial(self.alone.train, cfg, MemberStopwatch()) for cfg in cfgs]
+        compute = Clocked(Stacks(len(cfgs), threads=self.threads).compute, self.device)
+        stopwatches = all_ended(turns.together(runs, compute))
+        return timed(stopwatches, compute, steps)
 
 
 class Clocked:
@@ -104,10 +130,38 @@ def all_ended(stopwatches: Sequence[MemberStopwatch | Exception]) -> list[Member
     return stopwatches  # type: ignore[return-value]
 
 
-def seconds_together(stopwatches: Sequence[MemberStopwatch], steps: int) -> float:
-    """From when all runs are ready until the last has ended, their validations not counted."""
+@dataclass(frozen=True)
+class Timed:
+    """When a stack's runs were all ready and the last had ended, and seconds of what lay between.
+
+    Readings of one clock, also those of several processes.
+    """
+
+    ready: float
+    ended: float
+    computing: float
+    looping: float
+    validating: float
+
+
+def timed(stopwatches: Sequence[MemberStopwatch], compute: Clocked, steps: int) -> Timed:
     for each in stopwatches:
         each.seconds_per_step(steps)  # raises ValueError for another number of steps
     ready = max(each.started for each in stopwatches)
-    validating = sum(each.validating() for each in stopwatches)
-    return max(each.ended for each in stopwatches) - ready - validating
+    alone = sum(each.alone.seconds(ready) for each in stopwatches)
+    return Timed(
+        ready=ready,
+        ended=max(each.ended for each in stopwatches),
+        computing=compute.seconds(ready) + alone,
+        looping=sum(each.looping(ready) for each in stopwatches),
+        validating=sum(each.validating() for each in stopwatches),
+    )
+
+
+def seconds_of_all(stacks: Sequence[Timed]) -> float:
+    """From when the first stack is ready until the last has ended, validation not counted.
+
+    Of several stacks, the shortest validation: what they do at once is not counted twice.
+    """
+    ready, ended = min(each.ready for each in stacks), max(each.ended for each in stacks)
+    return ended - ready - min(each.validating for each in stacks)

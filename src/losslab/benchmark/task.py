@@ -70,7 +70,8 @@ def measure(cfg: DictConfig) -> Results:
     losslab = Losslab(cfg, data.steps_per_epoch)
     losslab.length(steps)  # raises ValueError for steps that it cannot take
     others = (with_data_loader(cfg, data, workers) for workers in cfg.workers)
-    stacks = [Stacked(cfg, data.steps_per_epoch, runs, device) for runs in cfg.stacks]
+    processes = cores() if device.type == "cpu" else 1
+    stacks = [Stacked(cfg, data.steps_per_epoch, runs, device, processes) for runs in cfg.stacks]
     contestants: list[Contestant] = [bare, losslab, *stacks, *others]
     for contestant in contestants:
         turn(contestant, losslab.shortest)  # imports, caches
