@@ -1,13 +1,15 @@
 """`hydra/launcher=stacked` as a user launches it, in processes of its own."""
 
+import pickle
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hydra.errors import InstantiationException
 
-from hydra_plugins.stacked_launcher import groups
+from hydra_plugins.stacked_launcher import groups, sendable
 from losslab import record
 from tests.kill import start, wait_until
 from tests.test_resume import curves
@@ -189,6 +191,24 @@ def test_runs_alike_are_shared_out_among_processes_where_they_are_many():
     for runs, expected in [(9, [9]), (11, [11]), (120, [40, 40, 40])]:
         jobs = [[f"seed={seed}"] for seed in range(runs)]
         assert [len(part) for part in groups(jobs, 50, 2)] == expected
+
+
+class PickyError(Exception):
+    """What pickle makes of it cannot be read again."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def test_an_exception_leaves_a_process_with_what_it_says():
+    plain = RuntimeError("no luck")
+    assert sendable(plain) is plain
+    picky = sendable(PickyError("out of", "luck"))
+    assert (type(picky), str(picky)) == (RuntimeError, "PickyError: out of luck")
+    mistake = InstantiationException("Error in call to target")
+    mistake.__cause__ = ValueError("expected k above 0, got -1")
+    sent = pickle.loads(pickle.dumps(sendable(mistake)))
+    assert (type(sent), str(sent)) == (ValueError, "expected k above 0, got -1")
 
 
 def test_one_process_and_several_come_to_the_same(sweeps, tiny):

@@ -1,6 +1,7 @@
 """Hydra's launcher for runs that train together: it must live here, where Hydra looks for it."""
 
 import logging
+import pickle
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from joblib import Parallel, delayed
 from omegaconf import open_dict
 
@@ -129,7 +130,24 @@ def train_in_process(
     """What Hydra needs in a new process, then `train`."""
     setup_globals()
     Singleton.set_state(state)
-    return launcher.train(jobs, processes)
+    outcomes = launcher.train(jobs, processes)
+    for outcome in outcomes:
+        if isinstance(outcome, JobReturn) and outcome.status is JobStatus.FAILED:
+            outcome._return_value = sendable(outcome._return_value)
+    return [sendable(each) if isinstance(each, Exception) else each for each in outcomes]
+
+
+def sendable(error: Exception) -> Exception:
+    """As it can leave a process: pickle keeps no exception's cause, and some not at all."""
+    from losslab.errors import is_mistake, sentence
+
+    if is_mistake(error):
+        return ValueError(sentence(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {sentence(error)}")
+    return error
 
 
 def check_backend(name: str) -> None:

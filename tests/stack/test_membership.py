@@ -299,6 +299,37 @@ def test_what_a_callback_changes_between_blocks_holds_in_a_stack_too(stack, run,
         assert_equal(tmp_path / name, tmp_path / "alone")
 
 
+class Rounding:
+    """Its `repr` tells where in memory it lies."""
+
+
+class Helped(MSEOutputs):
+    def __init__(self, **numbers: float) -> None:
+        super().__init__(**numbers)
+        self.helper = Rounding()
+
+
+def test_a_loss_that_holds_an_object_is_stacked(stack):
+    assert_shared(stack(RUNS, "loss=mse_outputs", f"loss._target_={HERE}.Helped"), 3)
+
+
+def test_a_run_whose_modules_are_no_others_says_so(stack, caplog):
+    (first, own), *others = RUNS.items()
+    k = ["loss=mse_outputs", f"+callback.tuning._target_={HERE}.Tuning"]
+    with caplog.at_level(logging.WARNING):
+        entries = stack({first: [*own, *k], **{name: [*o, *k] for name, o in others}})
+    assert [entry["timing"]["stack"] for entry in entries] == [1, 2, 2]
+    assert f"{NOTE}its modules hold other settings than the other runs'" in caplog.text
+
+
+class Tuning(L.Callback):
+    """Gives the run of seed 0 another loss than its configuration says."""
+
+    def on_train_start(self, trainer, pl_module):
+        if pl_module.hparams["config"]["seed"] == 0:
+            pl_module.loss.k = 2.0
+
+
 class Counting(nn.Module):
     """Cross-entropy that counts its calls."""
 
@@ -312,6 +343,14 @@ class Counting(nn.Module):
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(dim=1)
+
+
+class Tallying(Counting):
+    """Counts in a tensor that is no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = torch.tensor(0)
 
 
 class Lucky(nn.Module):
@@ -339,6 +378,7 @@ class Uncopiable(nn.Module):
     ("group", "component", "reason"),
     [
         ("loss", "Counting", "a training step changes its loss's calls"),
+        ("loss", "Tallying", "a training step changes its loss's calls"),
         ("model", "Lucky", "a training step changes Python's or NumPy's random generator"),
         ("model", "Uncopiable", "cannot pickle"),
     ],

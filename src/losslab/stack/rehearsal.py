@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from losslab.errors import sentence
 from losslab.stack.block import Block
-from losslab.stack.member import Member
+from losslab.stack.member import Member, plain, without_addresses
 from losslab.stack.stack import Stack
 
 RATES = ((0.01, 0.004), (0.02, 0.03))  # [runs, steps]
@@ -59,22 +59,23 @@ def changed_by_a_step(block: Block) -> str | None:
         np.random.set_state(generators[1])
     after = state_of(member.network, "network"), state_of(member.loss, "loss")
     changed = [key for old, new in zip(before, after, strict=True) for key in new
-               if repr(old.get(key)) != repr(new[key])]  # fmt: skip
+               if old.get(key) != new[key]]  # fmt: skip
     if drawn:
         return "Python's or NumPy's random generator"
     return changed[0] if changed else None
 
 
-def state_of(module: nn.Module, name: str) -> dict[str, Any]:
-    """Buffers and plain attributes of a module and all within it, by names to be read."""
-    state: dict[str, Any] = {
-        f"its {name}'s {key}": value.tolist() for key, value in module.named_buffers()
-    }
+def state_of(module: nn.Module, name: str) -> dict[str, str]:
+    """Buffers and plain attributes of a module and all within it, as text, by names to be read."""
+    values: dict[str, Any] = dict(module.named_buffers())
     for path, each in module.named_modules():
         for key, value in vars(each).items():
             if key not in ("_parameters", "_buffers", "_modules"):
-                state[f"its {name}'s {f'{path}.{key}'.lstrip('.')}"] = copy.copy(value)
-    return state
+                values[f"{path}.{key}".lstrip(".")] = value
+    return {
+        f"its {name}'s {key}": without_addresses(repr(plain(value)))
+        for key, value in values.items()
+    }
 
 
 def first_batches(blocks: Sequence[Block]) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,10 @@ class Stacks:
         for turn in turns:
             if (key := self.key(turn)) is not None:
                 parts[key].append(turn)
-        for part in parts.values():
+        for (kind, operations, _), part in parts.items():
+            others = {other for of, other, _ in parts if of == kind} - {operations}
+            if len(part) == 1 and others:
+                self.say(f"{ALONE}its modules hold other settings than the other runs'")
             for start in range(0, len(part), self.size):
                 runs = part[start : start + self.size]
                 with runs[0].surroundings.entered():
@@ -123,8 +126,10 @@ class Stacks:
         if self.backend is None:
             return found
         compiled = torch.compile(found, backend=self.backend, dynamic=False)
+        devices = [images.device] if images.device.type == "cuda" else []
         try:
-            compiled(stack.parameters, stack.fixed, images, labels)
+            with torch.random.fork_rng(devices=devices):
+                compiled(stack.parameters, stack.fixed, images, labels)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
