@@ -95,12 +95,13 @@ class Resumable(L.Callback):
         self.restart = restart
         self.before = restart.seconds if restart else 0.0
         self.started = time.perf_counter()
+        self.elsewhere = 0.0
         self.generators: dict[str, Any] | None = None
 
     @property
     def seconds(self) -> float:
-        """Since the run's start, the time between two processes not counted."""
-        return self.before + time.perf_counter() - self.started
+        """Since the run's start; neither time between two processes nor other runs' turns count."""
+        return self.before + time.perf_counter() - self.started - self.elsewhere
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -108,6 +109,7 @@ class Resumable(L.Callback):
         # curves up to the checkpoint have to outlive the process as the checkpoint does
         for logger in trainer.loggers:
             flush(logger)
+        self.leave_out_turns(pl_module)
         checkpoint[STATE] = {
             "generators": generators(pl_module.device),
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
@@ -130,12 +132,16 @@ class Resumable(L.Callback):
             restore(self.generators, pl_module.device)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.leave_out_turns(pl_module)
         epochs = trainer.current_epoch + 1
         pl_module.log("epochs", float(epochs), logger=False, sync_dist=True)
         if trainer.is_global_zero:
             self.entry["metrics"]["epochs"] = epochs
             self.entry["timing"]["seconds"] = self.seconds
             record.write(self.folder, self.entry)
+
+    def leave_out_turns(self, pl_module: L.LightningModule) -> None:
+        self.elsewhere = getattr(pl_module.stack, "elsewhere", 0.0)
 
 
 def generators(device: torch.device) -> dict[str, Any]:

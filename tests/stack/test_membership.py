@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 
 import lightning as L
 import pytest
@@ -201,6 +202,21 @@ def test_what_cannot_be_stacked_trains_one_by_one_to_the_same_and_says_why(
     assert_shared(entries, 1)
     for name, entry in zip(runs, entries, strict=True):
         assert entry["metrics"] == run(f"{name}_alone", *overrides, *runs[name])["metrics"]
+
+
+class Sleepy(L.Callback):
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            time.sleep(3)
+
+
+def test_a_run_that_trains_alone_does_not_count_the_turns_of_others(stack):
+    sleepy = f"+callback.sleepy._target_={HERE}.Sleepy"
+    runs = {"sleepy": [*RUNS["first"], sleepy], "awake": RUNS["second"]}
+    entries = stack(runs, *network("hooks"), "trainer.max_epochs=2")
+    assert_shared(entries, 1)
+    slept, awake = (entry["timing"]["seconds"] for entry in entries)
+    assert slept - awake > 2
 
 
 class Dropped(L.Callback):

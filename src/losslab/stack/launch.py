@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -17,11 +18,13 @@ class StackedSteps:
 
     Attributes:
         shared: the largest number of runs, this one included, that a block was computed for.
+        elsewhere: seconds in which only the others moved, before blocks that it took alone.
     """
 
     def __init__(self, turn: turns.Turn[Any]) -> None:
         self.turn = turn
         self.shared = 1
+        self.elsewhere = 0.0
 
     def __call__(
         self,
@@ -30,10 +33,12 @@ class StackedSteps:
         labels: Int[Tensor, "steps batch"],
     ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch classes"]]:
         block = Block(classifier, images, labels)
+        asked = time.perf_counter()
         self.turn.ask(block)
         if block.error is not None:
             raise block.error
         if block.taken is None:
+            self.elsewhere += time.perf_counter() - asked
             return classifier.take_steps(images, labels)
         self.shared = max(self.shared, block.shared)
         return block.taken
