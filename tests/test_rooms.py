@@ -54,7 +54,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     },
 }
 COMPONENTS_OUTSIDE = {
-    *("torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "numpy", "tqdm"),
+    *("torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "numpy", "PIL", "tqdm"),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
