@@ -22,6 +22,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "claim": {"record"},
     "comparison": {"atomic", "record", "text"},
     "config": {"record"},
+    "dashboard": {"atomic", "comparison", "record"},
     "errors": {"config"},
     "evaluation": {"checkpoint", "classifier", "paths"},
     "landscape": {

@@ -1,5 +1,7 @@
-"""A sweep in TensorBoard: its runs, and beside them what is concluded from them."""
+"""Sweeps in TensorBoard: their runs, and beside them what is concluded from them."""
 
 from losslab.dashboard.aggregates import aggregates_folder, write_aggregates
+from losslab.dashboard.dashboard import Dashboard
+from losslab.dashboard.sweeps import newest
 
-__all__ = ["aggregates_folder", "write_aggregates"]
+__all__ = ["Dashboard", "aggregates_folder", "newest", "write_aggregates"]

@@ -11,10 +11,9 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from losslab import atomic, record
+from losslab import atomic
 from losslab.comparison import Comparison
 from losslab.comparison.arms import ordered
-from losslab.comparison.figures import ALT_TEXTS
 from losslab.comparison.mountain import read_mountain
 from losslab.dashboard.bands import bands
 from losslab.dashboard.events import Event, event_file, image, layout, scalar, text
@@ -23,13 +22,19 @@ from losslab.dashboard.layout import layout_of
 SUFFIX = ".aggregates"
 EVENTS = "events.out.tfevents"
 LEFT_BEHIND = 600.0
-"""Seconds after which every reader has gone on from an emptied file; by default one looks every 5."""
+"""Seconds after which every reader has gone on from an emptied file: it looks every 5."""
 
+ABOUT = "README.md"
 COMPARISON = "comparison"
 """The TensorBoard run that holds what is of all arms: layout, figures, text."""
 
-FIGURES = ("paired", "sensitivity", "learning_curves", "gradients", "landscape", "grid")
-FIGURES += ("reliability", "confusion")
+FIRST = ("mse", "cross_entropy")
+"""Arms in the order of TensorBoard's colours, orange and blue: so these are the figures' too."""
+
+FIGURES = (
+    *("paired", "sensitivity", "learning_curves", "gradients", "landscape"),
+    *("grid", "reliability", "confusion"),
+)
 """Which loss, which learning rate, why; then the rest."""
 
 READING = """\
@@ -62,12 +67,12 @@ def write_aggregates(comparison: Comparison) -> Path:
     runs = _runs(comparison.shown())
     try:
         folder.mkdir(exist_ok=True)
-        atomic.replace(folder / "README.md", _about(comparison.sweep).encode())
         for name, content in runs.items():
             _replace(folder / name, content)
         for path in folder.iterdir():
             if path.is_dir() and path.name not in runs:
                 shutil.rmtree(path)
+        atomic.replace(folder / ABOUT, _about(comparison.sweep).encode())
     except OSError as error:
         raise ValueError(
             f"expected to write the aggregates into {folder}, got: {error.strerror}; free the "
@@ -77,19 +82,21 @@ def write_aggregates(comparison: Comparison) -> Path:
 
 
 def _runs(comparison: Comparison) -> dict[str, bytes]:
-    """Event files by TensorBoard run."""
+    """Event files by TensorBoard run, the one that is coloured first first."""
+    arms = ordered(comparison.cells["arm"])
     files = {
         run_name(arm): event_file(scalar(*point) for point in bands(comparison, arm))
-        for arm in ordered(comparison.cells["arm"])
+        for arm in [
+            *(arm for arm in FIRST if arm in arms),
+            *(arm for arm in arms if arm not in FIRST),
+        ]
     }
     return files | {COMPARISON: event_file(_comparison(comparison))}
 
 
 def _comparison(comparison: Comparison) -> list[Event]:
-    mountain = read_mountain(comparison.folder, comparison.runs, comparison.cells)
-    captions = ALT_TEXTS | ({"landscape": mountain[1]} if mountain else {})
     figures = {name: comparison.folder / f"{name}.png" for name in FIGURES}
-    if mountain is None:
+    if read_mountain(comparison.folder, comparison.runs, comparison.cells) is None:
         del figures["landscape"]
     page = comparison.folder / "comparison.html"
     conclusion, *tables = _without_pictures(comparison.folder / "comparison.md").split("\n## ")
@@ -98,7 +105,7 @@ def _comparison(comparison: Comparison) -> list[Event]:
         text("1_conclusion", f"{conclusion}\nThe whole comparison: `{page}`\n\n{READING}"),
         text("2_tables", "\n## ".join(["", *tables]).lstrip("\n")),
         *(
-            image(f"comparison/{number}_{name}", path, captions[name])
+            image(f"comparison/{number}_{name}", path)
             for number, (name, path) in enumerate(figures.items(), start=1)
             if path.exists()
         ),

@@ -38,15 +38,16 @@ def bands(comparison: Comparison, arm: str) -> Iterator[Point]:
     """
     history, curves = comparison.history, comparison.curves
     own = history[history["arm"] == arm]
-    places = {rate_name(rate): runs for rate, runs in own.groupby("learning_rate")}
+    rates = sorted(set(own["learning_rate"]))
+    places = {rate_name(rate): own[own["learning_rate"] == rate] for rate in rates}
     places[CHOSEN] = curves[curves["arm"] == arm]
     for column in metrics(comparison):
         for place, runs in places.items():
             table = along_epochs(runs, column)
-            steps = runs.groupby(runs["epoch"].round(6))["step"].max()
+            steps = runs.groupby(runs["epoch"].round(6))["step"].max()[table.index]
             for tag, end in zip(tags(column, place), ENDS.values(), strict=True):
-                for epoch, value in table[end].items():
-                    yield Point(tag, float(value), int(steps[epoch]))
+                for value, step in zip(table[end], steps, strict=True):
+                    yield Point(tag, float(value), int(step))
 
 
 def tags(column: str, place: str) -> tuple[str, ...]:

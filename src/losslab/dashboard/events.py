@@ -35,15 +35,14 @@ def scalar(tag: str, value: float, step: int) -> Event:
     return Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
 
 
-def image(tag: str, path: Path, description: str) -> Event:
+def image(tag: str, path: Path) -> Event:
     """`path` is a PNG file."""
     with Image.open(path) as opened:
         width, height = opened.size
     content = Summary.Image(
         width=width, height=height, colorspace=3, encoded_image_string=path.read_bytes()
     )
-    about = SummaryMetadata(summary_description=description)
-    return Event(summary=Summary(value=[Summary.Value(tag=tag, image=content, metadata=about)]))
+    return Event(summary=Summary(value=[Summary.Value(tag=tag, image=content)]))
 
 
 def text(tag: str, markdown: str) -> Event:
@@ -58,7 +57,5 @@ def layout(content: Layout) -> Event:
 
 
 def _strings(tag: str, content: bytes, about: SummaryMetadata) -> Event:
-    tensor = TensorProto(
-        dtype="DT_STRING", string_val=[content], tensor_shape=TensorShapeProto()
-    )
+    tensor = TensorProto(dtype="DT_STRING", string_val=[content], tensor_shape=TensorShapeProto())
     return Event(summary=Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=about)]))

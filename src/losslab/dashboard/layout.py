@@ -11,24 +11,22 @@ def layout_of(comparison: Comparison) -> Layout:
     """First the charts at each arm's chosen learning rate, then a category for each metric."""
     cells, kept = comparison.cells, metrics(comparison)
     chosen = cells[cells["chosen"]]
-    if not kept:
-        return Layout()
-    rates = ", ".join(f"{arm} {rate:g}" for arm, rate in _pairs(chosen))
-    first = Category(
-        title=f"At each arm's chosen learning rate: {rates}",
-        chart=[_chart(title, column, CHOSEN, chosen) for column, title in kept.items()],
-    )
-    others = [
-        Category(
-            title=title,
-            chart=[
-                _chart(rate_name(rate), column, rate_name(rate), own)
-                for rate, own in cells.groupby("learning_rate")
-            ],
-        )
+    rates = sorted(set(cells["learning_rate"]))
+    by_rate = {rate_name(rate): cells[cells["learning_rate"] == rate] for rate in rates}
+    categories = [
+        _category(title, [_chart(name, column, name, own) for name, own in by_rate.items()])
         for column, title in kept.items()
     ]
-    return Layout(category=[first, *others] if rates else others)
+    if kept and not chosen.empty:
+        pairs = zip(chosen["arm"], chosen["learning_rate"], strict=True)
+        named = ", ".join(f"{arm} {rate:g}" for arm, rate in pairs)
+        charts = [_chart(title, column, CHOSEN, chosen) for column, title in kept.items()]
+        categories.insert(0, _category(f"At each arm's chosen learning rate: {named}", charts))
+    return Layout(category=categories)
+
+
+def _category(title: str, charts: list[Chart]) -> Category:
+    return Category(title=title, chart=charts[::-1])  # TensorBoard shows the last one first
 
 
 def _chart(title: str, column: str, place: str, cells: pd.DataFrame) -> Chart:
@@ -45,7 +43,3 @@ def _diverged(cells: pd.DataFrame) -> str:
         if cell["diverged"]
     ]
     return f" (diverged: {', '.join(counts)})" if counts else ""
-
-
-def _pairs(chosen: pd.DataFrame) -> list[tuple[str, float]]:
-    return list(zip(chosen["arm"], chosen["learning_rate"], strict=True))
