@@ -4,8 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,9 +15,8 @@ from losslab.dashboard.dashboard import Board
 from losslab.dashboard.events import event_file, scalar
 from losslab.dashboard.links import ARM, links
 from tests.comparison.synthetic import keep_curves, write_run
+from tests.dashboard.opened import SCRIPT, opened
 from tests.dashboard.test_aggregates import read
-
-SCRIPT = str(Path(__file__).parents[2] / "scripts" / "dashboard.py")
 
 
 def add(sweep: Path, seed: int = 0, **rest) -> Path:
@@ -119,19 +117,6 @@ def test_sweeps_of_one_name_are_refused(tmp_path):
     sweeps = [tmp_path / place / "first" for place in "ab"]
     with pytest.raises(ValueError, match="expected sweeps of different names, got first, first"):
         Dashboard(sweeps, 0, tmp_path)
-
-
-@contextmanager
-def opened(*sweeps: str, home: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """The dashboard once it has printed its links, and these by what they show."""
-    command = [sys.executable, SCRIPT, *sweeps, "--port", "0", "--no-browser"]
-    with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            lines = iter(process.stdout.readline, "Ctrl-C ends it.\n")
-            yield process, dict(line.strip().split(": ", 1) for line in lines)
-        finally:
-            process.kill()
 
 
 def server_of(link: str) -> str:
