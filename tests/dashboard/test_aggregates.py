@@ -83,12 +83,12 @@ def test_from_where_a_run_diverged_the_mean_is_of_the_rest_and_the_title_says_so
     events = read(folder / "mse")
     assert points(events, "val_accuracy/lr=1/mean") == [(100, 50.0), (200, 80.0)]
     titles = [chart.title for chart in shown_layout(folder).category[1].chart]
-    assert titles == ["lr=1 (diverged: mse 1 of 2)", "lr=0.1"]
+    assert titles == ["lr=1 (first: mse 1 of 2 diverged)", "lr=0.1"]
 
 
 def test_the_layout_begins_with_the_chosen_learning_rates(folder):
     first, *others = shown_layout(folder).category
-    assert first.title == "At each arm's chosen learning rate: cross_entropy 0.1, mse 0.1"
+    assert first.title == "At each arm's chosen learning rate (first: cross_entropy 0.1, mse 0.1)"
     assert [category.title for category in others] == [
         "Validation accuracy, %",
         "Validation NLL",
