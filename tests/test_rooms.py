@@ -14,6 +14,7 @@ SELF_CONTAINED = {
     "schedulers",
     "atomic",
     "paths",
+    "stopping",
     "text",
 }
 MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
@@ -22,6 +23,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "claim": {"record"},
     "comparison": {"atomic", "record", "text"},
     "config": {"record"},
+    "dashboard": {"atomic", "comparison", "record"},
     "errors": {"config"},
     "evaluation": {"checkpoint", "classifier", "paths"},
     "landscape": {
