@@ -22,6 +22,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "claim": {"record"},
     "comparison": {"atomic", "record", "text"},
     "config": {"record"},
+    "description": {"record", "text"},
     "errors": {"config"},
     "evaluation": {"checkpoint", "classifier", "paths"},
     "landscape": {
@@ -39,6 +40,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "record": {"atomic"},
     "reproduction": {"evaluation", "record", "text", "train"},
     "resume": {"atomic", "record"},
+    "session": {"description"},
     "stack": {"classifier", "errors"},
     "status": {"claim", "record", "text"},
     "train": {
@@ -50,6 +52,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
         "errors",
         "record",
         "resume",
+        "session",
         "stack",
     },
 }
