@@ -15,6 +15,7 @@ SELF_CONTAINED = {
     "atomic",
     "paths",
     "text",
+    "tracking",
 }
 MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "callbacks": {"atomic"},

@@ -49,8 +49,9 @@ def key(override: str) -> str:
 
 def provenance(entry: Mapping[str, Any]) -> list[list[str]]:
     """What it trains on, a row each; not what it trained on before it was resumed elsewhere."""
-    rows = record.flatten({**entry["provenance"], "started": entry["timing"]["started"]})
-    return [[name, str(value)] for name, value in rows.items() if name != "earlier"]
+    now = {key: value for key, value in entry["provenance"].items() if key != "earlier"}
+    rows = {"started": entry["timing"]["started"], "data": now.pop("data")} | record.flatten(now)
+    return [[name, str(value)] for name, value in rows.items()]
 
 
 def fenced(language: str, text: str) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import lightning as L
 import numpy as np
@@ -128,9 +129,10 @@ class Resumable(L.Callback):
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
             "tracked": {
-                type(logger).__name__: str(logger.version)
+                kind.__name__: str(logger.version)
+                for kind in (MLFlowLogger, WandbLogger)
                 for logger in trainer.loggers
-                if isinstance(logger, MLFlowLogger | WandbLogger)
+                if isinstance(logger, kind)
             },
         }
 
@@ -198,20 +200,22 @@ def flush(logger: Logger) -> None:
         logger.save()
 
 
-def rewind(loggers: Iterable[Logger], restart: Restart) -> None:
-    """Takes back what TensorBoard's and CSV files say of later steps, of the run and its result.
+def track(loggers: Iterable[Logger], tracked: Mapping[str, str]) -> None:
+    """Has services keep all of a run as one, whichever process logs: that of before, if resumed."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger._wandb_init["id"] = tracked.get("WandbLogger", uuid4().hex[:8])
+        elif isinstance(logger, MLFlowLogger):
+            logger._run_id = tracked.get("MLFlowLogger") or logger.run_id
 
-    What other services were told cannot be taken back: they go on with the same run.
-    """
+
+def rewind(loggers: Iterable[Logger], step: int) -> None:
+    """Takes back what TensorBoard's and CSV files say of later steps, of the run and its result."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            rewind_events(Path(logger.log_dir), restart.step)
+            rewind_events(Path(logger.log_dir), step)
         elif isinstance(logger, CSVLogger):
-            rewind_rows(logger, restart.step)
-        elif isinstance(logger, WandbLogger):
-            logger._wandb_init["id"] = restart.tracked.get("WandbLogger")
-        elif isinstance(logger, MLFlowLogger):
-            logger._run_id = restart.tracked.get("MLFlowLogger")
+            rewind_rows(logger, step)
 
 
 def rewind_events(folder: Path, step: int) -> None:

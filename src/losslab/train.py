@@ -36,6 +36,7 @@ from losslab.resume import (
     another_configuration,
     last_checkpoint,
     rewind,
+    track,
     unsurprised,
 )
 from losslab.session import Session, log_result
@@ -279,8 +280,10 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
         record.write(resumable.folder, entry)  # whatever is trained now was trained on these data
     path = restart.path if restart else None
     with unsurprised() if restart else nullcontext():
+        if trainer.is_global_zero:
+            track(trainer.loggers, restart.tracked if restart else {})
         if restart is not None and trainer.is_global_zero:
-            rewind(trainer.loggers, restart)
+            rewind(trainer.loggers, restart.step)
         trainer.fit(classifier, datamodule=data, ckpt_path=path, weights_only=True)
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     fitted = (restart.metrics if restart else {}) | fitted  # nothing may have been left to train
@@ -381,8 +384,9 @@ def clear(folder: Path) -> None:
     left = [folder / name for name in ("hparams.yaml", "curves.csv", "predictions.npz")]
     for path in [*folder.glob("events.out.tfevents.*"), *left]:
         path.unlink(missing_ok=True)
-    if (folder / "checkpoints").exists():
-        shutil.rmtree(folder / "checkpoints")
+    for name in ("checkpoints", "wandb"):
+        if (folder / name).exists():
+            shutil.rmtree(folder / name)
 
 
 def summary(entry: dict[str, Any]) -> str:
