@@ -16,6 +16,7 @@ SELF_CONTAINED = {
     "paths",
     "stopping",
     "text",
+    "tracking",
 }
 MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "callbacks": {"atomic"},
@@ -24,6 +25,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "comparison": {"atomic", "record", "text"},
     "config": {"record"},
     "dashboard": {"atomic", "comparison", "record"},
+    "description": {"record", "text"},
     "errors": {"config"},
     "evaluation": {"checkpoint", "classifier", "paths"},
     "landscape": {
@@ -41,6 +43,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "record": {"atomic"},
     "reproduction": {"evaluation", "record", "text", "train"},
     "resume": {"atomic", "record"},
+    "session": {"description"},
     "stack": {"classifier", "errors"},
     "status": {"claim", "record", "text"},
     "train": {
@@ -52,6 +55,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
         "errors",
         "record",
         "resume",
+        "session",
         "stack",
     },
 }

@@ -19,7 +19,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -37,8 +36,10 @@ from losslab.resume import (
     another_configuration,
     last_checkpoint,
     rewind,
+    track,
     unsurprised,
 )
+from losslab.session import Session, log_result
 
 log = logging.getLogger(__name__)
 
@@ -271,13 +272,16 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     """Trains and tests; fills in the record's metrics, timing, data checksum and final status."""
     configuration.check(entry["config"])
     restart = resumable.restart
-    data, classifier, trainer = parts(cfg, entry["config"], resumable)
+    session = Session(resumable.folder, entry, configuration.swept(cfg))
+    data, classifier, trainer = parts(cfg, entry["config"], resumable, session)
     entry["mapping"] = mapping(classifier.loss)
     entry["provenance"]["data"] = getattr(data, "checksum", None)
     if trainer.is_global_zero:
         record.write(resumable.folder, entry)  # whatever is trained now was trained on these data
     path = restart.path if restart else None
     with unsurprised() if restart else nullcontext():
+        if trainer.is_global_zero:
+            track(trainer.loggers, restart.tracked if restart else {})
         if restart is not None and trainer.is_global_zero:
             rewind(trainer.loggers, restart.step)
         trainer.fit(classifier, datamodule=data, ckpt_path=path, weights_only=True)
@@ -301,7 +305,7 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     if "test/accuracy" not in entry["metrics"]:
         raise ValueError("expected a test at the end of a run, got none: the trainer left it out")
     entry["status"] = "diverged" if diverged else "finished"
-    log_result(trainer, configuration.swept(cfg), entry["metrics"])
+    log_result(trainer, entry["metrics"], fitted)
     return entry
 
 
@@ -369,28 +373,6 @@ def load_best(classifier: Classifier, trainer: L.Trainer) -> int | None:
     return checkpoint["epoch"]
 
 
-def log_result(
-    trainer: L.Trainer, hyperparameters: dict[str, Any], metrics: dict[str, Any]
-) -> None:
-    """What the run was, and how good its weights are: `best/*` on validation, `test/*`.
-
-    These are the best checkpoint's, or the final ones if the run diverged.
-    Logged once, at the end: TensorBoard's HParams keeps the first entry that it sees.
-    """
-    result = {
-        name.replace("val/", "best/"): value
-        for name, value in metrics.items()
-        if name.startswith(("val/", "test/")) and not name.endswith("/images")
-    }
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(hyperparameters, result, step=trainer.global_step)
-        else:
-            logger.log_hyperparams(hyperparameters)
-            logger.log_metrics(result, step=trainer.global_step)
-        logger.finalize("success")
-
-
 def mapping(loss: torch.nn.Module) -> str:
     """How a loss maps outputs to class probabilities, in its own words: `softmax(z)`."""
     documented = inspect.getdoc(loss.probabilities) or ""
@@ -404,7 +386,7 @@ def clear(folder: Path) -> None:
     for path in [*folder.glob("events.out.tfevents.*"), *left]:
         path.unlink(missing_ok=True)
     embeddings = [path.parent for path in folder.glob("*/projector")]
-    for path in [folder / "checkpoints", *embeddings]:
+    for path in [folder / "checkpoints", folder / "wandb", *embeddings]:
         if path.exists():
             shutil.rmtree(path)
 
