@@ -1,13 +1,14 @@
 # VENV names the environment: created if it is not there, otherwise used as it is.
 # ARGS are overrides for `make compare`, such as ARGS="seed=0,1 trainer.max_epochs=1".
-# SWEEP names the folder of its runs, logs/$(SWEEP).
+# SWEEP names the folder of runs, logs/$(SWEEP); for `make dashboard` one or several.
 # CONSTRAINTS= (empty) installs whatever versions pyproject.toml admits, and keeps a torch of your own.
 VENV ?= .venv
 PYTHON ?= python3
 PORT ?= 6006
-SWEEP ?= mse_vs_cross_entropy
+SWEEP ?=
 CONSTRAINTS ?= constraints.txt
 
+COMPARED := $(or $(SWEEP),mse_vs_cross_entropy)
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.losslab-installed
 ifneq ($(shell command -v uv),)
@@ -31,8 +32,8 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 compare: setup  ## train 3 losses x 10 learning rates x 10 seeds, conclude; without ARGS, draw the mountain
-	$(PY) scripts/train.py -m experiment=mse_vs_cross_entropy name=$(SWEEP) $(ARGS)
-	$(if $(ARGS),,$(PY) scripts/landscape.py logs/$(SWEEP))
+	$(PY) scripts/train.py -m experiment=mse_vs_cross_entropy name=$(COMPARED) $(ARGS)
+	$(if $(ARGS),,$(PY) scripts/landscape.py logs/$(COMPARED))
 
 test: setup     ## the test suite: CPU only, no network
 	$(PY) -m pytest -n 2 --dist loadfile
@@ -42,5 +43,5 @@ lint: setup     ## formatting, lint and types
 	$(PY) -m ruff check
 	$(PY) -m mypy
 
-dashboard: setup        ## TensorBoard over everything in logs/
-	$(PY) -m tensorboard.main --logdir logs --host 127.0.0.1 --port $(PORT)
+dashboard: setup        ## the newest sweep, or those of SWEEP, in TensorBoard
+	$(PY) scripts/dashboard.py --port $(PORT) $(addprefix logs/,$(SWEEP))

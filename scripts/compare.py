@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from losslab.comparison import MEASURES, compare
+from losslab.comparison import ACCURACY, MEASURES, compare
+from losslab.dashboard import write_aggregates
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -26,6 +27,8 @@ if __name__ == "__main__":
     try:
         comparison = compare(arguments.sweep, MEASURES[arguments.metric], arguments.margin)
         comparison.write()
+        if comparison.measure is ACCURACY:
+            write_aggregates(comparison)
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from losslab.comparison import compare
+from losslab.dashboard import write_aggregates
 from losslab.errors import is_mistake, sentence
 from losslab.landscape import caption, landscape, write
 from losslab.text import wrapped
@@ -32,7 +33,9 @@ if __name__ == "__main__":
     try:
         result = landscape(**vars(arguments))
         folder = write(result)
-        compare(arguments.sweep).write()  # its page shows the figure
+        comparison = compare(arguments.sweep)
+        comparison.write()  # its page shows the figure, and so does the dashboard
+        write_aggregates(comparison)
     except Exception as error:
         if not is_mistake(error):
             raise

@@ -22,6 +22,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "claim": {"record"},
     "comparison": {"atomic", "record", "text"},
     "config": {"record"},
+    "dashboard": {"atomic", "comparison", "record"},
     "errors": {"config"},
     "evaluation": {"checkpoint", "classifier", "paths"},
     "landscape": {
@@ -54,7 +55,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     },
 }
 COMPONENTS_OUTSIDE = {
-    *("torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "numpy", "tqdm"),
+    *("torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "numpy", "PIL", "tqdm"),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

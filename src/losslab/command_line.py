@@ -133,10 +133,12 @@ def conclude(folder: Path) -> list[str]:
     """Writes and prints a sweep's comparison; returns what stood in its way."""
     # pandas, scipy and matplotlib: a second, needed only now
     from losslab.comparison import compare
+    from losslab.dashboard import write_aggregates
 
     try:
         comparison = compare(folder)
         comparison.write()
+        write_aggregates(comparison)
     except (ValueError, OSError) as error:
         return [sentence(error)]
     print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n")

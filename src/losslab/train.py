@@ -399,11 +399,14 @@ def mapping(loss: torch.nn.Module) -> str:
 
 def clear(folder: Path) -> None:
     """Removes what an earlier try at this run left, so that its curves are not mixed with ours."""
-    left = [folder / name for name in ("hparams.yaml", "curves.csv", "predictions.npz")]
+    names = ("hparams.yaml", "curves.csv", "predictions.npz", "projector_config.pbtxt")
+    left = [folder / name for name in names]
     for path in [*folder.glob("events.out.tfevents.*"), *left]:
         path.unlink(missing_ok=True)
-    if (folder / "checkpoints").exists():
-        shutil.rmtree(folder / "checkpoints")
+    embeddings = [path.parent for path in folder.glob("*/projector")]
+    for path in [folder / "checkpoints", *embeddings]:
+        if path.exists():
+            shutil.rmtree(path)
 
 
 def summary(entry: dict[str, Any]) -> str:

@@ -1,14 +1,26 @@
+from collections import defaultdict
 from typing import Any
 
 import lightning as L
+import torch
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 
 class GradientNorm(L.Callback):
-    """Logs `train/gradient_norm`: the 2-norm of all gradients, at the last step of a block.
+    """Logs 2-norms of gradients at the last step of a block; where clipped, of the clipped ones.
 
-    Where gradients are clipped it is that of the clipped ones.
+    `train/gradient_norm` is that of all gradients, for each block. `gradient_norm/<layer>` is that
+    of a module's own parameters, weight and bias together, for each validation: the mean over the
+    blocks since the one before.
     """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.blocks = 0
 
     def on_train_batch_end(
         self,
@@ -18,5 +30,24 @@ class GradientNorm(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        pl_module.log("train/gradient_norm", get_total_norm(gradients), sync_dist=True)
+        layers: dict[str, list[Tensor]] = defaultdict(list)
+        for name, parameter in pl_module.named_parameters():
+            if parameter.grad is not None:
+                layers[layer(name)].append(parameter.grad)
+        norms = {name: get_total_norm(own) for name, own in layers.items()}
+        for name, norm in norms.items():
+            self.sums[name] = self.sums.get(name, 0) + norm
+        self.blocks += 1
+        total = torch.stack([*norms.values()]).norm()
+        pl_module.log("train/gradient_norm", total, sync_dist=True)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            means = {f"gradient_norm/{k}": total / self.blocks for k, total in self.sums.items()}
+            pl_module.log_dict(means, sync_dist=True)
+            self.reset()
+
+
+def layer(name: str) -> str:
+    """The module that a parameter belongs to, as seen from the network: `layers.1`."""
+    return name.rpartition(".")[0].removeprefix("network.") or name

@@ -57,7 +57,7 @@ def interleaved(mine: list[np.ndarray], world_size: int) -> list[np.ndarray]:
     shares: list[Any] = [None] * world_size
     torch.distributed.all_gather_object(shares, mine)
     images = sum(len(share[0]) for share in shares)
-    whole = [np.empty(images, part.dtype) for part in mine]
+    whole = [np.empty((images, *part.shape[1:]), part.dtype) for part in mine]
     for rank, share in enumerate(shares):
         for array, part in zip(whole, share, strict=True):
             array[rank::world_size] = part

@@ -1,0 +1,46 @@
+"""Show sweeps in TensorBoard, their runs and what is concluded from them, until Ctrl-C."""
+
+import argparse
+import os
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
+
+from losslab.command_line import stoppable
+from losslab.dashboard import Dashboard, newest
+
+
+def has_browser() -> bool:
+    """Whether a browser would open before the person's eyes, rather than in the terminal."""
+    if "SSH_CONNECTION" in os.environ or sys.platform not in ("darwin", "win32"):
+        return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return True
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Two TensorBoards on 127.0.0.1: over the runs, and on the next port over "
+        "logs/<sweep>.aggregates, whose means over seeds grow while the sweep trains.",
+    )
+    parser.add_argument(
+        "sweeps", nargs="*", type=Path, metavar="SWEEP", help="such as logs/train [the newest]"
+    )
+    parser.add_argument("--port", type=int, default=6006, help="and the one after it [6006]")
+    parser.add_argument("--no-browser", action="store_true", help="only print the links")
+    arguments = parser.parse_args()
+    try:
+        with stoppable(), tempfile.TemporaryDirectory() as folder:
+            sweeps = [sweep.resolve() for sweep in arguments.sweeps] or [newest(Path("logs"))]
+            dashboard = Dashboard(sweeps, arguments.port, Path(folder))
+            for name, link in dashboard.links.items():
+                print(f"{name}: {link}")
+            print("Ctrl-C ends it.", flush=True)
+            if not arguments.no_browser and has_browser():
+                webbrowser.open(next(iter(dashboard.links.values())))
+            dashboard.stay()
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,67 @@
+"""When pictures are drawn, and the loggers that show them."""
+
+import math
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from torch.utils.tensorboard.summary import Summary
+
+from losslab.callbacks._canvas import Canvas
+
+MOST = 10
+"""Validations of a run that are looked at."""
+
+
+def wanted(trainer: L.Trainer) -> bool:
+    """Whether a validation of a fit is one of at most ten that are looked at, the last among them.
+
+    All are where a run's length is not known before, none where no logger shows pictures. The same
+    on every rank, and at a validation's start and end.
+    """
+    training = trainer.state.fn == "fit" and not trainer.sanity_checking
+    return training and any(map(shows_pictures, trainer.loggers)) and due(trainer)
+
+
+def due(trainer: L.Trainer) -> bool:
+    batches, epochs = trainer.num_training_batches, trainer.max_epochs or -1
+    if epochs < 1 or math.isinf(batches):
+        return True
+    progress, every = trainer.fit_loop.epoch_loop.batch_progress, trainer.check_val_every_n_epoch
+    interval: Any = trainer.val_check_batch
+    if every is None:  # an interval may be longer than an epoch
+        done = progress.total.ready // interval
+        last = epochs * int(batches) // interval
+    else:
+        per_epoch = batches // interval
+        done = trainer.current_epoch // every * per_epoch + progress.current.ready // interval
+        last = epochs // every * per_epoch
+    return done == last or done % math.ceil(last / MOST) == 0
+
+
+def shows_pictures(logger: Logger) -> bool:
+    return isinstance(logger, TensorBoardLogger) or hasattr(logger, "log_image")
+
+
+def show(trainer: L.Trainer, tag: str, canvas: Canvas) -> None:
+    """Gives a picture to TensorBoard and to loggers with Lightning's `log_image`, as of this step.
+
+    Others, such as CSVLogger, have no place for one.
+    """
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            # `add_image` would take all three colours, and ten times as long
+            height, width = canvas.pixels.shape
+            image = Summary.Image(
+                height=height, width=width, colorspace=3, encoded_image_string=canvas.png
+            )
+            summary = Summary(value=[Summary.Value(tag=tag, image=image)])
+            logger.experiment._get_file_writer().add_summary(summary, trainer.global_step)
+        elif shows_pictures(logger):
+            logger.log_image(tag, [canvas.image], step=trainer.global_step)  # type: ignore[attr-defined]
+
+
+def tensorboards(trainer: L.Trainer) -> list[Any]:
+    """The `SummaryWriter` of each logger for TensorBoard; none but on the first rank."""
+    loggers = [each for each in trainer.loggers if isinstance(each, TensorBoardLogger)]
+    return [logger.experiment for logger in loggers] if trainer.is_global_zero else []

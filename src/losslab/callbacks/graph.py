@@ -1,0 +1,38 @@
+from typing import Any
+
+import lightning as L
+import torch
+
+from losslab.callbacks._pictures import tensorboards
+
+
+class Graph(L.Callback):
+    """The network's graph, for TensorBoard alone: once a run, at its first validation.
+
+    It is what `torch.jit.trace` sees of one validation image on its way through.
+    """
+
+    def __init__(self) -> None:
+        self.written = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"written": self.written}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.written = state_dict["written"]
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self.written or trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self.written = True
+        for writer in tensorboards(trainer):
+            with torch.inference_mode(False), torch.no_grad():
+                writer.add_graph(pl_module.network, batch[0][:1].clone())

@@ -1,0 +1,148 @@
+"""A sweep's aggregates for TensorBoard: one TensorBoard run an arm, the comparison beside them.
+
+TensorBoard unchecks every run beyond 40 and walks into every subfolder of its logdir, so they lie
+in a logdir of their own, beside the sweep.
+"""
+
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from losslab import atomic
+from losslab.comparison import Comparison
+from losslab.comparison.arms import ordered
+from losslab.comparison.mountain import read_mountain
+from losslab.dashboard.bands import bands
+from losslab.dashboard.events import Event, event_file, image, layout, scalar, text
+from losslab.dashboard.layout import layout_of
+
+SUFFIX = ".aggregates"
+EVENTS = "events.out.tfevents"
+LEFT_BEHIND = 600.0
+"""Seconds after which every reader has gone on from an emptied file: it looks every 5."""
+
+ABOUT = "README.md"
+COMPARISON = "comparison"
+"""The TensorBoard run that holds what is of all arms: layout, figures, text."""
+
+FIRST = ("mse", "cross_entropy")
+"""Arms in the order of TensorBoard's colours, orange and blue: so these are the figures' too."""
+
+FIGURES = (
+    *("paired", "sensitivity", "learning_curves", "gradients", "landscape"),
+    *("grid", "reliability", "confusion"),
+)
+"""Which loss, which learning rate, why; then the rest."""
+
+READING = """\
+- **Custom Scalars**: a line is an arm's mean over seeds, its band ±1 sd within their range; \
+the x axis counts optimizer steps. From where a run diverged or ended early, the mean is of the \
+rest; the titles count those that diverged.
+- **Images**: the figures of the comparison.
+"""
+
+
+def aggregates_folder(sweep: Path) -> Path:
+    """`logs/<sweep>.aggregates`."""
+    return sweep.with_name(sweep.name + SUFFIX)
+
+
+def write_aggregates(comparison: Comparison) -> Path:
+    """Makes them anew of a comparison that is written, also while TensorBoard reads them.
+
+    Each TensorBoard run gets one new file; only then the earlier ones go. Returns the folder.
+
+    Raises:
+        ValueError: if they cannot be written.
+    """
+    folder = aggregates_folder(comparison.sweep)
+    if any(folder.glob("*/run.json")):
+        raise ValueError(
+            f"expected {folder} to be free for the aggregates of {comparison.sweep.name}, got a "
+            "sweep of that name: rename it"
+        )
+    runs = _runs(comparison.shown())
+    try:
+        folder.mkdir(exist_ok=True)
+        for name, content in runs.items():
+            _replace(folder / name, content)
+        for path in folder.iterdir():
+            if path.is_dir() and path.name not in runs:
+                shutil.rmtree(path)
+        atomic.replace(folder / ABOUT, _about(comparison.sweep).encode())
+    except OSError as error:
+        raise ValueError(
+            f"expected to write the aggregates into {folder}, got: {error.strerror}; free the "
+            "place or its permissions and run scripts/compare.py again"
+        ) from error
+    return folder
+
+
+def _runs(comparison: Comparison) -> dict[str, bytes]:
+    """Event files by TensorBoard run, the one that is coloured first first."""
+    arms = ordered(comparison.cells["arm"])
+    files = {
+        run_name(arm): event_file(scalar(*point) for point in bands(comparison, arm))
+        for arm in [
+            *(arm for arm in FIRST if arm in arms),
+            *(arm for arm in arms if arm not in FIRST),
+        ]
+    }
+    return files | {COMPARISON: event_file(_comparison(comparison))}
+
+
+def _comparison(comparison: Comparison) -> list[Event]:
+    figures = {name: comparison.folder / f"{name}.png" for name in FIGURES}
+    if read_mountain(comparison.folder, comparison.runs, comparison.cells) is None:
+        del figures["landscape"]
+    page = comparison.folder / "comparison.html"
+    conclusion, *tables = _without_pictures(comparison.folder / "comparison.md").split("\n## ")
+    return [
+        layout(layout_of(comparison)),
+        text("1_conclusion", f"{conclusion}\nThe whole comparison: `{page}`\n\n{READING}"),
+        text("2_tables", "\n## ".join(["", *tables]).lstrip("\n")),
+        *(
+            image(f"comparison/{number}_{name}", path)
+            for number, (name, path) in enumerate(figures.items(), start=1)
+            if path.exists()
+        ),
+    ]
+
+
+def _without_pictures(path: Path) -> str:
+    return re.sub(r"^!\[.*\]\(.*\)\n+", "", path.read_text(), flags=re.MULTILINE)
+
+
+def run_name(arm: str) -> str:
+    """The arm's name, safe as that of a folder."""
+    return quote(arm, safe=" =,.-_+[]{}")
+
+
+def _replace(folder: Path, content: bytes) -> None:
+    """Puts a new file after the earlier ones, which are emptied, and go when no reader needs them.
+
+    A reader goes on from file to file by name. It stays for ever with a file that is overwritten
+    or, where it is TensorBoard's own loader rather than its fast one, deleted.
+    """
+    folder.mkdir(exist_ok=True)
+    earlier = sorted(folder.glob(f"{EVENTS}.*"))
+    number = max([time.time_ns(), *(int(path.suffix[1:]) + 1 for path in earlier)])
+    atomic.replace(folder / f"{EVENTS}.{number}", content)
+    for path in earlier:
+        if path.stat().st_size:
+            os.truncate(path, 0)
+        elif time.time() - path.stat().st_mtime > LEFT_BEHIND:
+            path.unlink(missing_ok=True)
+
+
+def _about(sweep: Path) -> str:
+    return (
+        f"# Aggregates of {sweep.name} for TensorBoard\n\n"
+        f"Means over seeds, a run for each arm, and the comparison: `make dashboard "
+        f"SWEEP={sweep.name}` shows them.\nMade anew with every comparison "
+        f"(`python scripts/compare.py {sweep.parent.name}/{sweep.name}`): nothing is lost if this "
+        "folder is deleted.\n"
+    )
