@@ -16,7 +16,6 @@ from tests.browser.server import tensorboard
 
 ROOT = Path(__file__).parents[2]
 GRID = ["loss=mse,cross_entropy", "optimizer.lr=0.05,0.1,0.2,0.5", "seed=0,1,2,3,4"]
-FEW = ["trainer.max_epochs=2", "hydra/launcher=stacked"]
 WIDTH, HEIGHT = 1280, 900
 expect.set_options(timeout=60_000)  # milliseconds; cores may be few
 FAILED = pytest.StashKey[bool]()
@@ -41,20 +40,28 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2 losses × 4 learning rates × 5 seeds, 2 epochs of MNIST, trained as a user would."""
+def train() -> Callable[..., None]:
+    """Launches a sweep as a user would, on MNIST: `train("seed=0,1", to=folder)`."""
+
+    def train(*overrides: str, to: Path) -> None:
+        script = [sys.executable, str(ROOT / "scripts" / "train.py"), "-m"]
+        where = [f"name={to.name}", f"hydra.sweep.dir={to}"]
+        ended = subprocess.run(
+            [*script, *overrides, *where], cwd=ROOT, capture_output=True, text=True
+        )
+        if ended.returncode:
+            pytest.fail(f"{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}", pytrace=False)
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def sweep(train: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2 losses × 4 learning rates × 5 seeds, 2 epochs each."""
     return Path("/tmp/me/w_browser_scratch/forty3")  # DEV
     folder = tmp_path_factory.mktemp("logs") / "forty"
-    where = [f"data_dir={ROOT / 'data'}", "name=forty", f"hydra.sweep.dir={folder}"]
-    train(ROOT, *GRID, *FEW, *where)
+    train(*GRID, "trainer.max_epochs=2", "hydra/launcher=stacked", to=folder)
     return folder
-
-
-def train(folder: Path, *arguments: str) -> None:
-    script = [sys.executable, str(ROOT / "scripts" / "train.py"), "-m"]
-    ended = subprocess.run([*script, *arguments], cwd=folder, capture_output=True, text=True)
-    if ended.returncode:
-        pytest.fail(f"training failed:\n{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}", False)
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +84,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(
-    browser: Browser, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Page]:
+def page(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
     """A page of a fresh profile; a failed test leaves `page.png` and `trace.zip` in `tmp_path`.
 
     What `watch` finds fails the test.

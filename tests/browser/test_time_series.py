@@ -5,6 +5,8 @@ import csv
 import pytest
 from playwright.sync_api import expect
 
+from losslab.dashboard.links import links
+
 pytestmark = pytest.mark.browser
 ROWS = "runs-data-table tb-data-table-content-row"
 
@@ -36,8 +38,8 @@ def test_a_card_tells_each_runs_last_value(look, forty, sweep, records):
     assert shown == pytest.approx(kept, abs=5e-5)  # it shows four digits
 
 
-def test_a_deep_link_colours_by_arm(look, forty):
-    page = look(forty, "timeseries", runColorGroup="regex:loss=([^,]+)")
+def test_the_deep_link_colours_by_arm(page, forty):
+    page.goto(links(forty, forty)["runs, coloured by arm"])
     expect(page.locator(ROWS)).to_have_count(40)
     colours = {"cross_entropy": set(), "mse": set()}
     swatches = page.locator(ROWS).evaluate_all(
