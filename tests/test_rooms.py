@@ -23,6 +23,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "comparison": {"atomic", "record", "text"},
     "config": {"record"},
     "dashboard": {"atomic", "comparison", "record"},
+    "description": {"record", "text"},
     "errors": {"config"},
     "evaluation": {"checkpoint", "classifier", "paths"},
     "landscape": {
@@ -40,6 +41,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "record": {"atomic"},
     "reproduction": {"evaluation", "record", "text", "train"},
     "resume": {"atomic", "record"},
+    "session": {"description"},
     "stack": {"classifier", "errors"},
     "status": {"claim", "record", "text"},
     "train": {
@@ -51,6 +53,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
         "errors",
         "record",
         "resume",
+        "session",
         "stack",
     },
 }

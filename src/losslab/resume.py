@@ -15,7 +15,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import (
+    CSVLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -25,7 +31,7 @@ from losslab import atomic, record
 log = logging.getLogger(__name__)
 
 STATE = "losslab"  # under which our part of a checkpoint lies
-RESULTS = ("best/", "test/", "_hparams_/")  # logged after the last checkpoint, so logged again
+LOGGED_AGAIN = ("best/", "final/", "test/", "run/", "_hparams_/")  # at a run's start or its end
 EXPECTED = "(Checkpoint|Experiment logs) directory .* exists and is not empty"
 
 WAYS_ON = "choose another sweep with name=…, or replace the run with overwrite=true"
@@ -39,12 +45,14 @@ class Restart:
         step: optimizer steps taken before it.
         seconds: training time before it.
         metrics: what Lightning's `callback_metrics` held.
+        tracked: under which names other services keep the run, by the class of their logger.
     """
 
     path: Path
     step: int
     seconds: float
     metrics: dict[str, float]
+    tracked: dict[str, str]
 
 
 def last_checkpoint(folder: Path, config: Mapping[str, Any]) -> Restart | None:
@@ -65,7 +73,13 @@ def last_checkpoint(folder: Path, config: Mapping[str, Any]) -> Restart | None:
             continue
         if record.fingerprint(theirs) != record.fingerprint(config):
             raise ValueError(another_configuration(folder, theirs, config))
-        return Restart(path, content["global_step"], state["seconds"], state["metrics"])
+        return Restart(
+            path,
+            content["global_step"],
+            state["seconds"],
+            state["metrics"],
+            state.get("tracked", {}),  # which older checkpoints do not have
+        )
     return None
 
 
@@ -113,6 +127,11 @@ class Resumable(L.Callback):
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
+            "tracked": {
+                type(logger).__name__: str(logger.version)
+                for logger in trainer.loggers
+                if isinstance(logger, MLFlowLogger | WandbLogger)
+            },
         }
 
     def on_load_checkpoint(
@@ -179,13 +198,20 @@ def flush(logger: Logger) -> None:
         logger.save()
 
 
-def rewind(loggers: Iterable[Logger], step: int) -> None:
-    """Takes back what TensorBoard's and CSV files say of later steps, and of the run's result."""
+def rewind(loggers: Iterable[Logger], restart: Restart) -> None:
+    """Takes back what TensorBoard's and CSV files say of later steps, of the run and its result.
+
+    What other services were told cannot be taken back: they go on with the same run.
+    """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            rewind_events(Path(logger.log_dir), step)
+            rewind_events(Path(logger.log_dir), restart.step)
         elif isinstance(logger, CSVLogger):
-            rewind_rows(logger, step)
+            rewind_rows(logger, restart.step)
+        elif isinstance(logger, WandbLogger):
+            logger._wandb_init["id"] = restart.tracked.get("WandbLogger")
+        elif isinstance(logger, MLFlowLogger):
+            logger._run_id = restart.tracked.get("MLFlowLogger")
 
 
 def rewind_events(folder: Path, step: int) -> None:
@@ -201,8 +227,8 @@ def events_until(path: Path, step: int) -> bytes:
     writer = RecordWriter(kept)
     for serialized in RawEventFileLoader(str(path)).Load():
         event = Event.FromString(serialized)
-        is_result = any(value.tag.startswith(RESULTS) for value in event.summary.value)
-        if event.step <= step and not is_result:
+        is_again = any(value.tag.startswith(LOGGED_AGAIN) for value in event.summary.value)
+        if event.step <= step and not is_again:
             writer.write(serialized)
     return kept.getvalue()
 
@@ -214,6 +240,6 @@ def rewind_rows(logger: CSVLogger, step: int) -> None:
     whole_lines, _, _ = path.read_text().rpartition("\n")
     for row in csv.DictReader(whole_lines.splitlines()):  # the logger, once used, deletes the file
         values = {name: float(value) for name, value in row.items() if value and name != "step"}
-        if int(row["step"]) <= step and not any(name.startswith(RESULTS) for name in values):
+        if int(row["step"]) <= step and not any(name.startswith(LOGGED_AGAIN) for name in values):
             logger.experiment.log_metrics(values, int(row["step"]))
     logger.save()

@@ -19,7 +19,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -39,6 +38,7 @@ from losslab.resume import (
     rewind,
     unsurprised,
 )
+from losslab.session import Session, log_result
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +271,8 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     """Trains and tests; fills in the record's metrics, timing, data checksum and final status."""
     configuration.check(entry["config"])
     restart = resumable.restart
-    data, classifier, trainer = parts(cfg, entry["config"], resumable)
+    session = Session(resumable.folder, entry, configuration.swept(cfg))
+    data, classifier, trainer = parts(cfg, entry["config"], resumable, session)
     entry["mapping"] = mapping(classifier.loss)
     entry["provenance"]["data"] = getattr(data, "checksum", None)
     if trainer.is_global_zero:
@@ -279,7 +280,7 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     path = restart.path if restart else None
     with unsurprised() if restart else nullcontext():
         if restart is not None and trainer.is_global_zero:
-            rewind(trainer.loggers, restart.step)
+            rewind(trainer.loggers, restart)
         trainer.fit(classifier, datamodule=data, ckpt_path=path, weights_only=True)
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     fitted = (restart.metrics if restart else {}) | fitted  # nothing may have been left to train
@@ -301,7 +302,7 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     if "test/accuracy" not in entry["metrics"]:
         raise ValueError("expected a test at the end of a run, got none: the trainer left it out")
     entry["status"] = "diverged" if diverged else "finished"
-    log_result(trainer, configuration.swept(cfg), entry["metrics"])
+    log_result(trainer, entry["metrics"], fitted)
     return entry
 
 
@@ -367,28 +368,6 @@ def load_best(classifier: Classifier, trainer: L.Trainer) -> int | None:
     checkpoint = torch.load(path, weights_only=True)
     classifier.load_state_dict(checkpoint["state_dict"])
     return checkpoint["epoch"]
-
-
-def log_result(
-    trainer: L.Trainer, hyperparameters: dict[str, Any], metrics: dict[str, Any]
-) -> None:
-    """What the run was, and how good its weights are: `best/*` on validation, `test/*`.
-
-    These are the best checkpoint's, or the final ones if the run diverged.
-    Logged once, at the end: TensorBoard's HParams keeps the first entry that it sees.
-    """
-    result = {
-        name.replace("val/", "best/"): value
-        for name, value in metrics.items()
-        if name.startswith(("val/", "test/")) and not name.endswith("/images")
-    }
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(hyperparameters, result, step=trainer.global_step)
-        else:
-            logger.log_hyperparams(hyperparameters)
-            logger.log_metrics(result, step=trainer.global_step)
-        logger.finalize("success")
 
 
 def mapping(loss: torch.nn.Module) -> str:

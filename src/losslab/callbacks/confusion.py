@@ -88,7 +88,7 @@ def picture(counts: Int64[np.ndarray, "classes classes"], classes: Sequence[str]
             else:
                 across = left + width * index + (width - text_width(name)) // 2
                 canvas.write(name, top - 8, across)
-        for row, column in zip(*counts.nonzero(), strict=True):
+        for row, column in np.argwhere(counts).tolist():
             text = str(counts[row, column])
             across = left + width * column + (width - text_width(text)) // 2 + 1
             canvas.write(text, top + height * row + height // 2, across)

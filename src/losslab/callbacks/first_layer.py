@@ -26,8 +26,8 @@ COLOURS = np.concatenate(
         np.array([(200, 200, 200)], np.uint8),
     ]
 )
-SIDE = 56
-"""Pixels of a unit's longer side, or as near as it can be in whole pixels a weight."""
+GAP, SIDE = 5, 56
+"""Pixels between units, and of a unit's longer side as far as a weight is a whole number of them."""
 
 
 class FirstLayer(L.Callback):
@@ -107,13 +107,13 @@ def picture(images: Float[Tensor, "units channels height width"], of: int) -> Ca
     tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
     rows = max(1, round((units / 1.6) ** 0.5))
     columns = -(-units // rows)
-    down, across = tiles.shape[1] + 1, tiles.shape[2] + 1
-    canvas = Canvas(down * rows + 31, max(across * columns, 300) + 11, COLOURS)
+    down, across = tiles.shape[1] + GAP, tiles.shape[2] + GAP
+    canvas = Canvas(down * rows + GAP + 22, max(across * columns, 300) + GAP, COLOURS)
     for index, tile in enumerate(tiles):
-        top, left = index // columns * down + 5, index % columns * across + 5
-        canvas.fill(top, left, down + 1, across + 1, LINE)
-        canvas.paint(top + 1, left + 1, tile)
-    draw_scale(canvas, down * rows + 18, f"{largest:.2g}", f"{units} of {of} units")
+        top, left = index // columns * down + GAP, index % columns * across + GAP
+        canvas.fill(top - 1, left - 1, tile.shape[0] + 2, tile.shape[1] + 2, LINE)
+        canvas.paint(top, left, tile)
+    draw_scale(canvas, down * rows + GAP + 11, f"{largest:.2g}", f"{units} of {of} units")
     return canvas
 
 

@@ -1,3 +1,4 @@
+import warnings
 from typing import Any
 
 import lightning as L
@@ -34,5 +35,11 @@ class Graph(L.Callback):
             return
         self.written = True
         for writer in tensorboards(trainer):
-            with torch.inference_mode(False), torch.no_grad():
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+                warnings.catch_warnings(),
+            ):
+                # there is no other tracer that `add_graph` could take
+                warnings.filterwarnings("ignore", r"`torch\.jit\.trace", FutureWarning)
                 writer.add_graph(pl_module.network, batch[0][:1].clone())

@@ -9,6 +9,7 @@ from torch.nn import functional
 from losslab.callbacks._pictures import tensorboards
 from losslab.callbacks.first_layer import owns_parameters
 
+MOST = 200
 LARGEST = 8192
 """Pixels of a side of the picture of all images, beyond which the projector shows none."""
 
@@ -16,7 +17,8 @@ LARGEST = 8192
 class Projector(L.Callback):
     """What the last layer takes of each validation image, for TensorBoard's projector.
 
-    Once, of a fit's last weights, with the images themselves and their classes.
+    Once, of a fit's last weights, with the images themselves and their classes. Of more than 200
+    features the first 200 principal components, since they are kept as text.
 
     Args:
         count: images, the first of the validation, of several processes' those of the first; or as
@@ -39,7 +41,11 @@ class Projector(L.Callback):
         names = [classes[label] for label in labels.tolist()]
         for writer in writers:
             writer.add_embedding(
-                inputs.float(), names, sprites(images), trainer.global_step, tag="projector"
+                components(inputs.float()),
+                names,
+                sprites(images),
+                trainer.global_step,
+                tag="projector",
             )
 
 
@@ -73,6 +79,16 @@ def last_inputs(
         hook.remove()
         network.train(training)
     return taken[-1]
+
+
+def components(
+    inputs: Float[Tensor, "images features"],
+) -> Float[Tensor, "images at_most_200"]:
+    """The images' places along the directions in which they differ most, where these are fewer."""
+    if inputs.shape[1] <= MOST:
+        return inputs
+    left, sizes, _ = torch.linalg.svd(inputs - inputs.mean(dim=0), full_matrices=False)
+    return (left * sizes)[:, :MOST]
 
 
 def sprites(

@@ -9,8 +9,8 @@ from losslab.comparison.figures.curve import along_epochs, is_known
 METRICS = {
     "val/accuracy": "Validation accuracy, %",
     "val/nll": "Validation NLL",
-    "train/output_gradient_norm": "Gradient at the outputs while training, 2-norm",
-    "val/output_gradient_norm_wrong": "Gradient at the outputs on what it gets wrong, 2-norm",
+    "train/output_gradient_norm": "Gradient norm at the outputs, training",
+    "val/output_gradient_norm_wrong": "Gradient norm at the outputs, mistakes",
 }
 """By column: what has one unit for all arms, and what says why they differ."""
 

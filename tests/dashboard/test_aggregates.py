@@ -1,0 +1,200 @@
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+
+from losslab.comparison import compare
+from losslab.dashboard import aggregates, write_aggregates
+from losslab.dashboard.bands import rate_name
+from losslab.status import status
+from tests.comparison.synthetic import keep_curves, write_run
+
+
+def add(sweep: Path, loss: str, rate: float, seed: int, accuracies: list[float], **rest) -> Path:
+    folder = write_run(sweep, loss, rate, seed, accuracies[-1], **rest)
+    keep_curves(folder, accuracies)
+    return folder
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two arms at two learning rates, two seeds; one run of mse diverged after its first epoch."""
+    sweep = tmp_path / "first"
+    for seed, more in enumerate((0.0, 0.02)):
+        add(sweep, "cross_entropy", 0.1, seed, [0.90 + more, 0.94 + more])
+        add(sweep, "cross_entropy", 1.0, seed, [0.80 + more, 0.82 + more])
+        add(sweep, "mse", 0.1, seed, [0.50 + more, 0.60 + more])
+    add(sweep, "mse", 1.0, 0, [0.70, 0.80])
+    add(sweep, "mse", 1.0, 1, [0.30], status="diverged")
+    return sweep
+
+
+def build(sweep: Path) -> Path:
+    comparison = compare(sweep)
+    comparison.write()
+    return write_aggregates(comparison)
+
+
+def read(run: Path) -> EventAccumulator:
+    return EventAccumulator(str(run), size_guidance={"tensors": 0}).Reload()
+
+
+def points(events: EventAccumulator, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, pytest.approx(event.value, abs=1e-4)) for event in events.Scalars(tag)]
+
+
+def text(events: EventAccumulator, tag: str) -> str:
+    return events.Tensors(f"{tag}")[0].tensor_proto.string_val[0].decode()
+
+
+def shown_layout(folder: Path) -> Layout:
+    [event] = read(folder / "comparison").Tensors("custom_scalars__config__")
+    return Layout.FromString(event.tensor_proto.string_val[0])
+
+
+def test_they_lie_beside_the_sweep_with_a_run_for_each_arm(sweep):
+    folder = build(sweep)
+    assert folder == sweep.with_name("first.aggregates")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("README.md", "comparison", "cross_entropy", "mse"),
+    ]
+    assert not list(sweep.rglob("*tfevents*"))
+
+
+def test_a_band_is_the_mean_and_one_sd_within_the_range_of_the_runs(sweep):
+    events = read(build(sweep) / "cross_entropy")
+    assert points(events, "val_accuracy/lr=0.1/mean") == [(100, 91.0), (200, 95.0)]
+    # the sd of two values, 1.41, reaches beyond both
+    assert points(events, "val_accuracy/lr=0.1/lower") == [(100, 90.0), (200, 94.0)]
+    assert points(events, "val_accuracy/lr=0.1/upper") == [(100, 92.0), (200, 96.0)]
+    assert points(events, "val_accuracy/chosen/mean") == [(100, 91.0), (200, 95.0)]
+
+
+def test_from_where_a_run_diverged_the_mean_is_of_the_rest_and_the_title_says_so(sweep):
+    folder = build(sweep)
+    events = read(folder / "mse")
+    assert points(events, "val_accuracy/lr=1/mean") == [(100, 50.0), (200, 80.0)]
+    titles = [chart.title for chart in shown_layout(folder).category[1].chart]
+    assert titles == ["lr=1 (diverged: mse 1 of 2)", "lr=0.1"]
+
+
+def test_a_value_that_is_not_finite_is_none(sweep):
+    keep_curves(sweep / "loss=mse,lr=1,seed=0", [math.nan, 0.8])
+    events = read(build(sweep) / "mse")
+    assert points(events, "val_accuracy/lr=1/mean") == [(100, 30.0), (200, 80.0)]
+
+
+def test_the_layout_begins_with_the_chosen_learning_rates(sweep):
+    first, *others = shown_layout(build(sweep)).category
+    assert first.title == "At each arm's chosen learning rate: cross_entropy 0.1, mse 0.1"
+    assert [category.title for category in others] == [
+        "Validation accuracy, %",
+        "Validation NLL",
+        "Gradient norm at the outputs, training",
+    ]
+
+
+def test_every_chart_of_the_layout_has_its_curves_in_every_arm(sweep):
+    folder = build(sweep)
+    tags = {arm: set(read(folder / arm).Tags()["scalars"]) for arm in ("cross_entropy", "mse")}
+    assert tags["cross_entropy"] == tags["mse"]
+    drawn = [
+        tag
+        for category in shown_layout(folder).category
+        for chart in category.chart
+        for series in chart.margin.series
+        for tag in (series.value, series.lower, series.upper)
+    ]
+    assert set(drawn) == tags["mse"]
+    assert len(drawn) == len(set(drawn))
+
+
+def test_the_conclusion_and_its_tables_are_text_and_the_figures_images(sweep):
+    folder = build(sweep)
+    events = read(folder / "comparison")
+    conclusion = text(events, "1_conclusion")
+    assert compare(sweep).verdict in conclusion
+    assert str(sweep / "comparison" / "comparison.html") in conclusion
+    tables = text(events, "2_tables")
+    assert tables.startswith("## Paired differences")
+    assert "| cross_entropy |" in tables
+    assert "![" not in conclusion + tables
+    assert events.Tags()["images"][0] == "comparison/1_paired"
+    [image] = events.Images("comparison/2_sensitivity")
+    assert image.encoded_image_string == (sweep / "comparison" / "sensitivity.png").read_bytes()
+    assert (image.width, image.height) == (1152, image.height)
+
+
+def test_a_reader_that_goes_on_sees_the_new_curves_and_nothing_of_the_old_ones(sweep):
+    events = read(build(sweep) / "mse")
+    for seed, more in enumerate((0.0, 0.02)):
+        keep_curves(sweep / f"loss=mse,lr=0.1,seed={seed}", [0.40 + more])
+    build(sweep)
+    events.Reload()
+    assert points(events, "val_accuracy/lr=0.1/mean") == [(100, 41.0)]
+    build(sweep)
+    build(sweep)
+    assert points(events.Reload(), "val_accuracy/lr=0.1/mean") == [(100, 41.0)]
+    assert points(read(events.path), "val_accuracy/lr=0.1/mean") == [(100, 41.0)]
+
+
+def test_emptied_files_go_when_no_reader_needs_them_any_more(sweep):
+    for _ in range(3):
+        folder = build(sweep)
+    emptied = [path for path in (folder / "mse").iterdir() if not path.stat().st_size]
+    assert len(emptied) == 2
+    os.utime(emptied[0], (0, 0))
+    build(sweep)
+    assert not emptied[0].exists()
+    assert emptied[1].exists()
+
+
+def test_an_arm_that_is_no_more_goes(sweep):
+    folder = build(sweep)
+    for run in sweep.glob("loss=mse*"):
+        (run / "run.json").unlink()
+    build(sweep)
+    assert not (folder / "mse").exists()
+
+
+def test_no_more_arms_than_a_reader_can_take_in(tmp_path):
+    for number in range(30):
+        add(tmp_path / "many", f"loss_{number}", 0.1, 0, [0.9])
+    assert len([path for path in build(tmp_path / "many").iterdir() if path.is_dir()]) == 12 + 1
+
+
+def test_a_sweep_without_curves_has_its_figures_and_its_text(tmp_path):
+    write_run(tmp_path / "bare", "mse", 0.1, 0)
+    folder = build(tmp_path / "bare")
+    assert read(folder / "mse").Tags()["scalars"] == []
+    assert "a single arm" in text(read(folder / "comparison"), "1_conclusion")
+
+
+def test_an_arm_with_signs_that_no_folder_may_have(tmp_path):
+    for model in ("a/b", "c"):
+        run = {"choices": {"loss": "mse", "model": model}, "name": model.replace("/", "_")}
+        write_run(tmp_path / "odd", "mse", 0.1, 0, **run)
+    assert (build(tmp_path / "odd") / "mse, model=a%2Fb").is_dir()
+
+
+def test_no_command_takes_them_for_a_sweep(sweep):
+    folder = build(sweep)
+    for command in (compare, status):
+        with pytest.raises(ValueError, match=r"expected folders with a run\.json in .*, got none"):
+            command(folder)
+
+
+def test_a_sweep_that_is_named_so_is_not_written_into(sweep):
+    other = add(aggregates.aggregates_folder(sweep), "mse", 0.1, 0, [0.9])
+    with pytest.raises(ValueError, match="a sweep of that name: rename it"):
+        build(sweep)
+    assert json.loads((other / "run.json").read_text())
+
+
+def test_two_learning_rates_never_share_a_tag():
+    assert rate_name(0.1) == "lr=0.1"
+    assert rate_name(0.551547968468555) == "lr=0.551547968468555"

@@ -1,0 +1,168 @@
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from losslab.dashboard import Dashboard, dashboard, newest, servers
+from losslab.dashboard.dashboard import Board
+from losslab.dashboard.events import event_file, scalar
+from losslab.dashboard.links import ARM, links
+from tests.comparison.synthetic import keep_curves, write_run
+from tests.dashboard.test_aggregates import read
+
+SCRIPT = str(Path(__file__).parents[2] / "scripts" / "dashboard.py")
+
+
+def add(sweep: Path, seed: int = 0, **rest) -> Path:
+    folder = write_run(sweep, "mse", 0.1, seed, 0.9, **rest)
+    keep_curves(folder, [0.8, 0.9])
+    return folder
+
+
+def arm_of(name: str) -> tuple[str, ...] | None:
+    found = re.search(ARM, name)
+    return found and found.groups()
+
+
+def test_runs_are_coloured_by_arm_whatever_its_name():
+    mse, outputs = "loss=mse,lr=0.1,seed=0", "loss=mse_outputs,lr=0.1,seed=0"
+    assert arm_of(mse) == arm_of("loss=mse,lr=1e-05,seed=12") != arm_of(outputs)
+    assert arm_of(f"{mse},model=cnn") == arm_of("loss=mse,lr=2,seed=1,model=cnn") != arm_of(mse)
+    assert arm_of(f"first/{mse}") != arm_of(f"second/{mse}")
+    assert arm_of("loss=a.b%2B(c),lr=0.1,seed=0") == (None, "a.b%2B(c)", "")
+
+
+def test_the_link_to_the_runs_carries_the_pattern_whole():
+    url = urlsplit(links("http://127.0.0.1:1/", "http://127.0.0.1:2/")["runs, coloured by arm"])
+    assert parse_qs(url.query) == {
+        "tagFilter": ["val/"],
+        "smoothing": ["0"],
+        "runColorGroup": [f"regex:{ARM}"],
+    }
+    assert url.fragment == "timeseries"
+
+
+def test_the_newest_sweep_is_the_one_whose_record_was_written_last(tmp_path):
+    first, second = (add(tmp_path / name) / "run.json" for name in ("first", "second"))
+    os.utime(first, (2e9, 2e9))
+    assert newest(tmp_path) == tmp_path / "first"
+    os.utime(second, (3e9, 3e9))
+    assert newest(tmp_path) == tmp_path / "second"
+
+
+def test_no_sweep_is_said(tmp_path):
+    with pytest.raises(ValueError, match=f"expected a sweep in {tmp_path}, got none: launch one"):
+        newest(tmp_path)
+
+
+@pytest.fixture
+def _no_rest(monkeypatch):
+    monkeypatch.setattr(dashboard, "REST", 0.0)
+    monkeypatch.setattr(dashboard, "REST_FACTOR", 0.0)
+
+
+@pytest.mark.usefixtures("_no_rest")
+def test_aggregates_grow_as_runs_end_and_only_then(tmp_path, monkeypatch):
+    sweep = tmp_path / "first"
+    add(sweep)
+    running = add(sweep, seed=1, status="running")
+    built = []
+    monkeypatch.setattr(Board, "_rebuild", lambda board, do=Board._rebuild: built.append(do(board)))
+    board = Board(sweep)
+    board.refresh()
+    board.refresh()
+    assert len(built) == 1
+    os.utime(running / "run.json", (2e9, 2e9))  # an epoch later
+    board.refresh()
+    assert len(built) == 1
+    finished = (running / "run.json").read_text().replace('"running"', '"finished"')
+    (running / "run.json").write_text(finished)
+    board.refresh()
+    assert len(built) == 2
+    Board(sweep).refresh()  # another dashboard finds them as they should be
+    assert len(built) == 2
+
+
+def test_a_rebuild_is_followed_by_a_rest(tmp_path, monkeypatch):
+    add(tmp_path / "first")
+    board = Board(tmp_path / "first")
+    board.refresh()
+    add(tmp_path / "first", seed=1)
+    monkeypatch.setattr(Board, "_rebuild", lambda board: pytest.fail("too early"))
+    board.refresh()
+
+
+@pytest.mark.usefixtures("_no_rest")
+def test_what_is_in_the_way_is_said_once(tmp_path):
+    run = add(tmp_path / "first")
+    (tmp_path / "first" / "comparison").write_text("in the way")
+    board = Board(tmp_path / "first")
+    assert "expected to write the comparison into" in board.refresh()
+    os.utime(run / "run.json", (2e9, 2e9))
+    assert board.refresh() == ""
+
+
+def test_sweeps_of_one_name_are_refused(tmp_path):
+    sweeps = [tmp_path / place / "first" for place in "ab"]
+    with pytest.raises(ValueError, match="expected sweeps of different names, got first, first"):
+        Dashboard(sweeps, 0, tmp_path)
+
+
+def test_a_port_in_use_is_said():
+    with socket.socket() as other:
+        other.bind((servers.HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=f"expected port {port} to be free, got one in use"):
+            servers.start(Path("anywhere"), port)
+
+
+def opened(*arguments: str, home: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    """The dashboard once it has printed its links, and these by what they show."""
+    command = [sys.executable, SCRIPT, *arguments, "--port", "0", "--no-browser"]
+    process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "Ctrl-C ends it.\n")
+    return process, dict(line.strip().split(": ", 1) for line in lines if line)
+
+
+def server_of(link: str) -> str:
+    parts = urlsplit(link)
+    return f"{parts.scheme}://{parts.netloc}/"
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    found = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(child) for path in found for child in path.read_text().split()]
+
+
+def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path):
+    for name in ("first", "second"):
+        add(tmp_path / "logs" / name)
+        run = tmp_path / "logs" / name / "loss=mse,lr=0.1,seed=0"
+        (run / "events.out.tfevents.0").write_bytes(event_file([scalar("val/accuracy", 0.9, 1)]))
+    process, shown = opened("logs/first", "logs/second", home=tmp_path)
+    try:
+        assert sorted(servers.runs_shown(server_of(shown["runs, coloured by arm"]))) == [
+            "first/loss=mse,lr=0.1,seed=0",
+            "second/loss=mse,lr=0.1,seed=0",
+        ]
+        assert sorted(servers.runs_shown(server_of(shown["conclusion"]))) == [
+            *("first/comparison", "first/mse", "second/comparison", "second/mse"),
+        ]
+        started = children(process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 128 + signal.SIGTERM
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in started) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not [child for child in started if Path(f"/proc/{child}").exists()]
+    assert read(tmp_path / "logs" / "first.aggregates" / "mse").Tags()["scalars"]
