@@ -10,9 +10,9 @@ pytestmark = pytest.mark.browser
 def test_errors_and_requests_to_another_machine_are_noticed(browser, forty):
     page = browser.new_page()
     wrong = watch(page)
+    page.evaluate("fetch('http://example.invalid/font.woff').catch(() => {})")
     page.goto(forty)
     page.evaluate("console.error('broken')")
-    page.evaluate("fetch('http://example.invalid/font.woff').catch(() => {})")
     page.evaluate("fetch('data/plugin/none').catch(() => {})")
     page.evaluate("setTimeout(() => { throw new Error('thrown') })")
     page.wait_for_timeout(500)

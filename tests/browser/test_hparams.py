@@ -3,10 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.curves import last_epoch
+
 pytestmark = pytest.mark.browser
 SWEPT = ["loss", "lr", "max_epochs", "seed"]
-METRICS = {"best": "val", "test": "test"}  # prefix in TensorBoard: prefix in run.json
-QUANTITIES = ("accuracy", "brier", "ece", "loss", "nll")
 
 
 @pytest.fixture
@@ -18,35 +18,45 @@ def hparams(look, forty):
     return page
 
 
-def rows(page) -> list[dict]:
-    return page.locator("tf-hparams-table-view vaadin-grid").evaluate("grid => grid.items")
+def rows(page) -> dict[str, dict]:
+    """The table's rows by run; a run alone is a trial."""
+    grid = page.locator("tf-hparams-table-view vaadin-grid")
+    return {row["sessions"][0]["name"]: row for row in grid.evaluate("grid => grid.items")}
 
 
 def test_the_table_has_what_was_swept_with_its_type(hparams, records):
-    shown = {row["name"]: row["hparams"] for row in rows(hparams)}
-    assert [*shown] == [*records]
+    shown = {run: row["hparams"] for run, row in rows(hparams).items()}
+    assert sorted(shown) == [*records]
     for run, values in shown.items():
         config = records[run]["config"]
-        assert sorted(values) == SWEPT
-        assert values["loss"] in run
-        assert (values["lr"], values["seed"]) == (config["optimizer"]["lr"], config["seed"])
+        assert values == {
+            "loss": records[run]["choices"]["loss"],
+            "lr": config["optimizer"]["lr"],
+            "max_epochs": 2,
+            "seed": config["seed"],
+        }
 
 
-def test_the_table_has_the_metrics_of_each_runs_record(hparams, records):
-    for row in rows(hparams):
+def test_the_table_has_the_metrics_of_each_runs_record(hparams, sweep, records):
+    for run, row in rows(hparams).items():
         shown = {each["name"]["tag"]: each["value"] for each in row["metricValues"]}
-        kept = records[row["name"]]["metrics"]
-        for prefix, split in METRICS.items():
-            for quantity in QUANTITIES:
-                expected = kept[f"{split}/{quantity}"]
-                assert shown[f"{prefix}/{quantity}"] == pytest.approx(expected, rel=1e-6)
+        kept, last = records[run]["metrics"], last_epoch(sweep / run)
+        expected = {name: kept[name] for name in kept if name.startswith("test/")}
+        del expected["test/images"]
+        expected |= {
+            "best/accuracy": kept["val/accuracy"],
+            "best/epochs": kept["best_epoch"] + 1,
+            "final/accuracy": float(last["val/accuracy"]),
+            "final/epochs": 2,
+        }
+        assert {name: shown[name] for name in expected} == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_person_reads_them_in_the_table(hparams, records):
-    first = next(iter(records))
-    best = records[first]["metrics"]["val/accuracy"]
+    row = next(iter(rows(hparams).values()))
+    best = records[row["sessions"][0]["name"]]["metrics"]["val/accuracy"]
     cells = hparams.locator("tf-hparams-table-view vaadin-grid-cell-content")
-    expect(cells.filter(has_text=first)).to_have_count(1)
+    expect(cells.filter(has_text=row["name"])).to_have_count(1)
     expect(cells.filter(has_text=f"{best:.5f}").first).to_be_visible()
 
 
@@ -55,7 +65,8 @@ def test_parallel_coordinates_have_a_line_for_each_run(hparams):
     plot = hparams.locator("tf-hparams-parallel-coords-plot")
     expect(plot.locator("g.foreground path")).to_have_count(40)
     axes = plot.locator("text.axis-title").all_text_contents()
-    assert {*SWEPT, "best/accuracy"} <= {*axes}  # of the metrics, the first five unless asked
+    assert {*SWEPT, "best/accuracy", "final/accuracy"} <= {*axes}
+    assert len(axes) == len(SWEPT) + 5  # so many metrics are shown unless others are asked for
 
 
 def test_scatter_plots_have_a_point_for_each_run(hparams):

@@ -5,7 +5,15 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 RUNS = "tf-runs-selector .name-row"
-TAGS = {"best": 5, "test": 5, "timing": 1, "train": 4, "val": 6}
+TAGS = {
+    "best": 2,
+    "final": 2,
+    "gradient_norm": 3,
+    "test": 5,
+    "timing": 1,
+    "train": 4,
+    "val": 6,
+}
 
 
 def test_every_run_is_listed_and_checked(look, forty, records):

@@ -1,20 +1,13 @@
 """Time Series and its deep links."""
 
-import csv
-
 import pytest
 from playwright.sync_api import expect
 
 from losslab.dashboard.links import links
+from tests.browser.curves import last_epoch
 
 pytestmark = pytest.mark.browser
 ROWS = "runs-data-table tb-data-table-content-row"
-
-
-def last_row(sweep, run) -> dict[str, str]:
-    """What the run itself keeps of its last epoch."""
-    with (sweep / run / "curves.csv").open() as file:
-        return list(csv.DictReader(file))[-1]
 
 
 def test_every_run_is_listed_by_name_and_shown(look, forty, records):
@@ -34,7 +27,7 @@ def test_a_card_tells_each_runs_last_value(look, forty, sweep, records):
         run, value, step, *_ = row.split()
         assert step == "1,718"
         shown[run] = float(value)
-    kept = {run: float(last_row(sweep, run)["val/accuracy"]) for run in records}
+    kept = {run: float(last_epoch(sweep / run)["val/accuracy"]) for run in records}
     assert shown == pytest.approx(kept, abs=5e-5)  # it shows four digits
 
 
