@@ -7,8 +7,8 @@ import tempfile
 import webbrowser
 from pathlib import Path
 
-from losslab.command_line import stoppable
 from losslab.dashboard import Dashboard, newest
+from losslab.stopping import stoppable
 
 
 def has_browser() -> bool:

@@ -2,7 +2,7 @@
 
 The data set is tiny, the runs are short, an experiment has one seed and one learning rate, or two
 trials.
-`.ci/run` runs the `make` targets.
+The dashboard, which stays, has a test of its own. `.ci/run` runs the `make` targets.
 """
 
 import json
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
+
+from tests.dashboard.opened import opened
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = re.findall(r"^    ((?:python scripts/|tensorboard ).*?)(?:  +#.*)?$",
@@ -58,7 +60,7 @@ def test_the_readme_shows_every_script():
 def test_every_command_works_in_the_readmes_order(home, tiny, monkeypatch, capsys):
     monkeypatch.chdir(home)
     for script, *arguments in SCRIPTS:
-        if any(FOCAL in argument for argument in arguments):
+        if any(FOCAL in argument for argument in arguments) or script.endswith("dashboard.py"):
             continue
         arguments = [named_as_here(argument, home) for argument in arguments]
         short = shortened(script, arguments, tiny)
@@ -106,6 +108,14 @@ def test_tensorboard_shows_runs_by_their_readable_names(home):
         finally:
             server.kill()
     assert any(name.startswith("loss=mse_outputs,lr=0.1,seed=0") for name in names)
+
+
+def test_the_dashboard_links_to_a_sweep(home):
+    [sweeps] = [arguments for script, *arguments in SCRIPTS if script.endswith("dashboard.py")]
+    with opened(*sweeps, home=home) as (_, links):
+        for link in links.values():
+            with urllib.request.urlopen(link) as answer:
+                assert answer.status == 200
 
 
 def wait_for_runs(url: str) -> list[str]:

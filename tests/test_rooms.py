@@ -14,6 +14,7 @@ SELF_CONTAINED = {
     "schedulers",
     "atomic",
     "paths",
+    "stopping",
     "text",
 }
 MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {

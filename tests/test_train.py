@@ -235,7 +235,8 @@ def test_debug_trainers_run(run, tmp_path, trainer):
 def test_without_callbacks_and_loggers_a_run_still_trains(run, tmp_path):
     nothing = ["logger=none", "~callback.best", "~callback.last", "~callback.progress"]
     entry = run("run", *nothing, "~callback.gradient_norm", "~callback.throughput",
-        "~callback.output_gradient", "~callback.curves", "~callback.predictions")  # fmt: skip
+        "~callback.output_gradient", "~callback.curves", "~callback.predictions",
+        "~callback.digits", "~callback.confusion", "~callback.first_layer")  # fmt: skip
     assert entry["status"] == "finished"
     assert entry["metrics"]["best_epoch"] is None
     assert not list((tmp_path / "run").glob("events*"))

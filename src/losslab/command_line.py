@@ -19,6 +19,7 @@ from losslab import claim
 from losslab.config import is_multirun
 from losslab.errors import is_mistake, sentence
 from losslab.paths import quoted
+from losslab.stopping import stoppable
 from losslab.sweep import Sweep
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -79,25 +80,6 @@ def code_of_signal(stop: BaseException) -> int:
         return 128 + signal.SIGINT
     code = stop.code if isinstance(stop, SystemExit) else None
     return code if isinstance(code, int) and code > 128 else 0
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Has a request to end, or a closed terminal, stop the runs as Ctrl-C does."""
-
-    def stop(number: int, frame: object) -> None:
-        sys.exit(128 + number)
-
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
-    for number, handler in before.items():
-        if handler is signal.SIG_DFL:  # nohup ignores SIGHUP
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def guarded(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:

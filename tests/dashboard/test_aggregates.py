@@ -10,6 +10,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from losslab.comparison import compare
 from losslab.dashboard import aggregates, write_aggregates
 from losslab.dashboard.bands import rate_name
+from losslab.dashboard.events import event_file, scalar
 from losslab.status import status
 from tests.comparison.synthetic import keep_curves, write_run
 
@@ -20,10 +21,10 @@ def add(sweep: Path, loss: str, rate: float, seed: int, accuracies: list[float],
     return folder
 
 
-@pytest.fixture
-def sweep(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two arms at two learning rates, two seeds; one run of mse diverged after its first epoch."""
-    sweep = tmp_path / "first"
+    sweep = tmp_path_factory.mktemp("logs") / "first"
     for seed, more in enumerate((0.0, 0.02)):
         add(sweep, "cross_entropy", 0.1, seed, [0.90 + more, 0.94 + more])
         add(sweep, "cross_entropy", 1.0, seed, [0.80 + more, 0.82 + more])
@@ -31,6 +32,11 @@ def sweep(tmp_path: Path) -> Path:
     add(sweep, "mse", 1.0, 0, [0.70, 0.80])
     add(sweep, "mse", 1.0, 1, [0.30], status="diverged")
     return sweep
+
+
+@pytest.fixture(scope="module")
+def folder(sweep: Path) -> Path:
+    return build(sweep)
 
 
 def build(sweep: Path) -> Path:
@@ -56,8 +62,7 @@ def shown_layout(folder: Path) -> Layout:
     return Layout.FromString(event.tensor_proto.string_val[0])
 
 
-def test_they_lie_beside_the_sweep_with_a_run_for_each_arm(sweep):
-    folder = build(sweep)
+def test_they_lie_beside_the_sweep_with_a_run_for_each_arm(sweep, folder):
     assert folder == sweep.with_name("first.aggregates")
     assert sorted(path.name for path in folder.iterdir()) == [
         *("README.md", "comparison", "cross_entropy", "mse"),
@@ -65,8 +70,8 @@ def test_they_lie_beside_the_sweep_with_a_run_for_each_arm(sweep):
     assert not list(sweep.rglob("*tfevents*"))
 
 
-def test_a_band_is_the_mean_and_one_sd_within_the_range_of_the_runs(sweep):
-    events = read(build(sweep) / "cross_entropy")
+def test_a_band_is_the_mean_and_one_sd_within_the_range_of_the_runs(folder):
+    events = read(folder / "cross_entropy")
     assert points(events, "val_accuracy/lr=0.1/mean") == [(100, 91.0), (200, 95.0)]
     # the sd of two values, 1.41, reaches beyond both
     assert points(events, "val_accuracy/lr=0.1/lower") == [(100, 90.0), (200, 94.0)]
@@ -74,22 +79,15 @@ def test_a_band_is_the_mean_and_one_sd_within_the_range_of_the_runs(sweep):
     assert points(events, "val_accuracy/chosen/mean") == [(100, 91.0), (200, 95.0)]
 
 
-def test_from_where_a_run_diverged_the_mean_is_of_the_rest_and_the_title_says_so(sweep):
-    folder = build(sweep)
+def test_from_where_a_run_diverged_the_mean_is_of_the_rest_and_the_title_says_so(sweep, folder):
     events = read(folder / "mse")
     assert points(events, "val_accuracy/lr=1/mean") == [(100, 50.0), (200, 80.0)]
     titles = [chart.title for chart in shown_layout(folder).category[1].chart]
     assert titles == ["lr=1 (diverged: mse 1 of 2)", "lr=0.1"]
 
 
-def test_a_value_that_is_not_finite_is_none(sweep):
-    keep_curves(sweep / "loss=mse,lr=1,seed=0", [math.nan, 0.8])
-    events = read(build(sweep) / "mse")
-    assert points(events, "val_accuracy/lr=1/mean") == [(100, 30.0), (200, 80.0)]
-
-
-def test_the_layout_begins_with_the_chosen_learning_rates(sweep):
-    first, *others = shown_layout(build(sweep)).category
+def test_the_layout_begins_with_the_chosen_learning_rates(folder):
+    first, *others = shown_layout(folder).category
     assert first.title == "At each arm's chosen learning rate: cross_entropy 0.1, mse 0.1"
     assert [category.title for category in others] == [
         "Validation accuracy, %",
@@ -98,8 +96,7 @@ def test_the_layout_begins_with_the_chosen_learning_rates(sweep):
     ]
 
 
-def test_every_chart_of_the_layout_has_its_curves_in_every_arm(sweep):
-    folder = build(sweep)
+def test_every_chart_of_the_layout_has_its_curves_in_every_arm(sweep, folder):
     tags = {arm: set(read(folder / arm).Tags()["scalars"]) for arm in ("cross_entropy", "mse")}
     assert tags["cross_entropy"] == tags["mse"]
     drawn = [
@@ -113,8 +110,7 @@ def test_every_chart_of_the_layout_has_its_curves_in_every_arm(sweep):
     assert len(drawn) == len(set(drawn))
 
 
-def test_the_conclusion_and_its_tables_are_text_and_the_figures_images(sweep):
-    folder = build(sweep)
+def test_the_conclusion_and_its_tables_are_text_and_the_figures_images(sweep, folder):
     events = read(folder / "comparison")
     conclusion = text(events, "1_conclusion")
     assert compare(sweep).verdict in conclusion
@@ -129,36 +125,43 @@ def test_the_conclusion_and_its_tables_are_text_and_the_figures_images(sweep):
     assert (image.width, image.height) == (1152, image.height)
 
 
-def test_a_reader_that_goes_on_sees_the_new_curves_and_nothing_of_the_old_ones(sweep):
-    events = read(build(sweep) / "mse")
-    for seed, more in enumerate((0.0, 0.02)):
-        keep_curves(sweep / f"loss=mse,lr=0.1,seed={seed}", [0.40 + more])
-    build(sweep)
-    events.Reload()
-    assert points(events, "val_accuracy/lr=0.1/mean") == [(100, 41.0)]
-    build(sweep)
-    build(sweep)
-    assert points(events.Reload(), "val_accuracy/lr=0.1/mean") == [(100, 41.0)]
-    assert points(read(events.path), "val_accuracy/lr=0.1/mean") == [(100, 41.0)]
+def replace(run: Path, value: float, *steps: int) -> None:
+    aggregates.replace(run, event_file(scalar("mean", value, step) for step in steps))
 
 
-def test_emptied_files_go_when_no_reader_needs_them_any_more(sweep):
+def test_a_reader_that_goes_on_sees_the_new_curves_and_nothing_of_the_old_ones(tmp_path):
+    run = tmp_path / "mse"
+    replace(run, 1.0, 100, 200)
+    events = read(run)
+    replace(run, 2.0, 100)
+    assert points(events.Reload(), "mean") == [(100, 2.0)]
+    replace(run, 3.0, 100, 200)
+    replace(run, 4.0, 100, 200, 300)
+    assert points(events.Reload(), "mean") == [(100, 4.0), (200, 4.0), (300, 4.0)]
+    assert points(read(run), "mean") == [(100, 4.0), (200, 4.0), (300, 4.0)]
+
+
+def test_emptied_files_go_when_no_reader_needs_them_any_more(tmp_path):
     for _ in range(3):
-        folder = build(sweep)
-    emptied = [path for path in (folder / "mse").iterdir() if not path.stat().st_size]
+        replace(tmp_path, 1.0, 100)
+    emptied = [path for path in tmp_path.iterdir() if not path.stat().st_size]
     assert len(emptied) == 2
     os.utime(emptied[0], (0, 0))
-    build(sweep)
+    replace(tmp_path, 1.0, 100)
     assert not emptied[0].exists()
     assert emptied[1].exists()
 
 
-def test_an_arm_that_is_no_more_goes(sweep):
+def test_an_arm_that_is_no_more_goes_and_a_value_that_is_not_finite_is_none(tmp_path):
+    sweep = tmp_path / "first"
+    keep_curves(write_run(sweep, "mse", 1.0, 0), [math.nan, 0.8])
+    gone = write_run(sweep, "cross_entropy", 1.0, 0)
     folder = build(sweep)
-    for run in sweep.glob("loss=mse*"):
-        (run / "run.json").unlink()
+    assert points(read(folder / "mse"), "val_accuracy/lr=1/mean") == [(200, 80.0)]
+    assert (folder / "cross_entropy").exists()
+    (gone / "run.json").unlink()
     build(sweep)
-    assert not (folder / "mse").exists()
+    assert not (folder / "cross_entropy").exists()
 
 
 def test_no_more_arms_than_a_reader_can_take_in(tmp_path):
@@ -170,6 +173,7 @@ def test_no_more_arms_than_a_reader_can_take_in(tmp_path):
 def test_a_sweep_without_curves_has_its_figures_and_its_text(tmp_path):
     write_run(tmp_path / "bare", "mse", 0.1, 0)
     folder = build(tmp_path / "bare")
+    assert not shown_layout(folder).category
     assert read(folder / "mse").Tags()["scalars"] == []
     assert "a single arm" in text(read(folder / "comparison"), "1_conclusion")
 
@@ -181,15 +185,16 @@ def test_an_arm_with_signs_that_no_folder_may_have(tmp_path):
     assert (build(tmp_path / "odd") / "mse, model=a%2Fb").is_dir()
 
 
-def test_no_command_takes_them_for_a_sweep(sweep):
-    folder = build(sweep)
+def test_no_command_takes_them_for_a_sweep(folder):
     for command in (compare, status):
         with pytest.raises(ValueError, match=r"expected folders with a run\.json in .*, got none"):
             command(folder)
 
 
-def test_a_sweep_that_is_named_so_is_not_written_into(sweep):
-    other = add(aggregates.aggregates_folder(sweep), "mse", 0.1, 0, [0.9])
+def test_a_sweep_that_is_named_so_is_not_written_into(tmp_path):
+    sweep = tmp_path / "first"
+    write_run(sweep, "mse", 0.1, 0)
+    other = write_run(tmp_path / "first.aggregates", "mse", 0.1, 0)
     with pytest.raises(ValueError, match="a sweep of that name: rename it"):
         build(sweep)
     assert json.loads((other / "run.json").read_text())

@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,9 +15,8 @@ from losslab.dashboard.dashboard import Board
 from losslab.dashboard.events import event_file, scalar
 from losslab.dashboard.links import ARM, links
 from tests.comparison.synthetic import keep_curves, write_run
+from tests.dashboard.opened import SCRIPT, opened
 from tests.dashboard.test_aggregates import read
-
-SCRIPT = str(Path(__file__).parents[2] / "scripts" / "dashboard.py")
 
 
 def add(sweep: Path, seed: int = 0, **rest) -> Path:
@@ -74,7 +73,12 @@ def test_aggregates_grow_as_runs_end_and_only_then(tmp_path, monkeypatch):
     add(sweep)
     running = add(sweep, seed=1, status="running")
     built = []
-    monkeypatch.setattr(Board, "_rebuild", lambda board, do=Board._rebuild: built.append(do(board)))
+
+    def rebuild(board: Board, do: Callable[[Board], str] = Board._rebuild) -> str:
+        built.append(board.sweep)
+        return do(board)
+
+    monkeypatch.setattr(Board, "_rebuild", rebuild)
     board = Board(sweep)
     board.refresh()
     board.refresh()
@@ -115,32 +119,9 @@ def test_sweeps_of_one_name_are_refused(tmp_path):
         Dashboard(sweeps, 0, tmp_path)
 
 
-def test_a_port_in_use_is_said():
-    with socket.socket() as other:
-        other.bind((servers.HOST, 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(ValueError, match=f"expected port {port} to be free, got one in use"):
-            servers.start(Path("anywhere"), port)
-
-
-def opened(*arguments: str, home: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """The dashboard once it has printed its links, and these by what they show."""
-    command = [sys.executable, SCRIPT, *arguments, "--port", "0", "--no-browser"]
-    process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    lines = iter(process.stdout.readline, "Ctrl-C ends it.\n")
-    return process, dict(line.strip().split(": ", 1) for line in lines if line)
-
-
 def server_of(link: str) -> str:
     parts = urlsplit(link)
     return f"{parts.scheme}://{parts.netloc}/"
-
-
-def children(process: subprocess.Popen[str]) -> list[int]:
-    found = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return [int(child) for path in found for child in path.read_text().split()]
 
 
 def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path):
@@ -148,8 +129,7 @@ def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path):
         add(tmp_path / "logs" / name)
         run = tmp_path / "logs" / name / "loss=mse,lr=0.1,seed=0"
         (run / "events.out.tfevents.0").write_bytes(event_file([scalar("val/accuracy", 0.9, 1)]))
-    process, shown = opened("logs/first", "logs/second", home=tmp_path)
-    try:
+    with opened("logs/first", "logs/second", home=tmp_path) as (process, shown):
         assert sorted(servers.runs_shown(server_of(shown["runs, coloured by arm"]))) == [
             "first/loss=mse,lr=0.1,seed=0",
             "second/loss=mse,lr=0.1,seed=0",
@@ -157,12 +137,30 @@ def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path):
         assert sorted(servers.runs_shown(server_of(shown["conclusion"]))) == [
             *("first/comparison", "first/mse", "second/comparison", "second/mse"),
         ]
-        started = children(process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 128 + signal.SIGTERM
-    end = time.monotonic() + 20
-    while any(Path(f"/proc/{child}").exists() for child in started) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not [child for child in started if Path(f"/proc/{child}").exists()]
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+    with pytest.raises(OSError, match="refused"):
+        servers.runs_shown(server_of(shown["conclusion"]))
     assert read(tmp_path / "logs" / "first.aggregates" / "mse").Tags()["scalars"]
+
+
+def refused(*arguments: str, home: Path) -> str:
+    command = [sys.executable, SCRIPT, *arguments, "--no-browser"]
+    process = subprocess.run(command, cwd=home, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stderr.count("\n") == 1
+    return process.stderr
+
+
+def test_what_is_no_sweep_is_said_in_one_sentence(tmp_path):
+    assert refused("logs/first", home=tmp_path).startswith("expected the folder of a sweep, got ")
+
+
+def test_a_port_in_use_is_said_in_one_sentence(tmp_path):
+    add(tmp_path / "logs" / "first")
+    with socket.socket() as other:
+        other.bind((servers.HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        sentence = refused("--port", str(port), home=tmp_path)
+    assert sentence.startswith(f"expected port {port} to be free, got one in use: ")

@@ -27,7 +27,7 @@ COLOURS = np.concatenate(
     ]
 )
 GAP, SIDE = 5, 56
-"""Pixels between units, and of a unit's longer side as far as a weight is a whole number of them."""
+"""Pixels between units, and of a unit's longer side, as far as weights fit into it whole."""
 
 
 class FirstLayer(L.Callback):

@@ -40,6 +40,7 @@ class Graph(L.Callback):
                 torch.no_grad(),
                 warnings.catch_warnings(),
             ):
-                # there is no other tracer that `add_graph` could take
+                # `add_graph` has no other tracer, and what is traced is looked at, never run
                 warnings.filterwarnings("ignore", r"`torch\.jit\.trace", FutureWarning)
+                warnings.simplefilter("ignore", torch.jit.TracerWarning)
                 writer.add_graph(pl_module.network, batch[0][:1].clone())

@@ -1,4 +1,7 @@
+from typing import Any
+
 import lightning as L
+from torch import Tensor
 
 from losslab.callbacks._pictures import tensorboards, wanted
 
@@ -11,16 +14,27 @@ class Histograms(L.Callback):
     TensorBoard alone.
     """
 
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        # Lightning drops them before a validation
+        named = pl_module.named_parameters()
+        self.gradients = {name: p.grad for name, p in named if p.grad is not None}
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not wanted(trainer):
-            return
+        if wanted(trainer):
+            self.show(trainer, "weights", dict(pl_module.named_parameters()))
+            self.show(trainer, "gradients", self.gradients)
+
+    def show(self, trainer: L.Trainer, kind: str, tensors: dict[str, Any]) -> None:
         for writer in tensorboards(trainer):
-            for name, parameter in pl_module.named_parameters():
-                for kind, values in (
-                    ("weights", parameter.detach()),
-                    ("gradients", parameter.grad),
-                ):
-                    if values is not None and values.isfinite().any():
-                        finite = values[values.isfinite()].float()
-                        tag = f"{kind}/{name.removeprefix('network.')}"
-                        writer.add_histogram(tag, finite, trainer.global_step)
+            for name, values in tensors.items():
+                finite: Tensor = values.detach()[values.isfinite()].float()
+                if len(finite) > 0:
+                    tag = f"{kind}/{name.removeprefix('network.')}"
+                    writer.add_histogram(tag, finite, trainer.global_step)

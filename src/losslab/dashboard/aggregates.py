@@ -68,7 +68,7 @@ def write_aggregates(comparison: Comparison) -> Path:
     try:
         folder.mkdir(exist_ok=True)
         for name, content in runs.items():
-            _replace(folder / name, content)
+            replace(folder / name, content)
         for path in folder.iterdir():
             if path.is_dir() and path.name not in runs:
                 shutil.rmtree(path)
@@ -121,7 +121,7 @@ def run_name(arm: str) -> str:
     return quote(arm, safe=" =,.-_+[]{}")
 
 
-def _replace(folder: Path, content: bytes) -> None:
+def replace(folder: Path, content: bytes) -> None:
     """Puts a new file after the earlier ones, which are emptied, and go when no reader needs them.
 
     A reader goes on from file to file by name. It stays for ever with a file that is overwritten
