@@ -58,7 +58,6 @@ def train() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def sweep(train: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """2 losses × 4 learning rates × 5 seeds, 2 epochs each."""
-    return Path("/tmp/me/w_browser_scratch/forty4")  # DEV
     folder = tmp_path_factory.mktemp("logs") / "forty"
     train(*GRID, "trainer.max_epochs=2", "hydra/launcher=stacked", to=folder)
     return folder

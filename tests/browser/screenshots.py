@@ -18,6 +18,8 @@ from tests.browser.server import tensorboard
 WIDTH, HEIGHT = 1280, 800
 COLORS = 128  # of a palette: a third of the bytes, and no difference to see
 MOST = 250_000  # bytes
+LESS_TOLD = {"seed", "max_epochs", "best/epochs", "final/epochs"}
+"""Axes that say nothing of loss or learning rate."""
 
 
 def time_series(page: Page) -> None:
@@ -27,6 +29,12 @@ def time_series(page: Page) -> None:
 
 def parallel_coordinates(page: Page) -> None:
     page.get_by_text("Parallel coordinates view").click()
+    shown = page.locator("tf-hparams-query-pane paper-checkbox[checked]")
+    for name in shown.all_inner_texts():
+        if name.strip() in LESS_TOLD or name.strip().startswith("gradient_norm/"):
+            shown.filter(has_text=name.strip()).click()
+    page.locator(".column", has_text="lr").get_by_text("Logarithmic").first.click()
+    page.get_by_text("Hyperparameters", exact=True).scroll_into_view_if_needed()
     expect(page.locator("g.foreground path").first).to_be_visible()
 
 

@@ -20,9 +20,10 @@ def tensorboard(folder: Path, runs: int) -> Iterator[str]:
     Raises:
         TimeoutError: if it shows another number of runs.
     """
-    program = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
+    program = [sys.executable, "-m", "tensorboard.main", "--logdir", folder.resolve().name]
     with subprocess.Popen(
         [*program, "--host", "127.0.0.1", "--port", "0"],
+        cwd=folder.resolve().parent,  # it shows the logdir as it was given
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
