@@ -18,8 +18,7 @@ from tests.browser.server import tensorboard
 WIDTH, HEIGHT = 1280, 800
 COLORS = 128  # of a palette: a third of the bytes, and no difference to see
 MOST = 250_000  # bytes
-LESS_TOLD = {"seed", "max_epochs", "best/epochs", "final/epochs"}
-"""Axes that say nothing of loss or learning rate."""
+AXES = {"loss", "lr", "best/accuracy", "final/accuracy", "test/accuracy"}
 
 
 def time_series(page: Page) -> None:
@@ -29,10 +28,11 @@ def time_series(page: Page) -> None:
 
 def parallel_coordinates(page: Page) -> None:
     page.get_by_text("Parallel coordinates view").click()
-    shown = page.locator("tf-hparams-query-pane paper-checkbox[checked]")
-    for name in shown.all_inner_texts():
-        if name.strip() in LESS_TOLD or name.strip().startswith("gradient_norm/"):
-            shown.filter(has_text=name.strip()).click()
+    for box in page.locator("tf-hparams-query-pane .hparam-checkbox, .metric-checkbox").all():
+        name = box.inner_text().strip()
+        checked = box.get_attribute("checked") is not None
+        if checked != (name in AXES):
+            box.click()
     page.locator(".column", has_text="lr").get_by_text("Logarithmic").first.click()
     page.get_by_text("Hyperparameters", exact=True).scroll_into_view_if_needed()
     expect(page.locator("g.foreground path").first).to_be_visible()
