@@ -19,7 +19,7 @@ CREATE = $(PYTHON) -m venv $(VENV)
 INSTALL = $(PY) -m pip install --disable-pip-version-check
 endif
 
-.PHONY: help setup compare test lint dashboard
+.PHONY: help setup compare test lint dashboard screenshots
 
 help:           ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,3 +45,6 @@ lint: setup     ## formatting, lint and types
 
 dashboard: setup        ## the newest sweep, or those of SWEEP, in TensorBoard
 	$(PY) scripts/dashboard.py --port $(PORT) $(addprefix logs/,$(SWEEP))
+
+screenshots: setup      ## README's pictures of the dashboards, of SWEEP; needs Chromium
+	$(PY) -m tests.browser.screenshots logs/$(COMPARED)

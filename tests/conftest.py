@@ -1,8 +1,10 @@
 """Shapes and dtypes in signatures are checked while tests run; the data set is a tiny one."""
 
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,30 @@ from tests.idx import write_idx
 
 install_import_hook("losslab", "tests.typechecker.check")
 torch.set_num_threads(1)  # several test processes share the cores
+
+ON_REQUEST = ("long", "browser")
+left_out: Counter[str] = Counter()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    left_out.update(name for item in items for name in ON_REQUEST if item.get_closest_marker(name))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist's
+def pytest_testnodedown(node: Any) -> None:
+    if not left_out:  # every worker counts all of them; one that crashed says nothing
+        left_out.update(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line that says which tests did not run, and how to run them."""
+    if told := ", ".join(f"{left_out[name]} by -m {name}" for name in ON_REQUEST if left_out[name]):
+        terminalreporter.write_line(f"Left out, and run by python -m pytest: {told}")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,98 @@
+"""README's pictures of the dashboards: python -m tests.browser.screenshots logs/<sweep>"""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from losslab import record
+from losslab.dashboard import aggregates_folder
+from losslab.dashboard.links import links
+from tests.browser.chromium import chromium, watch
+from tests.browser.server import tensorboard
+
+WIDTH, HEIGHT = 1280, 800
+COLORS = 128  # of a palette: a third of the bytes, and no difference to see
+MOST = 250_000  # bytes
+AXES = {"loss", "lr", "best/accuracy", "final/accuracy", "test/accuracy"}
+
+
+def time_series(page: Page) -> None:
+    page.get_by_role("button", name="Settings").click()  # closes what covers a fifth
+    expect(page.locator("scalar-card canvas, scalar-card svg").first).to_be_visible()
+
+
+def parallel_coordinates(page: Page) -> None:
+    page.get_by_text("Parallel coordinates view").click()
+    for box in page.locator("tf-hparams-query-pane .hparam-checkbox, .metric-checkbox").all():
+        name = box.inner_text().strip()
+        checked = box.get_attribute("checked") is not None
+        if checked != (name in AXES):
+            box.click()
+    page.locator(".column", has_text="lr").get_by_text("Logarithmic").first.click()
+    page.get_by_text("Hyperparameters", exact=True).scroll_into_view_if_needed()
+    expect(page.locator("g.foreground path").first).to_be_visible()
+
+
+def bands(page: Page) -> None:
+    expect(page.locator("tf-custom-scalar-margin-chart-card path.area").first).to_be_visible()
+
+
+PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
+    "time_series": ("runs, coloured by arm", time_series),
+    "parallel_coordinates": ("hyperparameters", parallel_coordinates),
+    "bands": ("means over seeds", bands),
+}
+"""By file name: the link that the picture begins at, and what is done there."""
+
+
+def draw(sweep: Path, out: Path, width: int = WIDTH) -> list[Path]:
+    """Writes the pictures and returns their paths.
+
+    Raises:
+        ValueError: if the sweep has no runs.
+        RuntimeError: if a page logs an error, or a picture is too large for a README.
+    """
+    own, aggregates = len(record.folders(sweep)), aggregates_folder(sweep)
+    both = len([path for path in aggregates.iterdir() if path.is_dir()])
+    paths = []
+    with (
+        tensorboard(sweep, own) as runs,
+        tensorboard(aggregates, both) as means,
+        chromium() as browser,
+    ):
+        for name, (link, prepare) in PICTURES.items():
+            page = browser.new_page(viewport={"width": width, "height": HEIGHT})
+            wrong = watch(page)
+            page.goto(links(runs, means)[link])
+            prepare(page)
+            page.wait_for_load_state("networkidle")
+            page.wait_for_timeout(1500)  # transitions
+            paths.append(save(page.screenshot(), out / f"{name}.png"))
+            page.close()
+            if wrong:
+                raise RuntimeError(f"{name}: {'; '.join(wrong)}")
+    return paths
+
+
+def save(screenshot: bytes, path: Path) -> Path:
+    Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(COLORS).save(path, optimize=True)
+    if path.stat().st_size > MOST:
+        raise RuntimeError(f"expected at most {MOST} bytes in {path}, got {path.stat().st_size}")
+    return path
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sweep", type=Path, help="the folder of runs, such as logs/train")
+    parser.add_argument("--out", type=Path, default=Path(".github"), help="[.github]")
+    parser.add_argument("--width", type=int, default=WIDTH, help=f"pixels [{WIDTH}]")
+    arguments = parser.parse_args()
+    try:
+        print(*draw(arguments.sweep, arguments.out, arguments.width), sep="\n")
+    except (ValueError, RuntimeError, LookupError) as error:
+        sys.exit(str(error))

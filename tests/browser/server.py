@@ -1,0 +1,63 @@
+"""A real TensorBoard, as `tensorboard --logdir …` starts it."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LONGEST = 60.0  # seconds until every run is read
+
+
+@contextmanager
+def tensorboard(folder: Path, runs: int) -> Iterator[str]:
+    """The address of a TensorBoard over this folder, once it has read so many runs.
+
+    Raises:
+        TimeoutError: if it shows another number of runs.
+    """
+    program = [sys.executable, "-m", "tensorboard.main", "--logdir", folder.resolve().name]
+    with subprocess.Popen(
+        [*program, "--host", "127.0.0.1", "--port", "0"],
+        cwd=folder.resolve().parent,  # it shows the logdir as it was given
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        try:
+            yield read(address(server), runs)
+        finally:
+            server.terminate()
+            server.communicate()
+
+
+def address(server: subprocess.Popen[str]) -> str:
+    assert server.stderr is not None
+    said = ""
+    for line in server.stderr:
+        said += line
+        if found := re.search(r"http://127\.\S+", line):
+            return found.group(0)
+    raise RuntimeError(f"expected TensorBoard's address, got {said}")
+
+
+def read(url: str, runs: int) -> str:
+    """Waits until the runs are there and two readings a second apart find the same tags."""
+    until, before = time.monotonic() + LONGEST, None
+    while time.monotonic() < until:
+        tags = answer(f"{url}data/plugin/timeseries/tags")
+        there = answer(f"{url}data/runs")
+        if len(there) == runs and tags == before:
+            return url
+        before = tags
+        time.sleep(1)
+    raise TimeoutError(f"expected {runs} runs within {LONGEST:.0f} s, got {len(there)}: {there}")
+
+
+def answer(url: str) -> list[str]:
+    with urllib.request.urlopen(url) as response:
+        return json.load(response)

@@ -1,0 +1,32 @@
+"""What a sweep concludes, in a TensorBoard of its own: bands over seeds, figures, sentences."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.server import tensorboard
+
+pytestmark = pytest.mark.browser
+RATES = 4
+
+
+@pytest.fixture(scope="module")
+def aggregates(sweep):
+    with tensorboard(sweep.with_name(f"{sweep.name}.aggregates"), 3) as url:
+        yield url
+
+
+def test_bands_over_seeds_overlay_the_arms(look, aggregates):
+    page = look(aggregates, "custom_scalars")
+    headings = page.locator("button.heading .category-name")
+    expect(headings.first).to_contain_text("At each arm's chosen learning rate")
+    chart = page.locator("tf-custom-scalar-margin-chart-card").first
+    expect(chart.locator("path.area")).to_have_count(2)
+    areas = [path.get_attribute("d") for path in chart.locator("path.area").all()]
+    assert all("NaN" not in area for area in areas)
+
+
+def test_figures_and_the_conclusion_are_there(look, aggregates):
+    page = look(aggregates, "images")
+    expect(page.locator("tf-image-loader img").first).to_be_visible()
+    look(aggregates, "text")
+    expect(page.locator("tf-text-loader").first).to_contain_text("cross_entropy")
