@@ -119,7 +119,10 @@ def test_the_conclusion_and_its_tables_are_text_and_the_figures_images(sweep, fo
     assert tables.startswith("## Paired differences")
     assert "| cross_entropy |" in tables
     assert "![" not in conclusion + tables
-    assert events.Tags()["images"][0] == "comparison/1_paired"
+    assert events.Tags()["images"] == [
+        *("comparison/1_paired", "comparison/2_sensitivity", "comparison/3_learning_curves"),
+        *("comparison/4_gradients", "comparison/6_grid"),  # the fifth is landscape.py's
+    ]
     [image] = events.Images("comparison/2_sensitivity")
     assert image.encoded_image_string == (sweep / "comparison" / "sensitivity.png").read_bytes()
     assert (image.width, image.height) == (1152, image.height)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -95,21 +96,23 @@ def _runs(comparison: Comparison) -> dict[str, bytes]:
 
 
 def _comparison(comparison: Comparison) -> list[Event]:
-    figures = {name: comparison.folder / f"{name}.png" for name in FIGURES}
-    if read_mountain(comparison.folder, comparison.runs, comparison.cells) is None:
-        del figures["landscape"]
     page = comparison.folder / "comparison.html"
     conclusion, *tables = _without_pictures(comparison.folder / "comparison.md").split("\n## ")
     return [
         layout(layout_of(comparison)),
         text("1_conclusion", f"{conclusion}\nThe whole comparison: `{page}`\n\n{READING}"),
         text("2_tables", "\n## ".join(["", *tables]).lstrip("\n")),
-        *(
-            image(f"comparison/{number}_{name}", path)
-            for number, (name, path) in enumerate(figures.items(), start=1)
-            if path.exists()
-        ),
+        *_figures(comparison),
     ]
+
+
+def _figures(comparison: Comparison) -> Iterator[Event]:
+    """Those that there are, each always under the same number: TensorBoard forgets no tag."""
+    mountain = read_mountain(comparison.folder, comparison.runs, comparison.cells)
+    for number, name in enumerate(FIGURES, start=1):
+        path = comparison.folder / f"{name}.png"
+        if path.exists() and (name != "landscape" or mountain is not None):
+            yield image(f"comparison/{number}_{name}", path)
 
 
 def _without_pictures(path: Path) -> str:
