@@ -83,11 +83,16 @@ def test_hparams_has_a_typed_column_for_whatever_any_run_of_a_sweep_overrides(ru
 
 
 def test_the_first_rows_of_hparams_are_every_arms_first_seed(run, tmp_path):
-    for loss, seed in (("mse", 0), ("mse", 1), ("cross_entropy", 0)):
+    for loss, seed in (("mse", 0), ("cross_entropy", 0), ("cross_entropy", 1)):
         run(f"sweep/{loss}{seed}", f"loss={loss}", f"seed={seed}")
     run("other/mse0", "loss=mse", "seed=0")
     rows = hparams(tmp_path)[1]
-    assert list(rows) == ["sweep/cross_entropy0", "other/mse0", "sweep/mse0", "sweep/mse1"]
+    assert list(rows) == [
+        "sweep/cross_entropy0",
+        "other/mse0",
+        "sweep/mse0",
+        "sweep/cross_entropy1",
+    ]
     assert all(len(row.sessions) == 1 for row in rows.values()), "HParams would show their mean"
 
 
