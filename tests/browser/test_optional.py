@@ -46,6 +46,6 @@ def test_graph_of_the_network(look, watched):
 
 
 def test_projector_of_validation_images(look, watched):
-    page = look(watched, "projector").frame_locator("iframe")
+    page = look(watched, "projector").frame_locator("iframe").frame_locator("iframe")
     expect(page.locator(".numDataPoints")).to_have_text("1000")
     expect(page.locator("canvas").first).to_be_visible()
