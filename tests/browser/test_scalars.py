@@ -8,10 +8,10 @@ RUNS = "tf-runs-selector .name-row"
 TAGS = {
     "best": 2,
     "final": 2,
-    "gradient_norm": 3,
     "test": 5,
     "timing": 1,
     "train": 4,
+    "train_gradient_norm": 3,
     "val": 6,
 }
 

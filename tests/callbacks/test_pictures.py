@@ -108,10 +108,8 @@ def test_a_stopped_run_shows_each_picture_once(run, hook, epoch):
         run("run", *overrides)
     stopped, reference = run("run", *overrides), run("reference", *overrides)
     assert pictures(stopped) == pictures(reference)
-    kinds = ("histograms", "tensors", "graph")
-    assert [events(stopped).Tags()[k] for k in kinds] == [
-        events(reference).Tags()[k] for k in kinds
-    ]
+    for kind in ("histograms", "tensors"):
+        assert sorted(events(stopped).Tags()[kind]) == sorted(events(reference).Tags()[kind])
     for tag in events(reference).Tags()["histograms"]:
         assert len(events(stopped).Histograms(tag)) == 4
     assert graphs(stopped) == graphs(reference) == 1
@@ -317,5 +315,5 @@ def test_a_count_below_one_is_refused(callback):
 def test_gradient_norms_of_layers_make_up_that_of_all(run):
     folder = run("run", "trainer.max_epochs=1", "data.steps_per_execution=10")  # a single block
     found = {tag: float(values[-1][1]) for tag, values in curves(folder).items()}
-    layers = [found[f"gradient_norm/layers.{layer}"] for layer in (1, 3, 5)]
+    layers = [found[f"train_gradient_norm/layers.{layer}"] for layer in (1, 3, 5)]
     assert np.linalg.norm(layers) == pytest.approx(found["train/gradient_norm"], rel=1e-6)

@@ -10,9 +10,9 @@ from torch.nn.utils import get_total_norm
 class GradientNorm(L.Callback):
     """Logs 2-norms of gradients at the last step of a block; where clipped, of the clipped ones.
 
-    `train/gradient_norm` is that of all gradients, for each block. `gradient_norm/<layer>` is that
-    of a module's own parameters, weight and bias together, for each validation: the mean over the
-    blocks since the one before.
+    `train/gradient_norm` is that of all gradients, for each block. `train_gradient_norm/<layer>` is
+    that of a module's own parameters, weight and bias together, for each validation: the mean over
+    the blocks since the one before.
     """
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -43,8 +43,9 @@ class GradientNorm(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            means = {f"gradient_norm/{k}": total / self.blocks for k, total in self.sums.items()}
-            pl_module.log_dict(means, sync_dist=True)
+            for name, total in self.sums.items():
+                mean = total / self.blocks
+                pl_module.log(f"train_gradient_norm/{name}", mean, sync_dist=True)
             self.reset()
 
 
