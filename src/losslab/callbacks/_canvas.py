@@ -58,7 +58,7 @@ class Canvas:
     @property
     def png(self) -> bytes:
         content = io.BytesIO()
-        # a third of the time that the default level takes, and a fifth larger
+        # a third of the time that the default level takes, up to a quarter larger
         self.image.save(content, "PNG", compress_level=3)
         return content.getvalue()
 
