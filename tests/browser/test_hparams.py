@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from tests.browser.curves import last_epoch
 
 pytestmark = pytest.mark.browser
-SWEPT = ["loss", "lr", "max_epochs", "seed"]
+SWEPT = ["loss", "lr", "seed", "max_epochs"]  # what differs first
 SHOWN = ["best/accuracy", "best/epochs", "final/accuracy", "final/epochs", "test/accuracy"]
 """Of the metrics, the first five by name, unless others are asked for."""
 
