@@ -21,11 +21,6 @@ MOST = 250_000  # bytes
 AXES = {"loss", "lr", "best/accuracy", "final/accuracy", "test/accuracy"}
 
 
-def time_series(page: Page) -> None:
-    page.get_by_role("button", name="Settings").click()  # closes what covers a fifth
-    expect(page.locator("scalar-card canvas, scalar-card svg").first).to_be_visible()
-
-
 def parallel_coordinates(page: Page) -> None:
     page.get_by_text("Parallel coordinates view").click()
     for box in page.locator("tf-hparams-query-pane .hparam-checkbox, .metric-checkbox").all():
@@ -43,7 +38,6 @@ def bands(page: Page) -> None:
 
 
 PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
-    "time_series": ("runs, coloured by arm", time_series),
     "parallel_coordinates": ("hyperparameters", parallel_coordinates),
     "bands": ("means over seeds", bands),
 }
