@@ -502,11 +502,12 @@ def test_time_of_several_stacks_is_from_the_first_start_to_the_last_end():
     assert seconds_of_all([first, later]) == 12 - 1 - 2
 
 
-def test_twenty_runs_on_two_cores_train_as_two_stacks_at_once(cfg):
+def test_twenty_runs_on_two_cores_train_as_two_stacks_at_once(cfg, capfd):
     stacked = Stacked(cfg, steps_per_epoch=20, runs=20, device=CPU, processes=2)
     assert [len(share) for share in stacked.shares] == [10, 10]
     assert "in 2 processes" in stacked.description
     seconds = stacked.run(20)
+    assert "GPU available" not in capfd.readouterr().err
     [spent] = stacked.spent
     assert min(spent.computing, spent.looping) > 0
     assert spent.computing + spent.looping + spent.rest == pytest.approx(seconds)

@@ -1,5 +1,6 @@
 """Runs of losslab that train together: how long a step of one takes, and on what."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ class Stacked:
 
     def train(self, cfgs: Sequence[DictConfig], steps: int) -> "Timed":
         """One stack."""
+        # where Hydra has not set up logging, which is in another process
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         runs = [partial(self.alone.train, cfg, MemberStopwatch()) for cfg in cfgs]
         compute = Clocked(Stacks(len(cfgs), threads=self.threads).compute, self.device)
         stopwatches = all_ended(turns.together(runs, compute))
