@@ -3,6 +3,7 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
+from hydra_plugins.grid_sweeper import SWEPT, varying
 from losslab import config
 from tests.compose import compose
 
@@ -23,6 +24,16 @@ def test_a_run_without_overrides_is_named_by_its_defaults():
 
 def test_overrides_that_do_not_identify_a_run_are_not_in_its_name():
     assert compose("name=mine", "data_dir=/elsewhere").run.name == compose().run.name
+
+
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [("[default,histograms,graph]", False), ("default", False), ("[default,mine]", True),
+     ("histograms", True)],
+)  # fmt: skip
+def test_callbacks_that_only_watch_are_not_in_a_runs_name(choice, named):
+    assert ("callback" in name(f"callback={choice}")) is named
+    assert "digits" not in name("~callback.digits")
 
 
 def test_values_are_the_configurations_however_they_were_written():
@@ -54,6 +65,19 @@ def test_names_of_different_values_differ_even_where_they_are_encoded_or_cut():
     long = [name(f"a={'é' * 100}{end}") for end in "xy"]
     assert long[0] != long[1]
     assert all(len(each) < 200 for each in long)
+
+
+def test_hyperparameters_of_a_multirun_are_what_varies_in_it(monkeypatch):
+    cfg = compose("model=linear", "optimizer.momentum=0.9")
+    monkeypatch.setattr(config, "is_multirun", lambda: True)
+    monkeypatch.setenv(SWEPT, "optimizer.momentum,seed")
+    assert list(config.swept(cfg)) == ["loss", "lr", "seed", "momentum"]
+
+
+def test_what_varies_is_what_not_all_runs_of_a_grid_share():
+    jobs = [["a=1", "+b=1", "~c"], ["a=2", "+b=1", "~c"], ["a=1", "+b=1", "d=0"]]
+    assert varying(jobs) == {"a", "c", "d"}
+    assert varying([]) == set()
 
 
 def test_hyperparameters_are_typed_values():

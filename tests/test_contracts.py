@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from losslab import config
+from losslab import config, record
 from tests.compose import CONF, compose
 
 PACKAGE = CONF.parent / "src" / "losslab"
@@ -142,3 +142,9 @@ def test_an_experiment_is_headed_by_its_purpose_and_command(choice):
     for word in ("# Purpose ", "# Cost ", "# Result ", "# Command "):
         assert word in text, f"{choice}.yaml should say its {word.strip('# ').lower()}"
     assert compose(f"experiment={choice}").name.startswith(choice)
+
+
+@pytest.mark.parametrize("choice", choices("callback"))
+def test_a_callback_that_only_watches_is_no_part_of_what_a_run_is(choice):
+    changes_results = choice in ("default", "checkpoint", "divergence")
+    assert record.identifies(f"callback.{choice}") == changes_results

@@ -77,6 +77,9 @@ class Wandb(WandbLogger):
     def log_metrics(self, metrics, step=None):
         self.say("metrics", set(metrics))
 
+    def log_image(self, key, images, step=None):
+        self.say("image", key)
+
 
 LOGGER = "+logger.stub._target_=tests.test_loggers.Wandb"
 

@@ -15,6 +15,7 @@ from losslab import record
 log = logging.getLogger(__name__)
 
 SWEEP_SIZE = "LOSSLAB_SWEEP_SIZE"  # tells the runs, in whatever process, how many they are
+SWEPT = "LOSSLAB_SWEPT"  # and in which keys they differ
 
 Job = Sequence[str]  # its overrides
 
@@ -31,6 +32,7 @@ class GridSweeper(BasicSweeper):
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         [jobs] = BasicSweeper.split_arguments(overrides, None)
+        os.environ[SWEPT] = ",".join(sorted(varying(jobs)))
         left = self.not_ended(jobs)
         if len(left) < len(jobs):
             log.info("%d of %d runs have ended already", len(jobs) - len(left), len(jobs))
@@ -76,10 +78,16 @@ class GridSweeper(BasicSweeper):
         super().validate_batch_is_legal(covering(batch))
 
 
+def varying(jobs: Sequence[Job]) -> set[str]:
+    """The keys that not all of them give the same value."""
+    each = [set(overrides) for overrides in jobs]
+    constant = set.intersection(*each) if each else set()
+    return {record.key_of(override) for overrides in each for override in overrides - constant}
+
+
 def identifying(overrides: Job) -> frozenset[str]:
     """Those of a run's overrides that its result may depend on."""
-    keys = {each: each.lstrip("+~").partition("=")[0] for each in overrides}
-    return frozenset(each for each, key in keys.items() if record.identifies(key))
+    return frozenset(each for each in overrides if record.identifies(record.key_of(each)))
 
 
 def covering(batch: Sequence[Job]) -> list[Job]:

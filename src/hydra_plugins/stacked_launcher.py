@@ -14,6 +14,8 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup
 from joblib import Parallel, delayed
 from omegaconf import open_dict
 
+from losslab.record import key_of
+
 NUMBERS = ("seed", "optimizer.lr")  # runs that differ in these alone may train together
 
 
@@ -167,13 +169,9 @@ def groups(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> list
 
     alike = defaultdict(list)
     for index, overrides in enumerate(jobs):
-        alike[frozenset(each for each in overrides if key(each) not in NUMBERS)].append(index)
+        alike[frozenset(each for each in overrides if key_of(each) not in NUMBERS)].append(index)
     return [
         [indices[i] for i in share]
         for indices in alike.values()
         for share in shares(len(indices), size, processes)
     ]
-
-
-def key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from hydra_plugins.grid_sweeper import SWEEP_SIZE
+from hydra_plugins.grid_sweeper import SWEEP_SIZE, SWEPT
 from losslab import record
 
 HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
@@ -136,6 +136,8 @@ def others(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     """
     texts = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+    if only_watches(texts.get("callback", "")):
+        del texts["callback"]
     keys = sorted(key for key in texts.keys() - NAMED_ELSEWHERE if record.identifies(key))
     stems = [key.rsplit(".", 1)[-1] for key in keys]
     taken = {"loss", "lr", "seed"} | {stem for stem in stems if stems.count(stem) > 1}
@@ -147,6 +149,13 @@ def others(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         is_group = OmegaConf.is_dict(value) or value is None
         values[key if stem in taken else stem] = texts[key] if is_group else value
     return values
+
+
+def only_watches(choice: str) -> bool:
+    """Whether callbacks chosen as `[default,histograms]` are the default and some that watch."""
+    names = {name.strip() for name in choice.strip("[]").split(",")}
+    others = names - {"default"}
+    return others < names and not any(record.identifies(f"callback.{name}") for name in others)
 
 
 def run_name(
@@ -165,9 +174,16 @@ def run_name(
 
 
 def swept(cfg: DictConfig) -> dict[str, Any]:
-    """What tells this run from the others, as plain values for a table of hyperparameters."""
+    """Loss, learning rate and seed, and what else tells this run from the others of its multirun.
+
+    As plain values for a table of hyperparameters. Of a run by itself, whatever was overridden.
+    """
     named = {"loss": cfg.run.choices["loss"], "lr": cfg.optimizer.lr, "seed": cfg.seed}
-    return named | others(cfg, cfg.run.overrides)
+    overrides = list(cfg.run.overrides)
+    if is_multirun() and SWEPT in os.environ:  # set by our sweeper; others do not tell
+        keys = os.environ[SWEPT].split(",")
+        overrides = [each for each in overrides if record.key_of(each) in keys]
+    return named | others(cfg, overrides)
 
 
 def is_multirun() -> bool:

@@ -39,12 +39,8 @@ def description(entry: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
 def command(overrides: Iterable[str], name: str) -> str:
     """The command line for a run of its own with these overrides, in another sweep."""
-    own = [each for each in overrides if key(each) not in OF_THE_LAUNCH]
+    own = [each for each in overrides if record.key_of(each) not in OF_THE_LAUNCH]
     return shlex.join(["python", "scripts/train.py", *own, f"name={name}"])
-
-
-def key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def provenance(entry: Mapping[str, Any]) -> list[list[str]]:

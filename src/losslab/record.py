@@ -28,6 +28,8 @@ NOT_IDENTIFYING = (
     *("data_dir", "data.root", "data.download", "data.verify"),
     *("callback.curves", "callback.gradient_norm", "callback.output_gradient"),
     *("callback.predictions", "callback.progress", "callback.throughput"),
+    *("callback.digits", "callback.confusion", "callback.first_layer", "callback.histograms"),
+    *("callback.pr_curves", "callback.graph", "callback.projector"),
 )
 """Settings that change no result: where a run lies, how it is launched and watched."""
 
@@ -121,6 +123,11 @@ def finite(value: Any) -> Any:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's result depends on, of a resolved configuration: values by dotted keys."""
     return {key: value for key, value in flatten(config).items() if identifies(key)}
+
+
+def key_of(override: str) -> str:
+    """`optimizer.lr` of `+optimizer.lr=0.1`."""
+    return override.lstrip("+~").partition("=")[0]
 
 
 def identifies(key: str) -> bool:

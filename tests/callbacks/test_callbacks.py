@@ -82,3 +82,12 @@ def test_progress_tells_run_epoch_and_accuracy_on_a_terminal(capsys, monkeypatch
     shown = capsys.readouterr().err
     assert "[ 3/12] loss=mse epoch 1/3" in shown
     assert "epoch 3/3" in shown
+
+
+def test_what_a_callback_measures_does_not_stop_a_run():
+    class Overflowing(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            pl_module.log("train_gradient_norm/layer", torch.tensor(torch.inf))
+
+    trainer = fit(Line(), Overflowing(), Divergence(), epochs=3)
+    assert trainer.current_epoch == 3

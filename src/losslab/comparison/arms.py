@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from losslab.record import flatten, identifies
+from losslab.record import flatten, identifies, key_of
 
 KNOWN_LOSSES = ("cross_entropy", "mse", "mse_outputs")
 
@@ -75,8 +75,8 @@ def _settings(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _ignored(key: str) -> bool:
-    if not identifies(key.replace("/", ".")):
-        return True
+    if key == "callback" or not identifies(key.replace("/", ".")):
+        return True  # what a choice of callbacks changes, its callbacks' own settings tell
     group, last = key.replace("/", ".").split(".")[0], key.split(".")[-1]
     return group in IGNORED_GROUPS or last in IGNORED_KEYS or last.endswith(IGNORED_ENDINGS)
 
@@ -86,7 +86,7 @@ def _choice_groups(records: Sequence[dict[str, Any]]) -> set[str]:
 
 
 def _override_keys(record: dict[str, Any]) -> list[str]:
-    return [override.split("=")[0].lstrip("+~") for override in record.get("overrides") or []]
+    return [key_of(override) for override in record.get("overrides") or []]
 
 
 def _varying_settings(settings: pd.DataFrame, groups: set[str], overridden: set[str]) -> list[str]:
