@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
 from losslab.benchmark.results import Memory, Results, Spread, in_words, spread
+from losslab.stack.shares import FEWEST
 from losslab.text import aligned, piped, plural, wrapped
 
 Table = Callable[[Sequence[str], Iterable[Sequence[str]]], list[str]]
@@ -82,12 +83,14 @@ def _steps(results: Results, table: Table) -> list[str]:
 def _together(results: Results) -> str:
     [place] = {results.place[name] for name in results.stacks}
     on_cuda = results.settings["device"].startswith("cuda")
+    shared = "" if on_cuda else f"; {2 * FEWEST} runs or more shared out among processes"
+    what = "tensors on the GPU" if on_cuda else "one process with all of them"
     return (
-        f"Runs that train together, a seed each, as hydra/launcher=stacked trains them ({place}): "
-        f"µs for a step of one run, the stack's divided by its runs. Where they go, as medians: "
-        f"computing steps; the runs' Lightning loops, with batches, callbacks and logging; the "
-        f"rest, which is changing turns and the runs' ends. MiB at the highest: of "
-        f"{'tensors on the GPU' if on_cuda else 'the process'}, and what each run adds to one alone"
+        f"Runs that train together, a seed each, as hydra/launcher=stacked trains them ({place}"
+        f"{shared}): µs for a step of one run, the stack's divided by its runs. Where they go, as "
+        f"medians: computing steps; the runs' Lightning loops, with batches, callbacks and logging; "
+        f"the rest, which is changing turns and the runs' ends. MiB at the highest: of {what}, and "
+        f"what each run adds to one alone"
     )
 
 
