@@ -88,8 +88,8 @@ def _together(results: Results) -> str:
     return (
         f"Runs that train together, a seed each, as hydra/launcher=stacked trains them ({place}"
         f"{shared}): µs for a step of one run, the stack's divided by its runs. Where they go, as "
-        f"medians: computing steps; the runs' Lightning loops, with batches, callbacks and logging; "
-        f"the rest, which is changing turns and the runs' ends. MiB at the highest: of {what}, and "
+        f"medians: computing steps; the runs' Lightning loops, with batches, callbacks and "
+        f"logging; the rest, which is changing turns and the runs' ends. MiB at the highest: of {what}, and "
         f"what each run adds to one alone"
     )
 
