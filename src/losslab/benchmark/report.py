@@ -89,8 +89,8 @@ def _together(results: Results) -> str:
         f"Runs that train together, a seed each, as hydra/launcher=stacked trains them ({place}"
         f"{shared}): µs for a step of one run, the stack's divided by its runs. Where they go, as "
         f"medians: computing steps; the runs' Lightning loops, with batches, callbacks and "
-        f"logging; the rest, which is changing turns and the runs' ends. MiB at the highest: of {what}, and "
-        f"what each run adds to one alone"
+        f"logging; the rest, which is changing turns and the runs' ends. MiB at the highest: of "
+        f"{what}, and what each run adds to one alone"
     )
 
 
