@@ -1,4 +1,3 @@
-import json
 import math
 import os
 from pathlib import Path
@@ -194,13 +193,32 @@ def test_no_command_takes_them_for_a_sweep(folder):
             command(folder)
 
 
-def test_a_sweep_that_is_named_so_is_not_written_into(tmp_path):
-    sweep = tmp_path / "first"
-    write_run(sweep, "mse", 0.1, 0)
-    other = write_run(tmp_path / "first.aggregates", "mse", 0.1, 0)
-    with pytest.raises(ValueError, match="a sweep of that name: rename it"):
-        build(sweep)
-    assert json.loads((other / "run.json").read_text())
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("loss=mse,lr=0.1,seed=0/run.json", "mine/notes.txt", "mine/deeper/events.out.tfevents.1"),
+        *("mine/events.out.tfevents.1.host.2.0", "notes.txt", "README.md"),
+    ],
+)
+def test_what_is_not_theirs_is_refused_before_anything_is_written(tmp_path, name):
+    write_run(tmp_path / "first", "mse", 0.1, 0)
+    folder = tmp_path / "first.aggregates"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("precious")
+    with pytest.raises(ValueError, match=r"first\.aggregates to be free for .* move it, or rename"):
+        build(tmp_path / "first")
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
+    assert (folder / name).read_text() == "precious"
+
+
+def test_what_a_killed_writer_left_is_theirs(tmp_path):
+    write_run(tmp_path / "first", "mse", 0.1, 0)
+    gone = tmp_path / "first.aggregates" / "gone"
+    gone.mkdir(parents=True)
+    (gone / ".events.out.tfevents.1.2.partial").touch()
+    (gone.parent / ".README.md.2.partial").touch()
+    build(tmp_path / "first")
+    assert not gone.exists()
 
 
 def test_two_learning_rates_never_share_a_tag():
