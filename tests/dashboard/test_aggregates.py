@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
 from losslab.comparison import compare
-from losslab.dashboard import aggregates, write_aggregates
+from losslab.dashboard import aggregates, aggregates_folder, rebuild
 from losslab.dashboard.bands import rate_name
 from losslab.dashboard.events import event_file, scalar
 from losslab.status import status
@@ -39,9 +39,7 @@ def folder(sweep: Path) -> Path:
 
 
 def build(sweep: Path) -> Path:
-    comparison = compare(sweep)
-    comparison.write()
-    return write_aggregates(comparison)
+    return aggregates_folder(rebuild(sweep).sweep)
 
 
 def read(run: Path) -> EventAccumulator:
@@ -64,7 +62,7 @@ def shown_layout(folder: Path) -> Layout:
 def test_they_lie_beside_the_sweep_with_a_run_for_each_arm(sweep, folder):
     assert folder == sweep.with_name("first.aggregates")
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("README.md", "comparison", "cross_entropy", "mse"),
+        *("README.md", "comparison", "cross_entropy", "mse", "outcomes.json"),
     ]
     assert not list(sweep.rglob("*tfevents*"))
 

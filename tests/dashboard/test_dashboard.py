@@ -1,10 +1,13 @@
+import functools
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -164,3 +167,20 @@ def test_a_port_in_use_is_said_in_one_sentence(tmp_path):
         port = other.getsockname()[1]
         sentence = refused("--port", str(port), home=tmp_path)
     assert sentence.startswith(f"expected port {port} to be free, got one in use: ")
+
+
+def test_no_proxy_stands_before_the_own_tensorboard(tmp_path, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "runs").write_text('["mse"]')
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with HTTPServer((servers.HOST, 0), handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        assert servers.runs_shown(f"http://{servers.HOST}:{server.server_port}/") == ["mse"]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass

@@ -30,6 +30,9 @@ OWN = re.compile(
 """Names of the files in a TensorBoard run's folder, with those that a killed writer left."""
 
 ABOUT = "README.md"
+OUTCOMES = "outcomes.json"
+"""Which runs the aggregates are of, and when each was recorded."""
+
 HEADING = "# Aggregates of "
 COMPARISON = "comparison"
 """The TensorBoard run that holds what is of all arms: layout, figures, text."""
@@ -92,7 +95,7 @@ def _earlier(folder: Path) -> list[Path]:
             foreign = [each for each in path.iterdir() if not _is_own(each)]
             runs.append(path)
         else:
-            foreign = [] if _is_about(path) else [path]
+            foreign = [] if _is_theirs(path) else [path]
         if foreign:
             raise ValueError(
                 f"expected {folder} to be free for the aggregates of {folder.stem}, got "
@@ -106,9 +109,10 @@ def _is_own(path: Path) -> bool:
     return path.is_file() and OWN.fullmatch(path.name) is not None
 
 
-def _is_about(path: Path) -> bool:
-    """Whether it is the aggregates' README.md, or what a killed writer left of it."""
-    if re.fullmatch(rf"\.{ABOUT}\.\d+{atomic.PARTIAL}", path.name):
+def _is_theirs(path: Path) -> bool:
+    """Whether it is a file that lies beside the runs, or what a killed writer left of it."""
+    partial = rf"\.({re.escape(ABOUT)}|{re.escape(OUTCOMES)})\.\d+{re.escape(atomic.PARTIAL)}"
+    if path.name == OUTCOMES or re.fullmatch(partial, path.name):
         return True
     return path.name == ABOUT and path.read_bytes().startswith(HEADING.encode())
 

@@ -28,12 +28,14 @@ class Outcomes:
     sweep: Path
     seen: dict[Path, tuple[int, bool]] = field(default_factory=dict)
 
-    def look(self) -> frozenset[tuple[Path, int]]:
+    def look(self) -> frozenset[tuple[str, int]]:
         """Another set when a run has ended since, or ended anew."""
         self.seen = {
             path: self._seen(path) for path in self.sweep.glob("*/run.json") if path.exists()
         }
-        return frozenset((path, time) for path, (time, ended) in self.seen.items() if ended)
+        return frozenset(
+            (path.parent.name, time) for path, (time, ended) in self.seen.items() if ended
+        )
 
     def _seen(self, path: Path) -> tuple[int, bool]:
         time = path.stat().st_mtime_ns
