@@ -73,7 +73,7 @@ def test_a_band_is_the_mean_and_one_sd_within_the_range_of_the_runs(folder):
     # the sd of two values, 1.41, reaches beyond both
     assert points(events, "val_accuracy/lr=0.1/lower") == [(100, 90.0), (200, 94.0)]
     assert points(events, "val_accuracy/lr=0.1/upper") == [(100, 92.0), (200, 96.0)]
-    assert points(events, "val_accuracy/chosen/mean") == [(100, 91.0), (200, 95.0)]
+    assert points(events, "val_accuracy/chosen in first/mean") == [(100, 91.0), (200, 95.0)]
 
 
 def test_from_where_a_run_diverged_the_mean_is_of_the_rest_and_the_title_says_so(sweep, folder):
@@ -222,3 +222,31 @@ def test_what_a_killed_writer_left_is_theirs(tmp_path):
 def test_two_learning_rates_never_share_a_tag():
     assert rate_name(0.1) == "lr=0.1"
     assert rate_name(0.551547968468555) == "lr=0.551547968468555"
+
+
+def test_no_chart_of_chosen_learning_rates_draws_another_sweeps_arms(tmp_path, folder):
+    add(tmp_path / "second", "mse", 0.1, 0, [0.9])
+    drawn = [
+        {
+            series.value
+            for chart in shown_layout(each).category[0].chart
+            for series in chart.margin.series
+        }
+        for each in (folder, build(tmp_path / "second"))
+    ]
+    assert drawn[0].isdisjoint(drawn[1])
+
+
+def test_arms_with_long_names_have_folders_of_their_own():
+    first, second = (aggregates.run_name(f"{'ä' * 200}{end}") for end in "ab")
+    assert max(len(first), len(second)) < 255
+    assert first != second
+
+
+def test_their_readme_says_where_a_sweep_elsewhere_lies(tmp_path, monkeypatch):
+    sweep = tmp_path / "my logs" / "first"
+    write_run(sweep, "mse", 0.1, 0)
+    monkeypatch.chdir(tmp_path)
+    about = (build(Path("my logs", "first")) / "README.md").read_text()
+    assert f"python scripts/compare.py '{sweep}'`" in about
+    assert f"python scripts/dashboard.py '{sweep}'`" in about

@@ -64,6 +64,14 @@ def test_no_sweep_is_said(tmp_path):
         newest(tmp_path)
 
 
+def test_a_sweep_whose_first_run_has_not_begun_is_said(tmp_path):
+    (tmp_path / "first" / "run" / ".hydra").mkdir(parents=True)
+    with pytest.raises(
+        ValueError, match=f"in {tmp_path}/first, got a sweep with no run that began"
+    ):
+        newest(tmp_path)
+
+
 @pytest.fixture
 def _no_rest(monkeypatch):
     monkeypatch.setattr(dashboard, "REST", 0.0)
@@ -145,6 +153,24 @@ def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path):
     with pytest.raises(OSError, match="refused"):
         servers.runs_shown(server_of(shown["conclusion"]))
     assert read(tmp_path / "logs" / "first.aggregates" / "mse").Tags()["scalars"]
+
+
+def test_only_a_tensorboard_that_has_something_to_read_is_waited_for(tmp_path, monkeypatch):
+    run = add(tmp_path / "first", status="running")
+    (run / "events.out.tfevents.0").write_bytes(event_file([scalar("val/accuracy", 0.9, 1)]))
+    monkeypatch.setattr(servers, "start", lambda logdir, port: logdir.name)
+    waited = []
+    monkeypatch.setattr(servers, "wait_for_runs", lambda url, seconds: waited.append(url))
+    Dashboard([tmp_path / "first"], 0, tmp_path)
+    assert waited == ["first"]
+
+
+@pytest.mark.parametrize("port", ["-1", "65535", "many"])
+def test_a_port_that_is_none_is_said(tmp_path, port):
+    command = [sys.executable, SCRIPT, f"--port={port}"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert f"from 0 to 65534, as the next port is used too, got {port}" in process.stderr
 
 
 def refused(*arguments: str, home: Path) -> str:

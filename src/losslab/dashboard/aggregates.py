@@ -4,8 +4,10 @@ TensorBoard unchecks every run beyond 40 and walks into every subfolder of its l
 in a logdir of their own, beside the sweep.
 """
 
+import hashlib
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,9 @@ from losslab.dashboard.layout import layout_of
 
 SUFFIX = ".aggregates"
 EVENTS = "events.out.tfevents"
+LONGEST_NAME = 180
+"""Bytes of a folder's name, as of a run's."""
+
 LEFT_BEHIND = 600.0
 """Seconds after which every reader has gone on from an emptied file: it looks every 5."""
 
@@ -162,8 +167,11 @@ def _without_pictures(path: Path) -> str:
 
 
 def run_name(arm: str) -> str:
-    """The arm's name, safe as that of a folder."""
-    return quote(arm, safe=" =,.-_+[]{}")
+    """The arm's name, safe as that of a folder, and never longer than one may be."""
+    name = quote(arm, safe=" =,.-_+[]{}")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def replace(folder: Path, content: bytes) -> None:
@@ -184,10 +192,14 @@ def replace(folder: Path, content: bytes) -> None:
 
 
 def _about(sweep: Path) -> str:
+    place, name = sweep.resolve(), sweep.name
+    shown, compared = f"make dashboard SWEEP={name}", f"logs/{name}"
+    if place.parent != Path("logs").resolve() or shlex.quote(name) != name:
+        compared = shlex.quote(str(place))
+        shown = f"python scripts/dashboard.py {compared}"
     return (
         f"{HEADING}{sweep.name} for TensorBoard\n\n"
-        f"Means over seeds, a run for each arm, and the comparison: `make dashboard "
-        f"SWEEP={sweep.name}` shows them.\nMade anew with every comparison "
-        f"(`python scripts/compare.py {sweep.parent.name}/{sweep.name}`): nothing is lost if this "
-        "folder is deleted.\n"
+        f"Means over seeds, a run for each arm, and the comparison: `{shown}` shows them.\n"
+        f"Made anew with every comparison (`python scripts/compare.py {compared}`): nothing is "
+        "lost if this folder is deleted.\n"
     )

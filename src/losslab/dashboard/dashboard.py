@@ -7,7 +7,7 @@ from pathlib import Path
 
 from losslab import record
 from losslab.dashboard import servers
-from losslab.dashboard.aggregates import aggregates_folder
+from losslab.dashboard.aggregates import EVENTS, aggregates_folder
 from losslab.dashboard.links import links
 from losslab.dashboard.rebuild import rebuild, rebuilt
 from losslab.dashboard.sweeps import Outcomes
@@ -20,7 +20,7 @@ REST_FACTOR = 10.0
 """Between two rebuilds: seconds at least, and how many times what the last one took."""
 
 PATIENCE = 15.0
-"""Seconds for a TensorBoard to read its first run; a sweep may have none as yet."""
+"""Seconds for a TensorBoard to read its first run, where there is one."""
 
 
 @dataclass
@@ -85,8 +85,9 @@ class Dashboard:
             servers.start(_logdir(runs, folder / "runs"), port),
             servers.start(_logdir(aggregates, folder / "aggregates"), port and port + 1),
         ]
-        for url in self.urls:
-            servers.wait_for_runs(url, PATIENCE)
+        for url, places in zip(self.urls, (runs, aggregates), strict=True):
+            if any(any(place.glob(f"*/{EVENTS}.*")) for place in places.values()):
+                servers.wait_for_runs(url, PATIENCE)
         self.links = links(*self.urls)
 
     def refresh(self) -> None:
