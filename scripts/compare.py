@@ -4,8 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from losslab.comparison import ACCURACY, MEASURES, compare
-from losslab.dashboard import write_aggregates
+from losslab.comparison import ACCURACY, MEASURES, Comparison, compare
+from losslab.dashboard import rebuild
+
+
+def show(comparison: Comparison) -> None:
+    print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n", flush=True)
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -25,10 +30,11 @@ if __name__ == "__main__":
     )
     arguments = parser.parse_args()
     try:
-        comparison = compare(arguments.sweep, MEASURES[arguments.metric], arguments.margin)
-        comparison.write()
-        if comparison.measure is ACCURACY:
-            write_aggregates(comparison)
+        if MEASURES[arguments.metric] is ACCURACY:
+            rebuild(arguments.sweep, arguments.margin, show)
+        else:
+            comparison = compare(arguments.sweep, MEASURES[arguments.metric], arguments.margin)
+            comparison.write()
+            show(comparison)
     except (ValueError, OSError) as error:
         sys.exit(str(error))
-    print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n")

@@ -18,6 +18,15 @@ def has_browser() -> bool:
     return True
 
 
+def port(text: str) -> int:
+    number = int(text) if text.isdecimal() else -1
+    if not 0 <= number < 65535:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from 0 to 65534, as the next port is used too, got {text}"
+        )
+    return number
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -27,12 +36,14 @@ if __name__ == "__main__":
     parser.add_argument(
         "sweeps", nargs="*", type=Path, metavar="SWEEP", help="such as logs/train [the newest]"
     )
-    parser.add_argument("--port", type=int, default=6006, help="and the one after it [6006]")
+    parser.add_argument("--port", type=port, default=6006, help="and the one after it [6006]")
     parser.add_argument("--no-browser", action="store_true", help="only print the links")
     arguments = parser.parse_args()
     try:
         with stoppable(), tempfile.TemporaryDirectory() as folder:
-            sweeps = [sweep.resolve() for sweep in arguments.sweeps] or [newest(Path("logs"))]
+            sweeps = [sweep.resolve() for sweep in arguments.sweeps] or [
+                newest(Path("logs")).resolve()
+            ]
             dashboard = Dashboard(sweeps, arguments.port, Path(folder))
             for name, link in dashboard.links.items():
                 print(f"{name}: {link}")

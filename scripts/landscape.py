@@ -5,8 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from losslab.comparison import compare
-from losslab.dashboard import write_aggregates
+from losslab.dashboard import rebuild
 from losslab.errors import is_mistake, sentence
 from losslab.landscape import caption, landscape, write
 from losslab.text import wrapped
@@ -33,11 +32,9 @@ if __name__ == "__main__":
     try:
         result = landscape(**vars(arguments))
         folder = write(result)
-        comparison = compare(arguments.sweep)
-        comparison.write()  # its page shows the figure, and so does the dashboard
-        write_aggregates(comparison)
+        print("\n".join([*wrapped(caption(result)), str(folder / "landscape.png")]), flush=True)
+        rebuild(arguments.sweep)  # the comparison's page shows the figure, and so the dashboard
     except Exception as error:
         if not is_mistake(error):
             raise
         sys.exit(sentence(error))
-    print("\n".join([*wrapped(caption(result)), str(folder / "landscape.png")]))

@@ -112,16 +112,16 @@ def full_errors() -> Iterator[bool]:
 
 
 def conclude(folder: Path) -> list[str]:
-    """Writes and prints a sweep's comparison; returns what stood in its way."""
+    """Writes and prints a sweep's comparison; returns what stood in its or its aggregates' way."""
     # pandas, scipy and matplotlib: a second, needed only now
-    from losslab.comparison import compare
-    from losslab.dashboard import write_aggregates
+    from losslab.comparison import Comparison
+    from losslab.dashboard import rebuild
+
+    def show(comparison: Comparison) -> None:
+        print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n")
 
     try:
-        comparison = compare(folder)
-        comparison.write()
-        write_aggregates(comparison)
+        rebuild(folder, show=show)
     except (ValueError, OSError) as error:
         return [sentence(error)]
-    print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n")
     return []

@@ -1,4 +1,3 @@
-import json
 import math
 import os
 from pathlib import Path
@@ -8,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
 from losslab.comparison import compare
-from losslab.dashboard import aggregates, write_aggregates
+from losslab.dashboard import aggregates, aggregates_folder, rebuild
 from losslab.dashboard.bands import rate_name
 from losslab.dashboard.events import event_file, scalar
 from losslab.status import status
@@ -40,9 +39,7 @@ def folder(sweep: Path) -> Path:
 
 
 def build(sweep: Path) -> Path:
-    comparison = compare(sweep)
-    comparison.write()
-    return write_aggregates(comparison)
+    return aggregates_folder(rebuild(sweep).sweep)
 
 
 def read(run: Path) -> EventAccumulator:
@@ -65,7 +62,7 @@ def shown_layout(folder: Path) -> Layout:
 def test_they_lie_beside_the_sweep_with_a_run_for_each_arm(sweep, folder):
     assert folder == sweep.with_name("first.aggregates")
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("README.md", "comparison", "cross_entropy", "mse"),
+        *("README.md", "comparison", "cross_entropy", "mse", "outcomes.json"),
     ]
     assert not list(sweep.rglob("*tfevents*"))
 
@@ -76,7 +73,7 @@ def test_a_band_is_the_mean_and_one_sd_within_the_range_of_the_runs(folder):
     # the sd of two values, 1.41, reaches beyond both
     assert points(events, "val_accuracy/lr=0.1/lower") == [(100, 90.0), (200, 94.0)]
     assert points(events, "val_accuracy/lr=0.1/upper") == [(100, 92.0), (200, 96.0)]
-    assert points(events, "val_accuracy/chosen/mean") == [(100, 91.0), (200, 95.0)]
+    assert points(events, "val_accuracy/chosen in first/mean") == [(100, 91.0), (200, 95.0)]
 
 
 def test_from_where_a_run_diverged_the_mean_is_of_the_rest_and_the_title_says_so(sweep, folder):
@@ -194,15 +191,62 @@ def test_no_command_takes_them_for_a_sweep(folder):
             command(folder)
 
 
-def test_a_sweep_that_is_named_so_is_not_written_into(tmp_path):
-    sweep = tmp_path / "first"
-    write_run(sweep, "mse", 0.1, 0)
-    other = write_run(tmp_path / "first.aggregates", "mse", 0.1, 0)
-    with pytest.raises(ValueError, match="a sweep of that name: rename it"):
-        build(sweep)
-    assert json.loads((other / "run.json").read_text())
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("loss=mse,lr=0.1,seed=0/run.json", "mine/notes.txt", "mine/deeper/events.out.tfevents.1"),
+        *("mine/events.out.tfevents.1.host.2.0", "notes.txt", "README.md"),
+    ],
+)
+def test_what_is_not_theirs_is_refused_before_anything_is_written(tmp_path, name):
+    write_run(tmp_path / "first", "mse", 0.1, 0)
+    folder = tmp_path / "first.aggregates"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("precious")
+    with pytest.raises(ValueError, match=r"first\.aggregates to be free for .* move it, or rename"):
+        build(tmp_path / "first")
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
+    assert (folder / name).read_text() == "precious"
+
+
+def test_what_a_killed_writer_left_is_theirs(tmp_path):
+    write_run(tmp_path / "first", "mse", 0.1, 0)
+    gone = tmp_path / "first.aggregates" / "gone"
+    gone.mkdir(parents=True)
+    (gone / ".events.out.tfevents.1.2.partial").touch()
+    (gone.parent / ".README.md.2.partial").touch()
+    build(tmp_path / "first")
+    assert not gone.exists()
 
 
 def test_two_learning_rates_never_share_a_tag():
     assert rate_name(0.1) == "lr=0.1"
     assert rate_name(0.551547968468555) == "lr=0.551547968468555"
+
+
+def test_no_chart_of_chosen_learning_rates_draws_another_sweeps_arms(tmp_path, folder):
+    add(tmp_path / "second", "mse", 0.1, 0, [0.9])
+    drawn = [
+        {
+            series.value
+            for chart in shown_layout(each).category[0].chart
+            for series in chart.margin.series
+        }
+        for each in (folder, build(tmp_path / "second"))
+    ]
+    assert drawn[0].isdisjoint(drawn[1])
+
+
+def test_arms_with_long_names_have_folders_of_their_own():
+    first, second = (aggregates.run_name(f"{'ä' * 200}{end}") for end in "ab")
+    assert max(len(first), len(second)) < 255
+    assert first != second
+
+
+def test_their_readme_says_where_a_sweep_elsewhere_lies(tmp_path, monkeypatch):
+    sweep = tmp_path / "my logs" / "first"
+    write_run(sweep, "mse", 0.1, 0)
+    monkeypatch.chdir(tmp_path)
+    about = (build(Path("my logs", "first")) / "README.md").read_text()
+    assert f"python scripts/compare.py '{sweep}'`" in about
+    assert f"python scripts/dashboard.py '{sweep}'`" in about

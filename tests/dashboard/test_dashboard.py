@@ -1,10 +1,13 @@
+import functools
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -58,6 +61,14 @@ def test_the_newest_sweep_is_the_one_whose_record_was_written_last(tmp_path):
 
 def test_no_sweep_is_said(tmp_path):
     with pytest.raises(ValueError, match=f"expected a sweep in {tmp_path}, got none: launch one"):
+        newest(tmp_path)
+
+
+def test_a_sweep_whose_first_run_has_not_begun_is_said(tmp_path):
+    (tmp_path / "first" / "run" / ".hydra").mkdir(parents=True)
+    with pytest.raises(
+        ValueError, match=f"in {tmp_path}/first, got a sweep with no run that began"
+    ):
         newest(tmp_path)
 
 
@@ -144,6 +155,24 @@ def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path):
     assert read(tmp_path / "logs" / "first.aggregates" / "mse").Tags()["scalars"]
 
 
+def test_only_a_tensorboard_that_has_something_to_read_is_waited_for(tmp_path, monkeypatch):
+    run = add(tmp_path / "first", status="running")
+    (run / "events.out.tfevents.0").write_bytes(event_file([scalar("val/accuracy", 0.9, 1)]))
+    monkeypatch.setattr(servers, "start", lambda logdir, port: logdir.name)
+    waited = []
+    monkeypatch.setattr(servers, "wait_for_runs", lambda url, seconds: waited.append(url))
+    Dashboard([tmp_path / "first"], 0, tmp_path)
+    assert waited == ["first"]
+
+
+@pytest.mark.parametrize("port", ["-1", "65535", "many"])
+def test_a_port_that_is_none_is_said(tmp_path, port):
+    command = [sys.executable, SCRIPT, f"--port={port}"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert f"from 0 to 65534, as the next port is used too, got {port}" in process.stderr
+
+
 def refused(*arguments: str, home: Path) -> str:
     command = [sys.executable, SCRIPT, *arguments, "--no-browser"]
     process = subprocess.run(command, cwd=home, capture_output=True, text=True)
@@ -164,3 +193,20 @@ def test_a_port_in_use_is_said_in_one_sentence(tmp_path):
         port = other.getsockname()[1]
         sentence = refused("--port", str(port), home=tmp_path)
     assert sentence.startswith(f"expected port {port} to be free, got one in use: ")
+
+
+def test_no_proxy_stands_before_the_own_tensorboard(tmp_path, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "runs").write_text('["mse"]')
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with HTTPServer((servers.HOST, 0), handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        assert servers.runs_shown(f"http://{servers.HOST}:{server.server_port}/") == ["mse"]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass

@@ -4,9 +4,10 @@ TensorBoard unchecks every run beyond 40 and walks into every subfolder of its l
 in a logdir of their own, beside the sweep.
 """
 
+import hashlib
 import os
 import re
-import shutil
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,22 @@ from losslab.dashboard.layout import layout_of
 
 SUFFIX = ".aggregates"
 EVENTS = "events.out.tfevents"
+LONGEST_NAME = 180
+"""Bytes of a folder's name, as of a run's."""
+
 LEFT_BEHIND = 600.0
 """Seconds after which every reader has gone on from an emptied file: it looks every 5."""
 
+OWN = re.compile(
+    rf"{re.escape(EVENTS)}\.\d+|\.{re.escape(EVENTS)}\.\d+\.\d+{re.escape(atomic.PARTIAL)}"
+)
+"""Names of the files in a TensorBoard run's folder, with those that a killed writer left."""
+
 ABOUT = "README.md"
+OUTCOMES = "outcomes.json"
+"""Which runs the aggregates are of, and when each was recorded."""
+
+HEADING = "# Aggregates of "
 COMPARISON = "comparison"
 """The TensorBoard run that holds what is of all arms: layout, figures, text."""
 
@@ -58,22 +71,18 @@ def write_aggregates(comparison: Comparison) -> Path:
     Each TensorBoard run gets one new file; only then the earlier ones go. Returns the folder.
 
     Raises:
-        ValueError: if they cannot be written.
+        ValueError: if they cannot be written, or their place holds what they did not put there.
     """
     folder = aggregates_folder(comparison.sweep)
-    if any(folder.glob("*/run.json")):
-        raise ValueError(
-            f"expected {folder} to be free for the aggregates of {comparison.sweep.name}, got a "
-            "sweep of that name: rename it"
-        )
     runs = _runs(comparison.shown())
     try:
         folder.mkdir(exist_ok=True)
+        earlier = _earlier(folder)
         for name, content in runs.items():
             replace(folder / name, content)
-        for path in folder.iterdir():
-            if path.is_dir() and path.name not in runs:
-                shutil.rmtree(path)
+        for path in earlier:
+            if path.name not in runs:
+                _remove(path)
         atomic.replace(folder / ABOUT, _about(comparison.sweep).encode())
     except OSError as error:
         raise ValueError(
@@ -81,6 +90,43 @@ def write_aggregates(comparison: Comparison) -> Path:
             "place or its permissions and run scripts/compare.py again"
         ) from error
     return folder
+
+
+def _earlier(folder: Path) -> list[Path]:
+    """The TensorBoard runs of earlier aggregates. Raises ValueError if anything else is there."""
+    runs = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            foreign = [each for each in path.iterdir() if not _is_own(each)]
+            runs.append(path)
+        else:
+            foreign = [] if _is_theirs(path) else [path]
+        if foreign:
+            raise ValueError(
+                f"expected {folder} to be free for the aggregates of {folder.stem}, got "
+                f"{min(foreign).relative_to(folder)} there, which is none of theirs: move it, or "
+                "rename the folder"
+            )
+    return runs
+
+
+def _is_own(path: Path) -> bool:
+    return path.is_file() and OWN.fullmatch(path.name) is not None
+
+
+def _is_theirs(path: Path) -> bool:
+    """Whether it is a file that lies beside the runs, or what a killed writer left of it."""
+    partial = rf"\.({re.escape(ABOUT)}|{re.escape(OUTCOMES)})\.\d+{re.escape(atomic.PARTIAL)}"
+    if path.name == OUTCOMES or re.fullmatch(partial, path.name):
+        return True
+    return path.name == ABOUT and path.read_bytes().startswith(HEADING.encode())
+
+
+def _remove(run: Path) -> None:
+    for path in run.iterdir():
+        if _is_own(path):
+            path.unlink(missing_ok=True)
+    run.rmdir()
 
 
 def _runs(comparison: Comparison) -> dict[str, bytes]:
@@ -121,8 +167,11 @@ def _without_pictures(path: Path) -> str:
 
 
 def run_name(arm: str) -> str:
-    """The arm's name, safe as that of a folder."""
-    return quote(arm, safe=" =,.-_+[]{}")
+    """The arm's name, safe as that of a folder, and never longer than one may be."""
+    name = quote(arm, safe=" =,.-_+[]{}")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def replace(folder: Path, content: bytes) -> None:
@@ -143,10 +192,14 @@ def replace(folder: Path, content: bytes) -> None:
 
 
 def _about(sweep: Path) -> str:
+    place, name = sweep.resolve(), sweep.name
+    shown, compared = f"make dashboard SWEEP={name}", f"logs/{name}"
+    if place.parent != Path("logs").resolve() or shlex.quote(name) != name:
+        compared = shlex.quote(str(place))
+        shown = f"python scripts/dashboard.py {compared}"
     return (
-        f"# Aggregates of {sweep.name} for TensorBoard\n\n"
-        f"Means over seeds, a run for each arm, and the comparison: `make dashboard "
-        f"SWEEP={sweep.name}` shows them.\nMade anew with every comparison "
-        f"(`python scripts/compare.py {sweep.parent.name}/{sweep.name}`): nothing is lost if this "
-        "folder is deleted.\n"
+        f"{HEADING}{sweep.name} for TensorBoard\n\n"
+        f"Means over seeds, a run for each arm, and the comparison: `{shown}` shows them.\n"
+        f"Made anew with every comparison (`python scripts/compare.py {compared}`): nothing is "
+        "lost if this folder is deleted.\n"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import quote
 
 from losslab.comparison import Comparison
 from losslab.comparison.figures.curve import along_epochs, is_known
@@ -14,7 +15,6 @@ METRICS = {
 }
 """By column: what has one unit for all arms, and what says why they differ."""
 
-CHOSEN = "chosen"
 ENDS = {"mean": "mean", "lower": "low", "upper": "high"}
 """Of a band: the last part of a tag, and the comparison's column."""
 
@@ -40,7 +40,7 @@ def bands(comparison: Comparison, arm: str) -> Iterator[Point]:
     own = history[history["arm"] == arm]
     rates = sorted(set(own["learning_rate"]))
     places = {rate_name(rate): own[own["learning_rate"] == rate] for rate in rates}
-    places[CHOSEN] = curves[curves["arm"] == arm]
+    places[chosen_name(comparison)] = curves[curves["arm"] == arm]
     for column in metrics(comparison):
         for place, runs in places.items():
             table = along_epochs(runs, column)
@@ -53,6 +53,11 @@ def bands(comparison: Comparison, arm: str) -> Iterator[Point]:
 def tags(column: str, place: str) -> tuple[str, ...]:
     """Of the mean, the lower and the upper end: `val_accuracy/lr=0.1/mean`."""
     return tuple(f"{column.replace('/', '_')}/{place}/{end}" for end in ENDS)
+
+
+def chosen_name(comparison: Comparison) -> str:
+    """`chosen in first`: beside another sweep, a chart draws what has its tags there too."""
+    return f"chosen in {quote(comparison.sweep.name, safe=' =,.-_+[]{}')}"
 
 
 def rate_name(rate: float) -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from losslab import record
-from losslab.comparison import compare
 from losslab.dashboard import servers
-from losslab.dashboard.aggregates import ABOUT, aggregates_folder, write_aggregates
+from losslab.dashboard.aggregates import EVENTS, aggregates_folder
 from losslab.dashboard.links import links
+from losslab.dashboard.rebuild import rebuild, rebuilt
 from losslab.dashboard.sweeps import Outcomes
 
 LOOK = 5.0
@@ -20,7 +20,7 @@ REST_FACTOR = 10.0
 """Between two rebuilds: seconds at least, and how many times what the last one took."""
 
 PATIENCE = 15.0
-"""Seconds for a TensorBoard to read its first run; a sweep may have none as yet."""
+"""Seconds for a TensorBoard to read its first run, where there is one."""
 
 
 @dataclass
@@ -29,16 +29,13 @@ class Board:
 
     sweep: Path
     outcomes: Outcomes = field(init=False)
-    built: frozenset[tuple[Path, int]] = frozenset()
+    built: frozenset[tuple[str, int]] = frozenset()
     due: float = 0.0
     problem: str = ""
 
     def __post_init__(self) -> None:
         self.outcomes = Outcomes(self.sweep)
-        about = aggregates_folder(self.sweep) / ABOUT
-        if about.exists():
-            written = about.stat().st_mtime_ns
-            self.built = frozenset(each for each in self.outcomes.look() if each[1] <= written)
+        self.built = rebuilt(self.sweep)
 
     def refresh(self) -> str:
         """Rebuilds the comparison and its aggregates if runs have ended since; what is in its way.
@@ -57,9 +54,7 @@ class Board:
 
     def _rebuild(self) -> str:
         try:
-            comparison = compare(self.sweep)
-            comparison.write()
-            write_aggregates(comparison)
+            rebuild(self.sweep)
         except (ValueError, OSError) as error:
             return str(error)
         return ""
@@ -90,8 +85,9 @@ class Dashboard:
             servers.start(_logdir(runs, folder / "runs"), port),
             servers.start(_logdir(aggregates, folder / "aggregates"), port and port + 1),
         ]
-        for url in self.urls:
-            servers.wait_for_runs(url, PATIENCE)
+        for url, places in zip(self.urls, (runs, aggregates), strict=True):
+            if any(any(place.glob(f"*/{EVENTS}.*")) for place in places.values()):
+                servers.wait_for_runs(url, PATIENCE)
         self.links = links(*self.urls)
 
     def refresh(self) -> None:

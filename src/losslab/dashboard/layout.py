@@ -4,7 +4,7 @@ import pandas as pd
 from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MarginChartContent
 
 from losslab.comparison import Comparison
-from losslab.dashboard.bands import CHOSEN, metrics, rate_name, tags
+from losslab.dashboard.bands import chosen_name, metrics, rate_name, tags
 
 
 def layout_of(comparison: Comparison) -> Layout:
@@ -25,7 +25,8 @@ def layout_of(comparison: Comparison) -> Layout:
         pairs = zip(chosen["arm"], chosen["learning_rate"], strict=True)
         named = ", ".join(f"{arm} {rate:g}" for arm, rate in pairs)
         title = f"At each arm's chosen learning rate ({sweep}: {named})"
-        charts = [_chart(sweep, name, column, CHOSEN, chosen) for column, name in kept.items()]
+        place = chosen_name(comparison)
+        charts = [_chart(sweep, name, column, place, chosen) for column, name in kept.items()]
         categories.insert(0, _category(title, charts))
     return Layout(category=categories)
 
