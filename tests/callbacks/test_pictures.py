@@ -19,6 +19,7 @@ from losslab import record
 from losslab.callbacks import confusion, digits, first_layer, projector
 from losslab.callbacks._pictures import due
 from losslab.callbacks.digits import Shown
+from losslab.data import MNIST
 from losslab.stack import train_together
 from losslab.train import train
 from tests.compose import compose
@@ -265,6 +266,7 @@ def test_layers_on_pixels_are_images_and_others_are_not():
     assert first_layer.as_images(nn.Conv2d(3, 4, 5), shape).shape == (4, 3, 5, 5)
     assert first_layer.as_images(nn.Linear(7, 2), shape) is None
     assert first_layer.as_images(nn.LayerNorm(7), shape) is None
+    assert first_layer.as_images(linear, (12,)) is first_layer.as_images(linear, (3, 4)) is None
 
 
 class Odd(nn.Module):
@@ -283,6 +285,40 @@ def test_a_network_that_begins_otherwise_is_named_once(run, caplog):
     folder = run("run", SLOW, "model=linear", "model._target_=tests.callbacks.test_pictures.Odd")
     assert caplog.text.count("weights/first_layer shows nothing") == 1
     assert steps(folder).keys() == TAGS - {"weights/first_layer"}
+
+
+class Series(MNIST):
+    """Digits to validate on are series, 28 values at each of 28 times."""
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        images, labels = super().on_after_batch_transfer(batch, dataloader_idx)
+        return (images if labels.ndim == 2 else images.squeeze(1)), labels
+
+
+class Numbered(MNIST):
+    classes = range(10)
+
+
+class OfSeries(nn.Sequential):
+    def __init__(self, shape: Any, num_classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(28 * 28, num_classes))
+
+
+def test_a_run_on_what_are_no_images_shows_what_it_can(run, caplog):
+    data, model = (f"tests.callbacks.test_pictures.{name}" for name in ("Series", "OfSeries"))
+    choices = [f"data._target_={data}", "model=linear", f"model._target_={model}"]
+    folder = run("run", SLOW, EVERYTHING, *choices)
+    assert caplog.text.count("digits/fixed and digits/worst show nothing") == 1
+    assert caplog.text.count("weights/first_layer shows nothing") == 1
+    assert steps(folder) == {"confusion/val": [10, 20]}
+    embedding = folder / "00020" / "projector"
+    assert set((embedding / "metadata.tsv").read_text().split()) == set(map(str, range(10)))
+    assert not (embedding / "sprite.png").exists()
+
+
+def test_classes_may_be_numbers(run):
+    data = "data._target_=tests.callbacks.test_pictures.Numbered"
+    assert steps(run("run", SLOW, EVERYTHING, data)).keys() == TAGS
 
 
 def test_the_projector_takes_what_the_last_layer_is_given():

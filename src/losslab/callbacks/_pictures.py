@@ -43,6 +43,11 @@ def shows_pictures(logger: Logger) -> bool:
     return isinstance(logger, TensorBoardLogger) or hasattr(logger, "log_image")
 
 
+def class_names(trainer: L.Trainer) -> list[str]:
+    """As text, whatever the data module has: `range(10)` serves too."""
+    return [str(name) for name in trainer.datamodule.classes]  # type: ignore[attr-defined]
+
+
 def show(trainer: L.Trainer, tag: str, canvas: Canvas) -> None:
     """Gives a picture to TensorBoard and to loggers with Lightning's `log_image`, as of this step.
 

@@ -8,7 +8,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from losslab.callbacks._canvas import Canvas, blend, text_width
-from losslab.callbacks._pictures import show, wanted
+from losslab.callbacks._pictures import class_names, show, wanted
 
 LEVELS = 16
 RIGHT, LINE = LEVELS, LEVELS + 1
@@ -54,8 +54,7 @@ class Confusion(L.Callback):
         mine = torch.cat(self.cells).bincount(minlength=self.classes**2)
         counts = trainer.strategy.reduce(mine, reduce_op="sum").view(self.classes, -1)
         if trainer.is_global_zero:
-            names: Sequence[str] = trainer.datamodule.classes  # type: ignore[attr-defined]
-            show(trainer, "confusion/val", picture(counts.cpu().numpy(), names))
+            show(trainer, "confusion/val", picture(counts.cpu().numpy(), class_names(trainer)))
 
 
 def picture(counts: Int64[np.ndarray, "classes classes"], classes: Sequence[str]) -> Canvas:

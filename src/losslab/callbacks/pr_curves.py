@@ -3,7 +3,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from losslab.callbacks._pictures import tensorboards, wanted
+from losslab.callbacks._pictures import class_names, tensorboards, wanted
 from losslab.callbacks.predictions import interleaved
 
 
@@ -36,7 +36,7 @@ class PRCurves(L.Callback):
             return
         mine = [torch.cat(parts).cpu().numpy() for parts in zip(*self.batches, strict=True)]
         labels, probabilities = interleaved(mine, trainer.world_size)
-        classes: list[str] = trainer.datamodule.classes  # type: ignore[attr-defined]
+        classes = class_names(trainer)
         for writer in tensorboards(trainer):
             for index, name in enumerate(classes):
                 of_class = labels == index

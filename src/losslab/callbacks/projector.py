@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from losslab.callbacks._pictures import tensorboards
+from losslab.callbacks._pictures import class_names, tensorboards
 from losslab.callbacks.first_layer import owns_parameters
 
 MOST = 200
@@ -17,8 +17,9 @@ LARGEST = 8192
 class Projector(L.Callback):
     """What the last layer takes of each validation image, for TensorBoard's projector.
 
-    Once, of a fit's last weights, with the images themselves and their classes. Of more than 200
-    features the first 200 principal components, since they are kept as text.
+    Once, of a fit's last weights, with the images themselves, where these are [channels, height,
+    width], and their classes. Of more than 200 features the first 200 principal components, since
+    they are kept as text.
 
     Args:
         count: images, the first of the validation, of several processes' those of the first; or as
@@ -35,7 +36,7 @@ class Projector(L.Callback):
         if not writers:
             return
         images, labels = first_images(trainer.datamodule, self.count)  # type: ignore[attr-defined]
-        classes: list[str] = trainer.datamodule.classes  # type: ignore[attr-defined]
+        classes = class_names(trainer)
         with trainer.precision_plugin.forward_context():
             inputs = last_inputs(pl_module.network, images.to(pl_module.device))  # type: ignore[arg-type]
         names = [classes[label] for label in labels.tolist()]
@@ -43,7 +44,7 @@ class Projector(L.Callback):
             writer.add_embedding(
                 components(inputs.float()),
                 names,
-                sprites(images),
+                sprites(images) if are_pictures(images) else None,
                 trainer.global_step,
                 tag="projector",
             )
@@ -51,7 +52,7 @@ class Projector(L.Callback):
 
 def first_images(
     data: Any, count: int
-) -> tuple[Float[Tensor, "images channels height width"], Int[Tensor, " images"]]:
+) -> tuple[Float[Tensor, "images *shape"], Int[Tensor, " images"]]:
     """A data module's first validation images, as the network takes them, and their labels."""
     batches, held = [], 0
     for batch in data.val_dataloader():
@@ -60,7 +61,9 @@ def first_images(
         if held >= count:
             break
     images, labels = map(torch.cat, zip(*batches, strict=True))
-    most = min(count, (LARGEST // max(images.shape[2:])) ** 2)
+    most = count
+    if are_pictures(images):
+        most = min(count, (LARGEST // max(images.shape[2:])) ** 2)
     return images[:most], labels[:most]
 
 
@@ -79,6 +82,11 @@ def last_inputs(
         hook.remove()
         network.train(training)
     return taken[-1]
+
+
+def are_pictures(images: Float[Tensor, "images *shape"]) -> bool:
+    """Neither the rows of a table nor series."""
+    return images.ndim == 4
 
 
 def components(
