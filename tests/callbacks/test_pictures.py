@@ -9,15 +9,16 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from torch import nn
 
 from losslab import record
-from losslab.callbacks import confusion, digits, first_layer, projector
-from losslab.callbacks._pictures import due
+from losslab.callbacks import Histograms, confusion, digits, first_layer, projector
+from losslab.callbacks._pictures import due, shows_pictures
 from losslab.callbacks.digits import Shown
 from losslab.data import MNIST
 from losslab.stack import train_together
@@ -93,6 +94,16 @@ def test_all_validations_are_drawn_where_a_runs_length_is_not_known():
     assert due(L.Trainer(max_steps=5, accelerator="cpu", logger=False))
 
 
+def test_all_validations_are_drawn_where_they_come_by_the_clock():
+    trainer = L.Trainer(max_epochs=2, accelerator="cpu", logger=False)
+    trainer.fit_loop.max_batches, trainer.val_check_batch = 10, None  # as Lightning leaves them
+    assert due(trainer)
+
+
+def test_a_logger_of_nothing_shows_no_pictures():
+    assert not shows_pictures(DummyLogger())
+
+
 def test_pictures_change_nothing_of_a_run(run):
     with_all = run("all", SLOW, EVERYTHING, "model=cnn", "model.dropout=0.2")
     without = run("none", SLOW, *NOTHING, "model=cnn", "model.dropout=0.2")
@@ -148,6 +159,29 @@ def test_a_run_that_starts_over_leaves_none_of_it(run):
 def test_a_diverged_run_shows_what_it_came_to(run):
     folder = run("run", EVERYTHING, "loss=mse_outputs", "optimizer.lr=1e6")
     assert steps(folder) == {tag: [10] for tag in TAGS}
+
+
+@pytest.mark.parametrize("values", [[1e20, -3e38, 1.0], [1e20, 1e30, torch.nan]])
+def test_values_beyond_tensorboards_scale_are_left_out_of_histograms(tmp_path, values):
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    trainer = L.Trainer(accelerator="cpu", logger=logger)
+    Histograms().show(trainer, "weights", {"w": torch.tensor(values), "v": torch.full((9,), 1e19)})
+    logger.experiment.close()
+    found = events(tmp_path)
+    counts = {tag: found.Histograms(tag)[0].histogram_value.num for tag in ("weights/v",)}
+    assert counts == {"weights/v": 9}
+    assert ("weights/w" in found.Tags()["histograms"]) == (1.0 in values)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e38])
+def test_a_diverged_run_has_no_projector(run, caplog, monkeypatch, value):
+    def last_inputs(network, images):
+        return torch.full((len(images), 300), value).index_fill(1, torch.tensor(0), 1)
+
+    monkeypatch.setattr(projector, "last_inputs", last_inputs)
+    folder = run("run", EVERYTHING, "trainer.max_epochs=1")
+    assert caplog.text.count("the projector shows nothing") == 1
+    assert not (folder / "00010").exists()
 
 
 def test_every_run_of_a_stack_shows_its_pictures(run):

@@ -26,8 +26,9 @@ class Confusion(L.Callback):
     """The validation's confusion matrix, `confusion/val`: a row a true class, a column a predicted.
 
     Colour tells errors alone, by the square root of their number: beside those that are right none
-    would be seen. It is drawn after at most ten validations, the last one among them, for
-    TensorBoard and loggers with Lightning's `log_image`. Steps have to return their `outputs`.
+    would be seen. It is drawn after at most ten validations, among them the last one of a run that
+    ends as planned, for TensorBoard and loggers with Lightning's `log_image`. Steps have to return
+    their `outputs`.
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -45,10 +45,10 @@ class Digits(L.Callback):
     `digits/fixed` shows the same images in every run: the hardest of the first validation batch,
     which are those furthest from the mean image of their own class compared with another's.
     `digits/worst` shows the validation's worst mistakes, at first the one with the lowest
-    probability of the true class. Both are drawn after at most ten validations, the last one among
-    them, for TensorBoard and loggers with Lightning's `log_image`; of several processes' images
-    those of the first. Colour images are shown in grey; a table's rows, or series, are not. Steps
-    have to return their `outputs`.
+    probability of the true class. Both are drawn after at most ten validations, among them the
+    last one of a run that ends as planned, for TensorBoard and loggers with Lightning's
+    `log_image`; of several processes' images those of the first. Colour images are shown in grey; a
+    table's rows, or series, are not. Steps have to return their `outputs`.
     """
 
     def __init__(self, count: int = 12) -> None:

@@ -35,8 +35,8 @@ class FirstLayer(L.Callback):
 
     Of an affine layer on flattened images each unit is an image, of a convolution each kernel,
     their channels side by side. One scale, symmetric about zero, serves all of them. They are drawn
-    after at most ten validations, the last one among them, for TensorBoard and loggers with
-    Lightning's `log_image`.
+    after at most ten validations, among them the last one of a run that ends as planned, for
+    TensorBoard and loggers with Lightning's `log_image`.
 
     Args:
         count: units to show, the first ones.

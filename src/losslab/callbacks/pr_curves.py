@@ -10,8 +10,9 @@ from losslab.callbacks.predictions import interleaved
 class PRCurves(L.Callback):
     """Precision against recall of each class among the validation images: `pr/<class>`.
 
-    By the class's probability, NaN counting as 0. Taken after at most ten validations, the last one
-    among them, for TensorBoard alone. Steps have to return their `outputs`.
+    By the class's probability, NaN counting as 0. Taken after at most ten validations,
+    among them the last one of a run that ends as planned, for TensorBoard alone. Steps have to
+    return their `outputs`.
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

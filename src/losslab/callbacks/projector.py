@@ -1,3 +1,4 @@
+import logging
 from typing import Any
 
 import lightning as L
@@ -9,9 +10,14 @@ from torch.nn import functional
 from losslab.callbacks._pictures import class_names, tensorboards
 from losslab.callbacks.first_layer import owns_parameters
 
+log = logging.getLogger(__name__)
+
 MOST = 200
 LARGEST = 8192
 """Pixels of a side of the picture of all images, beyond which the projector shows none."""
+
+LARGEST_VALUE = 1e15
+"""Beyond it single precision may have no squares of distances."""
 
 
 class Projector(L.Callback):
@@ -19,7 +25,7 @@ class Projector(L.Callback):
 
     Once, of a fit's last weights, with the images themselves, where these are [channels, height,
     width], and their classes. Of more than 200 features the first 200 principal components, since
-    they are kept as text.
+    they are kept as text. A run that diverged has none.
 
     Args:
         count: images, the first of the validation, of several processes' those of the first; or as
@@ -39,6 +45,13 @@ class Projector(L.Callback):
         classes = class_names(trainer)
         with trainer.precision_plugin.forward_context():
             inputs = last_inputs(pl_module.network, images.to(pl_module.device))  # type: ignore[arg-type]
+        if not (inputs.abs() <= LARGEST_VALUE).all():
+            log.warning(
+                "the projector shows nothing: expected what the last layer takes to be finite and "
+                "at most %g, got other values; a run that does not diverge has a projector",
+                LARGEST_VALUE,
+            )
+            return
         names = [classes[label] for label in labels.tolist()]
         for writer in writers:
             writer.add_embedding(
