@@ -9,16 +9,18 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from torch import nn
 
 from losslab import record
-from losslab.callbacks import confusion, digits, first_layer, projector
-from losslab.callbacks._pictures import due
+from losslab.callbacks import Histograms, confusion, digits, first_layer, projector
+from losslab.callbacks._pictures import due, shows_pictures
 from losslab.callbacks.digits import Shown
+from losslab.data import MNIST
 from losslab.stack import train_together
 from losslab.train import train
 from tests.compose import compose
@@ -92,6 +94,16 @@ def test_all_validations_are_drawn_where_a_runs_length_is_not_known():
     assert due(L.Trainer(max_steps=5, accelerator="cpu", logger=False))
 
 
+def test_all_validations_are_drawn_where_they_come_by_the_clock():
+    trainer = L.Trainer(max_epochs=2, accelerator="cpu", logger=False)
+    trainer.fit_loop.max_batches, trainer.val_check_batch = 10, None  # as Lightning leaves them
+    assert due(trainer)
+
+
+def test_a_logger_of_nothing_shows_no_pictures():
+    assert not shows_pictures(DummyLogger())
+
+
 def test_pictures_change_nothing_of_a_run(run):
     with_all = run("all", SLOW, EVERYTHING, "model=cnn", "model.dropout=0.2")
     without = run("none", SLOW, *NOTHING, "model=cnn", "model.dropout=0.2")
@@ -147,6 +159,29 @@ def test_a_run_that_starts_over_leaves_none_of_it(run):
 def test_a_diverged_run_shows_what_it_came_to(run):
     folder = run("run", EVERYTHING, "loss=mse_outputs", "optimizer.lr=1e6")
     assert steps(folder) == {tag: [10] for tag in TAGS}
+
+
+@pytest.mark.parametrize("values", [[1e20, -3e38, 1.0], [1e20, 1e30, torch.nan]])
+def test_values_beyond_tensorboards_scale_are_left_out_of_histograms(tmp_path, values):
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    trainer = L.Trainer(accelerator="cpu", logger=logger)
+    Histograms().show(trainer, "weights", {"w": torch.tensor(values), "v": torch.full((9,), 1e19)})
+    logger.experiment.close()
+    found = events(tmp_path)
+    counts = {tag: found.Histograms(tag)[0].histogram_value.num for tag in ("weights/v",)}
+    assert counts == {"weights/v": 9}
+    assert ("weights/w" in found.Tags()["histograms"]) == (1.0 in values)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e38])
+def test_a_diverged_run_has_no_projector(run, caplog, monkeypatch, value):
+    def last_inputs(network, images):
+        return torch.full((len(images), 300), value).index_fill(1, torch.tensor(0), 1)
+
+    monkeypatch.setattr(projector, "last_inputs", last_inputs)
+    folder = run("run", EVERYTHING, "trainer.max_epochs=1")
+    assert caplog.text.count("the projector shows nothing") == 1
+    assert not (folder / "00010").exists()
 
 
 def test_every_run_of_a_stack_shows_its_pictures(run):
@@ -265,6 +300,7 @@ def test_layers_on_pixels_are_images_and_others_are_not():
     assert first_layer.as_images(nn.Conv2d(3, 4, 5), shape).shape == (4, 3, 5, 5)
     assert first_layer.as_images(nn.Linear(7, 2), shape) is None
     assert first_layer.as_images(nn.LayerNorm(7), shape) is None
+    assert first_layer.as_images(linear, (12,)) is first_layer.as_images(linear, (3, 4)) is None
 
 
 class Odd(nn.Module):
@@ -283,6 +319,40 @@ def test_a_network_that_begins_otherwise_is_named_once(run, caplog):
     folder = run("run", SLOW, "model=linear", "model._target_=tests.callbacks.test_pictures.Odd")
     assert caplog.text.count("weights/first_layer shows nothing") == 1
     assert steps(folder).keys() == TAGS - {"weights/first_layer"}
+
+
+class Series(MNIST):
+    """Digits to validate on are series, 28 values at each of 28 times."""
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        images, labels = super().on_after_batch_transfer(batch, dataloader_idx)
+        return (images if labels.ndim == 2 else images.squeeze(1)), labels
+
+
+class Numbered(MNIST):
+    classes = range(10)
+
+
+class OfSeries(nn.Sequential):
+    def __init__(self, shape: Any, num_classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(28 * 28, num_classes))
+
+
+def test_a_run_on_what_are_no_images_shows_what_it_can(run, caplog):
+    data, model = (f"tests.callbacks.test_pictures.{name}" for name in ("Series", "OfSeries"))
+    choices = [f"data._target_={data}", "model=linear", f"model._target_={model}"]
+    folder = run("run", SLOW, EVERYTHING, *choices)
+    assert caplog.text.count("digits/fixed and digits/worst show nothing") == 1
+    assert caplog.text.count("weights/first_layer shows nothing") == 1
+    assert steps(folder) == {"confusion/val": [10, 20]}
+    embedding = folder / "00020" / "projector"
+    assert set((embedding / "metadata.tsv").read_text().split()) == set(map(str, range(10)))
+    assert not (embedding / "sprite.png").exists()
+
+
+def test_classes_may_be_numbers(run):
+    data = "data._target_=tests.callbacks.test_pictures.Numbered"
+    assert steps(run("run", SLOW, EVERYTHING, data)).keys() == TAGS
 
 
 def test_the_projector_takes_what_the_last_layer_is_given():

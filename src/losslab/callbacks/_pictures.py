@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from torch.utils.tensorboard.summary import Summary
 
 from losslab.callbacks._canvas import Canvas
@@ -14,10 +15,11 @@ MOST = 10
 
 
 def wanted(trainer: L.Trainer) -> bool:
-    """Whether a validation of a fit is one of at most ten that are looked at, the last among them.
+    """Whether a validation of a fit is one of at most ten that are looked at.
 
-    All are where a run's length is not known before, none where no logger shows pictures. The same
-    on every rank, and at a validation's start and end.
+    Among them is the last one of a run that ends as planned. All are where their number is not
+    known before, none where no logger shows pictures. The same on every rank, and at a validation's
+    start and end.
     """
     training = trainer.state.fn == "fit" and not trainer.sanity_checking
     return training and any(map(shows_pictures, trainer.loggers)) and due(trainer)
@@ -25,10 +27,10 @@ def wanted(trainer: L.Trainer) -> bool:
 
 def due(trainer: L.Trainer) -> bool:
     batches, epochs = trainer.num_training_batches, trainer.max_epochs or -1
-    if epochs < 1 or math.isinf(batches):
+    interval: Any = trainer.val_check_batch
+    if epochs < 1 or math.isinf(batches) or interval is None:  # None: it is a time
         return True
     progress, every = trainer.fit_loop.epoch_loop.batch_progress, trainer.check_val_every_n_epoch
-    interval: Any = trainer.val_check_batch
     if every is None:  # an interval may be longer than an epoch
         done = progress.total.ready // interval
         last = epochs * int(batches) // interval
@@ -40,7 +42,14 @@ def due(trainer: L.Trainer) -> bool:
 
 
 def shows_pictures(logger: Logger) -> bool:
+    if isinstance(logger, DummyLogger):  # fast_dev_run's, which has every attribute
+        return False
     return isinstance(logger, TensorBoardLogger) or hasattr(logger, "log_image")
+
+
+def class_names(trainer: L.Trainer) -> list[str]:
+    """As text, whatever the data module has: `range(10)` serves too."""
+    return [str(name) for name in trainer.datamodule.classes]  # type: ignore[attr-defined]
 
 
 def show(trainer: L.Trainer, tag: str, canvas: Canvas) -> None:

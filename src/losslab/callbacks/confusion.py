@@ -8,7 +8,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from losslab.callbacks._canvas import Canvas, blend, text_width
-from losslab.callbacks._pictures import show, wanted
+from losslab.callbacks._pictures import class_names, show, wanted
 
 LEVELS = 16
 RIGHT, LINE = LEVELS, LEVELS + 1
@@ -26,8 +26,9 @@ class Confusion(L.Callback):
     """The validation's confusion matrix, `confusion/val`: a row a true class, a column a predicted.
 
     Colour tells errors alone, by the square root of their number: beside those that are right none
-    would be seen. It is drawn after at most ten validations, the last one among them, for
-    TensorBoard and loggers with Lightning's `log_image`. Steps have to return their `outputs`.
+    would be seen. It is drawn after at most ten validations, among them the last one of a run that
+    ends as planned, for TensorBoard and loggers with Lightning's `log_image`. Steps have to return
+    their `outputs`.
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -54,8 +55,7 @@ class Confusion(L.Callback):
         mine = torch.cat(self.cells).bincount(minlength=self.classes**2)
         counts = trainer.strategy.reduce(mine, reduce_op="sum").view(self.classes, -1)
         if trainer.is_global_zero:
-            names: Sequence[str] = trainer.datamodule.classes  # type: ignore[attr-defined]
-            show(trainer, "confusion/val", picture(counts.cpu().numpy(), names))
+            show(trainer, "confusion/val", picture(counts.cpu().numpy(), class_names(trainer)))
 
 
 def picture(counts: Int64[np.ndarray, "classes classes"], classes: Sequence[str]) -> Canvas:

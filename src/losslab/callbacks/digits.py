@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from losslab.callbacks._canvas import Canvas, blend, text_width
-from losslab.callbacks._pictures import show, wanted
+from losslab.callbacks._pictures import class_names, show, wanted
+
+log = logging.getLogger(__name__)
 
 GREYS = 16
 BLACK = GREYS - 1
@@ -42,21 +45,23 @@ class Digits(L.Callback):
     `digits/fixed` shows the same images in every run: the hardest of the first validation batch,
     which are those furthest from the mean image of their own class compared with another's.
     `digits/worst` shows the validation's worst mistakes, at first the one with the lowest
-    probability of the true class. Both are drawn after at most ten validations, the last one among
-    them, for TensorBoard and loggers with Lightning's `log_image`; of several processes' images
-    those of the first. Colour images are shown in grey. Steps have to return their `outputs`.
+    probability of the true class. Both are drawn after at most ten validations, among them the
+    last one of a run that ends as planned, for TensorBoard and loggers with Lightning's
+    `log_image`; of several processes' images those of the first. Colour images are shown in grey; a
+    table's rows, or series, are not. Steps have to return their `outputs`.
     """
 
     def __init__(self, count: int = 12) -> None:
         if count < 1:
             raise ValueError(f"expected a count of at least 1 image, got {count}")
         self.count = count
+        self.are_pictures = True
         self.hardest: Tensor | None = None
         self.fixed: Shown
         self.worst: Shown
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.drawing = wanted(trainer) and trainer.is_global_zero
+        self.drawing = self.are_pictures and trainer.is_global_zero and wanted(trainer)
 
     def on_validation_batch_end(
         self,
@@ -68,6 +73,14 @@ class Digits(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if not self.drawing:
+            return
+        if batch[0].ndim != 4:
+            log.warning(
+                "digits/fixed and digits/worst show nothing: expected images of shape [channels, "
+                "height, width], got %s; drop them by ~callback.digits",
+                [*batch[0].shape[1:]],
+            )
+            self.are_pictures = self.drawing = False
             return
         probabilities = pl_module.loss.probabilities(outputs["outputs"])  # type: ignore[operator, union-attr]
         images, labels = batch
@@ -84,7 +97,7 @@ class Digits(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not self.drawing:
             return
-        classes: Sequence[str] = trainer.datamodule.classes  # type: ignore[attr-defined]
+        classes = class_names(trainer)
         show(trainer, "digits/fixed", picture(self.fixed.of(worst_first(self.fixed)), classes))
         mistakes = is_wrong(self.worst).nonzero().squeeze(1)
         if len(mistakes) > 0:

@@ -35,8 +35,8 @@ class FirstLayer(L.Callback):
 
     Of an affine layer on flattened images each unit is an image, of a convolution each kernel,
     their channels side by side. One scale, symmetric about zero, serves all of them. They are drawn
-    after at most ten validations, the last one among them, for TensorBoard and loggers with
-    Lightning's `log_image`.
+    after at most ten validations, among them the last one of a run that ends as planned, for
+    TensorBoard and loggers with Lightning's `log_image`.
 
     Args:
         count: units to show, the first ones.
@@ -72,8 +72,10 @@ class FirstLayer(L.Callback):
         if images is None:
             log.warning(
                 "weights/first_layer shows nothing: expected a network that begins with Linear on "
-                "flattened images or with Conv2d, got %s; drop it by ~callback.first_layer",
+                "flattened images, [channels, height, width], or with Conv2d, got %s for inputs "
+                "of shape %s; drop it by ~callback.first_layer",
                 self.layer,
+                [*self.shape],
             )
             self.layer = None
         else:
@@ -87,10 +89,10 @@ def owns_parameters(module: nn.Module) -> bool:
 def as_images(
     layer: nn.Module | None, shape: Sequence[int]
 ) -> Float[Tensor, "units channels height width"] | None:
-    """A layer's weights; None if they are no images."""
+    """A layer's weights for images of a shape; None if they, or those, are no images."""
     if isinstance(layer, nn.Conv2d):
         return layer.weight.detach()
-    if isinstance(layer, nn.Linear) and layer.in_features == prod(shape):
+    if isinstance(layer, nn.Linear) and len(shape) == 3 and layer.in_features == prod(shape):
         return layer.weight.detach().unflatten(1, [*shape])
     return None
 

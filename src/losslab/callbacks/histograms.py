@@ -5,13 +5,16 @@ from torch import Tensor
 
 from losslab.callbacks._pictures import tensorboards, wanted
 
+LARGEST = 1e19
+
 
 class Histograms(L.Callback):
     """Each parameter's values and gradients: `weights/<parameter>`, `gradients/<parameter>`.
 
-    Gradients are those of the last step. Values that are not finite are left out, and a tensor with
-    no other has no histogram. Taken after at most ten validations, the last one among them, for
-    TensorBoard alone.
+    Gradients are those of the last step. Values that are not finite, or beyond ±1e19, where
+    TensorBoard's scale ends, are left out, and a tensor with no other has no histogram. Taken after
+    at most ten validations, among them the last one of a run that ends as planned, for TensorBoard
+    alone.
     """
 
     def on_train_batch_end(
@@ -34,7 +37,7 @@ class Histograms(L.Callback):
     def show(self, trainer: L.Trainer, kind: str, tensors: dict[str, Any]) -> None:
         for writer in tensorboards(trainer):
             for name, values in tensors.items():
-                finite: Tensor = values.detach()[values.isfinite()].float()
-                if len(finite) > 0:
+                shown: Tensor = values.detach()[values.abs() <= LARGEST].float().cpu()
+                if len(shown) > 0:
                     tag = f"{kind}/{name.removeprefix('network.')}"
-                    writer.add_histogram(tag, finite, trainer.global_step)
+                    writer.add_histogram(tag, shown.double(), trainer.global_step)

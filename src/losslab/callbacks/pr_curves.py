@@ -3,15 +3,16 @@ from typing import Any
 import lightning as L
 import torch
 
-from losslab.callbacks._pictures import tensorboards, wanted
+from losslab.callbacks._pictures import class_names, tensorboards, wanted
 from losslab.callbacks.predictions import interleaved
 
 
 class PRCurves(L.Callback):
     """Precision against recall of each class among the validation images: `pr/<class>`.
 
-    By the class's probability, NaN counting as 0. Taken after at most ten validations, the last one
-    among them, for TensorBoard alone. Steps have to return their `outputs`.
+    By the class's probability, NaN counting as 0. Taken after at most ten validations,
+    among them the last one of a run that ends as planned, for TensorBoard alone. Steps have to
+    return their `outputs`.
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -36,7 +37,7 @@ class PRCurves(L.Callback):
             return
         mine = [torch.cat(parts).cpu().numpy() for parts in zip(*self.batches, strict=True)]
         labels, probabilities = interleaved(mine, trainer.world_size)
-        classes: list[str] = trainer.datamodule.classes  # type: ignore[attr-defined]
+        classes = class_names(trainer)
         for writer in tensorboards(trainer):
             for index, name in enumerate(classes):
                 of_class = labels == index

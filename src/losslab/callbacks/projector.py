@@ -1,3 +1,4 @@
+import logging
 from typing import Any
 
 import lightning as L
@@ -6,19 +7,25 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from losslab.callbacks._pictures import tensorboards
+from losslab.callbacks._pictures import class_names, tensorboards
 from losslab.callbacks.first_layer import owns_parameters
+
+log = logging.getLogger(__name__)
 
 MOST = 200
 LARGEST = 8192
 """Pixels of a side of the picture of all images, beyond which the projector shows none."""
 
+LARGEST_VALUE = 1e15
+"""Beyond it single precision may have no squares of distances."""
+
 
 class Projector(L.Callback):
     """What the last layer takes of each validation image, for TensorBoard's projector.
 
-    Once, of a fit's last weights, with the images themselves and their classes. Of more than 200
-    features the first 200 principal components, since they are kept as text.
+    Once, of a fit's last weights, with the images themselves, where these are [channels, height,
+    width], and their classes. Of more than 200 features the first 200 principal components, since
+    they are kept as text. A run that diverged has none.
 
     Args:
         count: images, the first of the validation, of several processes' those of the first; or as
@@ -35,15 +42,22 @@ class Projector(L.Callback):
         if not writers:
             return
         images, labels = first_images(trainer.datamodule, self.count)  # type: ignore[attr-defined]
-        classes: list[str] = trainer.datamodule.classes  # type: ignore[attr-defined]
+        classes = class_names(trainer)
         with trainer.precision_plugin.forward_context():
             inputs = last_inputs(pl_module.network, images.to(pl_module.device))  # type: ignore[arg-type]
+        if not (inputs.abs() <= LARGEST_VALUE).all():
+            log.warning(
+                "the projector shows nothing: expected what the last layer takes to be finite and "
+                "at most %g, got other values; a run that does not diverge has a projector",
+                LARGEST_VALUE,
+            )
+            return
         names = [classes[label] for label in labels.tolist()]
         for writer in writers:
             writer.add_embedding(
                 components(inputs.float()),
                 names,
-                sprites(images),
+                sprites(images) if are_pictures(images) else None,
                 trainer.global_step,
                 tag="projector",
             )
@@ -51,7 +65,7 @@ class Projector(L.Callback):
 
 def first_images(
     data: Any, count: int
-) -> tuple[Float[Tensor, "images channels height width"], Int[Tensor, " images"]]:
+) -> tuple[Float[Tensor, "images *shape"], Int[Tensor, " images"]]:
     """A data module's first validation images, as the network takes them, and their labels."""
     batches, held = [], 0
     for batch in data.val_dataloader():
@@ -60,7 +74,9 @@ def first_images(
         if held >= count:
             break
     images, labels = map(torch.cat, zip(*batches, strict=True))
-    most = min(count, (LARGEST // max(images.shape[2:])) ** 2)
+    most = count
+    if are_pictures(images):
+        most = min(count, (LARGEST // max(images.shape[2:])) ** 2)
     return images[:most], labels[:most]
 
 
@@ -79,6 +95,11 @@ def last_inputs(
         hook.remove()
         network.train(training)
     return taken[-1]
+
+
+def are_pictures(images: Float[Tensor, "images *shape"]) -> bool:
+    """Neither the rows of a table nor series."""
+    return images.ndim == 4
 
 
 def components(
