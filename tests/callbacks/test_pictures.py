@@ -26,7 +26,7 @@ from losslab.train import train
 from tests.compose import compose
 from tests.test_resume import STOP, Stop, curves, weights
 
-TAGS = {"digits/fixed", "digits/worst", "confusion/val", "weights/first_layer"}
+TAGS = {"digits/fixed", "digits/worst", "errors/confusion", "weights/first_layer"}
 EVERYTHING = "callback=[default,histograms,pr_curves,graph,projector]"
 NOTHING = ["~callback.digits", "~callback.confusion", "~callback.first_layer"]
 SLOW = "optimizer.lr=0.005"  # so that mistakes are left
@@ -64,6 +64,7 @@ def steps(folder: Path) -> dict[str, list[int]]:
 def test_a_run_shows_pictures_after_each_of_a_few_validations(run):
     shown = pictures(run("run", SLOW))
     assert shown.keys() == TAGS
+    assert sorted(shown)[0].startswith("digits/")  # what TensorBoard's Images begin with
     for tag, each in shown.items():
         assert [step for step, _ in each] == [10, 20], tag
         for _, content in each:
@@ -281,6 +282,12 @@ def test_pictures_take_other_images_and_numbers_of_classes(channels, side, class
     assert max(first_layer.picture(images, 24).pixels.shape) < 2000
 
 
+def test_twelve_digits_are_hardly_wider_than_tensorboards_card():
+    images, labels = torch.rand(12, 1, 28, 28), torch.arange(12) % 10
+    shown = Shown(images, labels, torch.rand(12, 10).softmax(dim=1))
+    assert digits.picture(shown, [str(digit) for digit in range(10)]).pixels.shape[1] <= 400
+
+
 def test_an_images_own_range_is_shown():
     numbers = digits.shades(torch.tensor([[[[-0.5, 2.0]]], [[[3.0, 3.0]]]]))
     assert numbers[0, 0, 0] == digits.BLACK
@@ -344,7 +351,7 @@ def test_a_run_on_what_are_no_images_shows_what_it_can(run, caplog):
     folder = run("run", SLOW, EVERYTHING, *choices)
     assert caplog.text.count("digits/fixed and digits/worst show nothing") == 1
     assert caplog.text.count("weights/first_layer shows nothing") == 1
-    assert steps(folder) == {"confusion/val": [10, 20]}
+    assert steps(folder) == {"errors/confusion": [10, 20]}
     embedding = folder / "00020" / "projector"
     assert set((embedding / "metadata.tsv").read_text().split()) == set(map(str, range(10)))
     assert not (embedding / "sprite.png").exists()

@@ -23,7 +23,7 @@ MOST_NAMED = 25
 
 
 class Confusion(L.Callback):
-    """The validation's confusion matrix, `confusion/val`: a row a true class, a column a predicted.
+    """The validation's confusion matrix, `errors/confusion`: rows are true, columns predicted.
 
     Colour tells errors alone, by the square root of their number: beside those that are right none
     would be seen. It is drawn after at most ten validations, among them the last one of a run that
@@ -55,7 +55,7 @@ class Confusion(L.Callback):
         mine = torch.cat(self.cells).bincount(minlength=self.classes**2)
         counts = trainer.strategy.reduce(mine, reduce_op="sum").view(self.classes, -1)
         if trainer.is_global_zero:
-            show(trainer, "confusion/val", picture(counts.cpu().numpy(), class_names(trainer)))
+            show(trainer, "errors/confusion", picture(counts.cpu().numpy(), class_names(trainer)))
 
 
 def picture(counts: Int64[np.ndarray, "classes classes"], classes: Sequence[str]) -> Canvas:

@@ -24,7 +24,7 @@ COLOURS = np.concatenate(
     ]
 )
 MOST_CLASSES = 10
-COLUMNS = 4
+COLUMNS = 3
 IMAGE, ROW, BAR, TITLE, GAP, SMALL = 56, 9, 46, 14, 10, 9
 
 
