@@ -68,3 +68,10 @@ def test_what_is_no_sweep_gets_no_lock(tmp_path):
     with pytest.raises(ValueError, match="expected the folder of a sweep"):
         rebuild(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_sweep_that_cannot_be_locked_is_one_sentence(tmp_path):
+    write_run(tmp_path / "first", "mse", 0.1, 0)
+    (tmp_path / "first" / LOCK).mkdir()
+    with pytest.raises(ValueError, match=r"expected to write the comparison into .*first, got: "):
+        rebuild(tmp_path / "first")

@@ -1,7 +1,8 @@
 """A sweep's comparison and its aggregates, written by one process at a time."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -27,7 +28,7 @@ def rebuild(
         ValueError: if there is nothing to compare, or either can't be written.
     """
     record.folders(sweep)  # so that the lock makes no folder
-    with FileLock(sweep / LOCK):
+    with locked(sweep):
         outcomes = Outcomes(sweep).look()
         comparison = compare(sweep, margin=margin)
         comparison.write()
@@ -35,6 +36,22 @@ def rebuild(
         folder = write_aggregates(comparison)
         atomic.replace(folder / OUTCOMES, json.dumps(sorted(outcomes)).encode())
     return comparison
+
+
+@contextmanager
+def locked(sweep: Path) -> Iterator[None]:
+    lock = FileLock(sweep / LOCK)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise ValueError(
+            f"expected to write the comparison into {sweep}, got: {error.strerror}; free the place "
+            "or its permissions and run scripts/compare.py again"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def rebuilt(sweep: Path) -> frozenset[tuple[str, int]]:
