@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.browser.server import address
 from tests.dashboard.opened import opened
 
 ROOT = Path(__file__).parents[1]
@@ -93,18 +94,12 @@ def run(script: Path) -> None:
 def test_tensorboard_shows_runs_by_their_readable_names(home):
     [command] = [command for command in COMMANDS if command.startswith("tensorboard")]
     program = [sys.executable, "-m", "tensorboard.main", *shlex.split(command)[1:]]
-    address = ["--host", "127.0.0.1", "--port", "0", "--load_fast", "false"]
+    options = ["--host", "127.0.0.1", "--port", "0", "--load_fast", "false"]
     with subprocess.Popen(
-        [*program, *address], cwd=home, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [*program, *options], cwd=home, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as server:
         try:
-            assert server.stderr is not None
-            url = next(
-                found.group(0)
-                for line in server.stderr
-                if (found := re.search(r"http://\S+", line))
-            )
-            names = wait_for_runs(url)
+            names = wait_for_runs(address(server))
         finally:
             server.kill()
     assert any(name.startswith("loss=mse_outputs,lr=0.1,seed=0") for name in names)

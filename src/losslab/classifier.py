@@ -127,10 +127,10 @@ class Classifier(L.LightningModule):
             self.clip_gradients(optimizer, self.gradient_clip, "norm")
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        return {"outputs": self.evaluate(batch, "val")}
+        return self.evaluate(batch, "val")
 
     def test_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        return {"outputs": self.evaluate(batch, "test")}
+        return self.evaluate(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
         self.log_quality("val")
@@ -138,8 +138,12 @@ class Classifier(L.LightningModule):
     def on_test_epoch_end(self) -> None:
         self.log_quality("test")
 
-    def evaluate(self, batch: Batch, split: str) -> Float[Tensor, "batch classes"]:
-        """Adds a batch to what `log_quality` measures; returns the network's outputs on it."""
+    def evaluate(self, batch: Batch, split: str) -> dict[str, Tensor]:
+        """Adds a batch to what `log_quality` measures.
+
+        Returns the network's `outputs` on it and the `probabilities` of classes, both
+        [batch, classes], for callbacks.
+        """
         images, labels = batch
         outputs = self.network(images).float()
         probabilities = self.loss.probabilities(outputs)  # type: ignore[operator]
@@ -152,7 +156,7 @@ class Classifier(L.LightningModule):
         metrics["nll"].update(-truth.clamp(min=torch.finfo(truth.dtype).tiny).log())
         metrics["brier"].update((probabilities - one_hot).square().sum(dim=1))
         metrics["ece"].update(probabilities, labels)
-        return outputs
+        return {"outputs": outputs, "probabilities": probabilities}
 
     def log_quality(self, split: str) -> None:
         metrics: MetricCollection = self.quality[split]  # type: ignore[assignment]

@@ -1,7 +1,6 @@
 """What a configuration may hold, and the name of the run that it describes."""
 
 import difflib
-import hashlib
 import inspect
 import os
 import pkgutil
@@ -9,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
-from urllib.parse import quote
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -18,10 +16,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from hydra_plugins.grid_sweeper import SWEEP_SIZE, SWEPT
 from losslab import record
+from losslab.text import file_name
 
 HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed", "experiment"}  # what an experiment sets is seen
-LONGEST_NAME = 180  # bytes; a file name may have 255, and checkpoints add temporary suffixes
 
 
 @dataclass
@@ -135,7 +133,7 @@ def others(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     A short key is the last part of a dotted key, or the whole key where that would be ambiguous.
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     """
-    texts = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+    texts = {record.key_of(each): each.partition("=")[2] for each in overrides}
     if only_watches(texts.get("callback", "")):
         del texts["callback"]
     keys = sorted(key for key in texts.keys() - NAMED_ELSEWHERE if record.identifies(key))
@@ -167,10 +165,7 @@ def run_name(
     percent-encoded), and never longer than one may be.
     """
     parts = {"loss": loss, "lr": learning_rate, "seed": seed} | others(_root_, overrides)
-    name = quote(",".join(f"{key}={value}" for key, value in parts.items()), safe="=,.-_+[]{}")
-    if len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[:LONGEST_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return file_name(",".join(f"{key}={value}" for key, value in parts.items()))
 
 
 def swept(cfg: DictConfig) -> dict[str, Any]:

@@ -1,11 +1,28 @@
-"""Results as text: tables aligned for a terminal or piped for Markdown, lines wrapped."""
+"""Results as text: tables aligned for a terminal or piped for Markdown, lines, file names."""
 
+import hashlib
 import textwrap
 from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
 LINE = 100
 NAME = 24
 """Characters of a terminal line, and of an arm's name before it is wrapped."""
+
+LONGEST_FILE_NAME = 180  # bytes; one may have 255, and checkpoints add temporary suffixes
+
+
+def percent_encoded(text: str, keep: str = "") -> str:
+    """What is safe in a file name as it is, the rest percent-encoded, but for what is kept."""
+    return quote(text, safe=f"=,.-_+[]{{}}{keep}")
+
+
+def file_name(text: str, keep: str = "") -> str:
+    """Percent-encoded and never too long; names of different texts differ."""
+    name = percent_encoded(text, keep)
+    if len(name) <= LONGEST_FILE_NAME:
+        return name
+    return f"{name[:LONGEST_FILE_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

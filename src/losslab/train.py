@@ -282,8 +282,8 @@ def fit(cfg: DictConfig, entry: dict[str, Any], resumable: Resumable) -> dict[st
     with unsurprised() if restart else nullcontext():
         if trainer.is_global_zero:
             track(trainer.loggers, restart.tracked if restart else {})
-        if restart is not None and trainer.is_global_zero:
-            rewind(trainer.loggers, restart.step)
+            if restart is not None:
+                rewind(trainer.loggers, restart.step)
         trainer.fit(classifier, datamodule=data, ckpt_path=path, weights_only=True)
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
     fitted = (restart.metrics if restart else {}) | fitted  # nothing may have been left to train

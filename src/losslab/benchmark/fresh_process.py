@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from losslab.benchmark.schema import OWN_KEYS
+from losslab.record import key_of
 
 
 def run_afresh(script: str, cfg: DictConfig, *arguments: str) -> Any:
@@ -31,4 +32,4 @@ def run_afresh(script: str, cfg: DictConfig, *arguments: str) -> Any:
 def training_overrides() -> list[str]:
     """The overrides of this command that scripts/train.py takes too."""
     overrides = HydraConfig.get().overrides.task
-    return [each for each in overrides if each.lstrip("+~").partition("=")[0] not in OWN_KEYS]
+    return [each for each in overrides if key_of(each) not in OWN_KEYS]

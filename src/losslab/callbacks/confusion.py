@@ -28,7 +28,7 @@ class Confusion(L.Callback):
     Colour tells errors alone, by the square root of their number: beside those that are right none
     would be seen. It is drawn after at most ten validations, among them the last one of a run that
     ends as planned, for TensorBoard and loggers with Lightning's `log_image`. Steps have to return
-    their `outputs`.
+    their `probabilities`.
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -45,7 +45,7 @@ class Confusion(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self.drawing:
-            probabilities = pl_module.loss.probabilities(outputs["outputs"])  # type: ignore[operator, union-attr]
+            probabilities = outputs["probabilities"]
             self.classes = probabilities.shape[1]
             self.cells.append(batch[1] * self.classes + probabilities.argmax(dim=1))
 

@@ -48,7 +48,7 @@ class Digits(L.Callback):
     probability of the true class. Both are drawn after at most ten validations, among them the
     last one of a run that ends as planned, for TensorBoard and loggers with Lightning's
     `log_image`; of several processes' images those of the first. Colour images are shown in grey; a
-    table's rows, or series, are not. Steps have to return their `outputs`.
+    table's rows, or series, are not. Steps have to return their `probabilities`.
     """
 
     def __init__(self, count: int = 12) -> None:
@@ -82,7 +82,7 @@ class Digits(L.Callback):
             )
             self.are_pictures = self.drawing = False
             return
-        probabilities = pl_module.loss.probabilities(outputs["outputs"])  # type: ignore[operator, union-attr]
+        probabilities = outputs["probabilities"]
         images, labels = batch
         shown = Shown(images, labels, probabilities)
         if batch_idx == 0:

@@ -37,7 +37,7 @@ class Histograms(L.Callback):
     def show(self, trainer: L.Trainer, kind: str, tensors: dict[str, Any]) -> None:
         for writer in tensorboards(trainer):
             for name, values in tensors.items():
-                shown: Tensor = values.detach()[values.abs() <= LARGEST].float().cpu()
+                shown: Tensor = values.detach()[values.abs() <= LARGEST].cpu().double()
                 if len(shown) > 0:
                     tag = f"{kind}/{name.removeprefix('network.')}"
-                    writer.add_histogram(tag, shown.double(), trainer.global_step)
+                    writer.add_histogram(tag, shown, trainer.global_step)

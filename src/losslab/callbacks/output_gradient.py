@@ -11,7 +11,8 @@ class OutputGradient(L.Callback):
 
     `train/output_gradient_norm` is the mean over the last batch of a block, before its step;
     `val/output_gradient_norm_wrong` the mean over the misclassified validation images, 0 without
-    any. The loss has to be a mean over its batch. Steps have to return their `outputs`.
+    any. The loss has to be a mean over its batch. Steps have to return their `outputs`,
+    those of validation also their `probabilities`.
     """
 
     def on_train_batch_end(
@@ -38,9 +39,9 @@ class OutputGradient(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        labels, loss = batch[1], pl_module.loss
-        wrong = loss.probabilities(outputs["outputs"]).argmax(dim=1) != labels  # type: ignore[operator, union-attr]
-        norms = output_gradient_norms(loss, outputs["outputs"], labels)
+        labels = batch[1]
+        wrong = outputs["probabilities"].argmax(dim=1) != labels
+        norms = output_gradient_norms(pl_module.loss, outputs["outputs"], labels)
         # not `norms[wrong]`, for which a GPU would have to tell how many there are
         self.total += torch.stack([norms.where(wrong, 0).sum(), wrong.sum()])
 

@@ -12,7 +12,7 @@ class PRCurves(L.Callback):
 
     By the class's probability, NaN counting as 0. Taken after at most ten validations,
     among them the last one of a run that ends as planned, for TensorBoard alone. Steps have to
-    return their `outputs`.
+    return their `probabilities`.
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -29,7 +29,7 @@ class PRCurves(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self.wanted:
-            probabilities = pl_module.loss.probabilities(outputs["outputs"])  # type: ignore[operator, union-attr]
+            probabilities = outputs["probabilities"]
             self.batches.append((batch[1], probabilities.nan_to_num(0)))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -31,7 +31,7 @@ class Predictions(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        probabilities = pl_module.loss.probabilities(outputs["outputs"])  # type: ignore[operator, union-attr]
+        probabilities = outputs["probabilities"]
         confidence, predicted = probabilities.max(dim=1)
         self.batches.append((batch[1], predicted, confidence))
 

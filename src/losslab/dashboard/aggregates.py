@@ -4,14 +4,12 @@ TensorBoard unchecks every run beyond 40 and walks into every subfolder of its l
 in a logdir of their own, beside the sweep.
 """
 
-import hashlib
 import os
 import re
 import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from losslab import atomic
 from losslab.comparison import Comparison
@@ -20,12 +18,10 @@ from losslab.comparison.mountain import read_mountain
 from losslab.dashboard.bands import bands
 from losslab.dashboard.events import Event, event_file, image, layout, scalar, text
 from losslab.dashboard.layout import layout_of
+from losslab.text import file_name
 
 SUFFIX = ".aggregates"
 EVENTS = "events.out.tfevents"
-LONGEST_NAME = 180
-"""Bytes of a folder's name, as of a run's."""
-
 LEFT_BEHIND = 600.0
 """Seconds after which every reader has gone on from an emptied file: it looks every 5."""
 
@@ -168,10 +164,7 @@ def _without_pictures(path: Path) -> str:
 
 def run_name(arm: str) -> str:
     """The arm's name, safe as that of a folder, and never longer than one may be."""
-    name = quote(arm, safe=" =,.-_+[]{}")
-    if len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[:LONGEST_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return file_name(arm, keep=" ")
 
 
 def replace(folder: Path, content: bytes) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from typing import NamedTuple
-from urllib.parse import quote
 
 from losslab.comparison import Comparison
 from losslab.comparison.figures.curve import along_epochs, is_known
+from losslab.text import percent_encoded
 
 METRICS = {
     "val/accuracy": "Validation accuracy, %",
@@ -57,7 +57,7 @@ def tags(column: str, place: str) -> tuple[str, ...]:
 
 def chosen_name(comparison: Comparison) -> str:
     """`chosen in first`: beside another sweep, a chart draws what has its tags there too."""
-    return f"chosen in {quote(comparison.sweep.name, safe=' =,.-_+[]{}')}"
+    return f"chosen in {percent_encoded(comparison.sweep.name, keep=' ')}"
 
 
 def rate_name(rate: float) -> str:
