@@ -64,6 +64,7 @@ def assert_shared(entries, runs=3):
 @pytest.mark.parametrize(
     ("runs", "common"),
     [
+        (RUNS, []),
         (RUNS, ["model=linear"]),
         (RUNS, [*HEAVY_BALL, "scheduler=one_cycle"]),
         (RUNS, [*HEAVY_BALL, *SMALL_CNN, "optimizer.nesterov=true", "scheduler=cosine"]),

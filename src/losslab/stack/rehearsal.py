@@ -36,7 +36,7 @@ def rehearse(blocks: Sequence[Block]) -> tuple[str | None, bool]:
         before = torch.get_rng_state()
         try:
             stack = Stack([copied(block.member) for block in blocks])
-            stack.gradients_of(stack.parameters, stack.fixed, *first_batches(blocks))
+            stack.operations.gradients(stack.parameters, stack.fixed, *first_batches(blocks))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:

@@ -5,18 +5,11 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 from torch.func import functional_call, grad_and_value
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import SGD, Optimizer
 
 from losslab.stack.block import Taken
 from losslab.stack.member import Member
-
-Named = dict[str, Tensor]
-Gradients = Callable[
-    [Named, Named, Tensor, Tensor],
-    tuple[Named, tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch classes"]]],
-]
-"""Maps [runs, ...] parameters, other tensors, images and labels to gradients, losses, outputs."""
+from losslab.stack.operations import Descent, Gradients, Named, Operations
 
 
 class Stack:
@@ -28,12 +21,12 @@ class Stack:
     run goes that part of the way which its own rate says.
 
     Attributes:
-        gradients_of: may be replaced by what computes the same.
+        operations: may be replaced by what computes the same.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
-        self.gradients_of = gradients_of(members[0])
+        self.operations = Operations(gradients_of(members[0]))
         self.fixed = stacked([member.fixed for member in members])
         self.parameters = stacked([member.trained for member in members])
         self.optimizer = self.adopted()
@@ -62,22 +55,30 @@ class Stack:
         rates = rates.to(images[0].device, next(iter(self.parameters.values())).dtype)
         batch = torch.stack([each[0] for each in images])  # [runs, batch, ...]
         truth = torch.stack([*labels], dim=1)  # [steps, runs, batch]
-        losses = []
+        last, losses = len(truth) - 1, []
         for step, step_rates in enumerate(rates.unbind(1)):
             check()
             torch.stack([each[step] for each in images], out=batch)
-            self.last, (loss, outputs) = self.gradients_of(
-                self.parameters, self.fixed, batch, truth[step]
-            )
-            losses.append(loss.clone())
-            with torch.no_grad():
-                if (largest := self.members[0].clip) is not None:
-                    clip(self.last, largest)
+            inputs = self.parameters, self.fixed, batch, truth[step]
+            if step < last and self.descend is not None:
+                loss, outputs = self.descend(*inputs, step_rates)
+            else:  # the last step's gradients are wanted
+                self.last, (loss, outputs) = self.operations.gradients(*inputs)
                 self.update(step_rates)
+            losses.append(loss.clone())
         by_run = torch.stack(losses, dim=1)  # [runs, steps]
         return [Taken(*each) for each in zip(by_run, outputs.clone(), strict=True)]
 
+    @property
+    def descend(self) -> Descent | None:
+        """In one operation, where the optimizer does no more than that."""
+        clipped = self.members[0].clip is not None
+        return self.operations.descend if self.plain and not clipped else None
+
+    @torch.no_grad()
     def update(self, rates: Float[Tensor, " runs"]) -> None:
+        if (largest := self.members[0].clip) is not None:
+            clip(self.last, largest)
         if self.plain:  # a third of the memory traffic
             for name, parameter in self.parameters.items():
                 parameter.addcmul_(self.last[name], spread(rates, parameter), value=-1)
@@ -119,15 +120,6 @@ def gradients_of(member: Member) -> Gradients:
 def beginning_with(prefix: str, tensors: Named) -> Named:
     """Those, by names without it."""
     return {k.removeprefix(prefix): each for k, each in tensors.items() if k.startswith(prefix)}
-
-
-def traced(stack: Stack, images: Tensor, labels: Tensor) -> Gradients:
-    """The operations that a stack's gradients come down to, found once: no Python, autograd, vmap.
-
-    They serve any stack of equal shapes whose modules are set in the same way.
-    """
-    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
-        return make_fx(stack.gradients_of)(stack.parameters, stack.fixed, images, labels)
 
 
 def stacked(each: Sequence[Any]) -> Named:

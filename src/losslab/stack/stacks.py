@@ -13,8 +13,9 @@ from torch import Tensor
 from losslab.stack.block import Block, Taken
 from losslab.stack.foresight import ChangesMoreError, foresee
 from losslab.stack.obstacles import obstacle
+from losslab.stack.operations import Operations, traced
 from losslab.stack.rehearsal import first_batches, first_line, rehearse
-from losslab.stack.stack import Gradients, Stack, traced
+from losslab.stack.stack import Stack
 from losslab.stack.turns import Turn
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Stacks:
         self.kinds: dict[Turn[Any], Any] = {}
         self.reasons: dict[Any, str | None] = {}
         self.draws: dict[Any, bool] = {}
-        self.traces: dict[Any, Gradients] = {}
+        self.traces: dict[Any, Operations] = {}
         self.said: set[str] = set()
 
     def compute(self, turns: Runs, check: Callable[[], None]) -> None:
@@ -83,7 +84,7 @@ class Stacks:
             shares = self.shares(kind, blocks)
             stacks = [Stack([block.member for block in share]) for share in shares]
             for stack in stacks:
-                stack.gradients_of = self.trace((kind, blocks[0].operations()), stack, blocks[0])
+                stack.operations = self.trace((kind, blocks[0].operations()), stack, blocks[0])
             taken = take_all(stacks, blocks, [each.rates for each in ahead], self.threads, check)
         except torch.OutOfMemoryError:
             taken = None  # what the error holds on to is freed first
@@ -111,31 +112,34 @@ class Stacks:
                 self.say(ALONE + reason)
         return self.reasons[kind]
 
-    def trace(self, key: Any, stack: Stack, block: Block) -> Gradients:
-        """The stack's gradients as bare operations, found once for each number of runs."""
+    def trace(self, key: Any, stack: Stack, block: Block) -> Operations:
+        """The stack's steps as bare operations, found once for each number of runs."""
         number = len(stack.members)
         if (key, number) not in self.traces:
-            batches = first_batches([block] * number)
+            inputs = stack.parameters, stack.fixed, *first_batches([block] * number)
             with block.trainer.precision_plugin.forward_context():
-                found = traced(stack, *batches)
-                self.traces[key, number] = self.compiled(found, stack, *batches)
+                found = traced(stack.operations.gradients, *inputs)
+                self.traces[key, number] = self.compiled(found, inputs)
         return self.traces[key, number]
 
-    def compiled(self, found: Gradients, stack: Stack, images: Tensor, labels: Tensor) -> Gradients:
-        """By the backend of `torch.compile` that was asked for, if it can."""
+    def compiled(self, found: Operations, inputs: tuple[Any, ...]) -> Operations:
+        """By the backend of `torch.compile` that was asked for, if it can.
+
+        Without the step in place: CUDA graphs change no input.
+        """
         if self.backend is None:
             return found
-        compiled = torch.compile(found, backend=self.backend, dynamic=False)
-        devices = [images.device] if images.device.type == "cuda" else []
+        compiled = torch.compile(found.gradients, backend=self.backend, dynamic=False)
+        devices = [inputs[-1].device] if inputs[-1].is_cuda else []
         try:
             with torch.random.fork_rng(devices=devices):
-                compiled(stack.parameters, stack.fixed, images, labels)
+                compiled(*inputs)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             self.say(f"not compiled by {self.backend}: {first_line(error)}")
             return found
-        return compiled
+        return Operations(compiled)
 
     def say(self, sentence: str) -> None:
         if sentence not in self.said:
