@@ -269,7 +269,7 @@ def test_runs_that_train_together_have_a_table_of_their_own():
         "| 2 | 100 [90.0, 200] | 0.50 [0.25, 0.60] | 50.0% | 60.0 | 30.0 | 10.0 | 1056 | 32.0 |\n"
         "| 10 | 50.0 [40.0, 60.0] | 0.20 [0.07, 0.33] | 100.0% | 60.0 | 30.0 | 10.0 | – | – |\n"
     ) in text
-    assert "trains them (2 threads; 20 runs or more shared out among processes)" in text
+    assert "trains them (2 threads; 10 runs or more shared out among processes)" in text
     assert "| two |" not in text
     assert "- two:" not in text
     assert "Runs that train together" not in report.markdown(RESULTS)
