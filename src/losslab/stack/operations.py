@@ -1,6 +1,7 @@
 """What a stack's step comes down to, found once: no more Python, autograd or vmap at each step."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -37,10 +38,38 @@ class Operations(NamedTuple):
     descend: Descent | None = None
 
 
+class Traced(NamedTuple):
+    """Both, of which each is a function of tensors: parameters, in this order, and all others."""
+
+    names: list[str]
+    to_gradients: Callable[..., Any]
+    downwards: Callable[..., Any]
+
+    def gradients(
+        self, parameters: Named, fixed: Named, images: Tensor, labels: Tensor
+    ) -> tuple[Named, tuple[Tensor, Tensor]]:
+        tensors = *parameters.values(), *fixed.values(), images, labels
+        *found, losses, outputs = self.to_gradients(*tensors)
+        return dict(zip(self.names, found, strict=True)), (losses, outputs)
+
+    def descend(
+        self, parameters: Named, fixed: Named, images: Tensor, labels: Tensor, rates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        losses, outputs = self.downwards(
+            rates, *parameters.values(), *fixed.values(), images, labels
+        )
+        return losses, outputs
+
+    def compiled(self, backend: str) -> "Traced":
+        """By `torch.compile`, when they are first called."""
+        compile: Any = partial(torch.compile, backend=backend, dynamic=False)
+        return Traced(self.names, compile(self.to_gradients), compile(self.downwards))
+
+
 def traced(
     gradients_of: Gradients, parameters: Named, fixed: Named, images: Tensor, labels: Tensor
-) -> Operations:
-    """Those of any stack of equal shapes whose modules are set in the same way."""
+) -> Traced:
+    """For any stack of equal shapes whose modules are set in the same way."""
     names, others = list(parameters), list(fixed)
 
     def flat(*tensors: Tensor) -> list[Tensor]:
@@ -54,20 +83,7 @@ def traced(
         module = make_fx(flat)(*inputs)
         values = values_in(module, inputs)
     use_first_views(module, values)
-    descending = with_updates(module, values, len(names))
-
-    def gradients(
-        parameters: Named, fixed: Named, images: Tensor, labels: Tensor
-    ) -> tuple[Named, tuple[Tensor, Tensor]]:
-        *found, losses, outputs = module(*parameters.values(), *fixed.values(), images, labels)
-        return dict(zip(names, found, strict=True)), (losses, outputs)
-
-    def descend(
-        parameters: Named, fixed: Named, images: Tensor, labels: Tensor, rates: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return descending(rates, *parameters.values(), *fixed.values(), images, labels)
-
-    return Operations(gradients, descend)
+    return Traced(names, module, with_updates(module, values, len(names)))
 
 
 def values_in(module: GraphModule, inputs: Sequence[Tensor]) -> dict[Node, Any]:
@@ -120,7 +136,7 @@ def with_updates(module: GraphModule, values: dict[Node, Any], number: int) -> G
         else:
             operands = parameter, gradient, spread
             graph.call_function(aten.addcmul_.default, operands, {"value": -1})
-    graph.output(tuple(results[number:]))
+    graph.output(results[number:])
     graph.eliminate_dead_code()
     return GraphModule(module, graph)
 

@@ -9,7 +9,7 @@ from torch.optim import SGD, Optimizer
 
 from losslab.stack.block import Taken
 from losslab.stack.member import Member
-from losslab.stack.operations import Descent, Gradients, Named, Operations
+from losslab.stack.operations import Gradients, Named, Operations
 
 
 class Stack:
@@ -55,14 +55,15 @@ class Stack:
         rates = rates.to(images[0].device, next(iter(self.parameters.values())).dtype)
         batch = torch.stack([each[0] for each in images])  # [runs, batch, ...]
         truth = torch.stack([*labels], dim=1)  # [steps, runs, batch]
+        descend = self.operations.descend if self.descends else None
         last, losses = len(truth) - 1, []
         for step, step_rates in enumerate(rates.unbind(1)):
             check()
             torch.stack([each[step] for each in images], out=batch)
             inputs = self.parameters, self.fixed, batch, truth[step]
-            if step < last and self.descend is not None:
-                loss, outputs = self.descend(*inputs, step_rates)
-            else:  # the last step's gradients are wanted
+            if descend is not None and step < last:
+                loss, outputs = descend(*inputs, step_rates)
+            else:  # the last step's gradients are to be seen
                 self.last, (loss, outputs) = self.operations.gradients(*inputs)
                 self.update(step_rates)
             losses.append(loss.clone())
@@ -70,10 +71,9 @@ class Stack:
         return [Taken(*each) for each in zip(by_run, outputs.clone(), strict=True)]
 
     @property
-    def descend(self) -> Descent | None:
-        """In one operation, where the optimizer does no more than that."""
-        clipped = self.members[0].clip is not None
-        return self.operations.descend if self.plain and not clipped else None
+    def descends(self) -> bool:
+        """Whether a step is gradient descent and no more."""
+        return self.plain and self.members[0].clip is None
 
     @torch.no_grad()
     def update(self, rates: Float[Tensor, " runs"]) -> None:

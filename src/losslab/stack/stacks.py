@@ -13,7 +13,7 @@ from torch import Tensor
 from losslab.stack.block import Block, Taken
 from losslab.stack.foresight import ChangesMoreError, foresee
 from losslab.stack.obstacles import obstacle
-from losslab.stack.operations import Operations, traced
+from losslab.stack.operations import Named, Operations, Traced, traced
 from losslab.stack.rehearsal import first_batches, first_line, rehearse
 from losslab.stack.stack import Stack
 from losslab.stack.turns import Turn
@@ -21,6 +21,7 @@ from losslab.stack.turns import Turn
 log = logging.getLogger(__name__)
 
 Runs = Sequence[Turn[Any]]
+Inputs = tuple[Named, Named, Tensor, Tensor]
 
 ALONE = "not stacked, one run after another: "
 
@@ -119,27 +120,29 @@ class Stacks:
             inputs = stack.parameters, stack.fixed, *first_batches([block] * number)
             with block.trainer.precision_plugin.forward_context():
                 found = traced(stack.operations.gradients, *inputs)
-                self.traces[key, number] = self.compiled(found, inputs)
+                descends = stack.descends and self.backend != "cudagraphs"  # they change no input
+                if self.backend is not None:
+                    found = self.compiled(found, self.backend, descends, inputs)
+            descend = found.descend if descends else None
+            self.traces[key, number] = Operations(found.gradients, descend)
         return self.traces[key, number]
 
-    def compiled(self, found: Operations, inputs: tuple[Any, ...]) -> Operations:
-        """By the backend of `torch.compile` that was asked for, if it can.
-
-        Without the step in place: CUDA graphs change no input.
-        """
-        if self.backend is None:
-            return found
-        compiled = torch.compile(found.gradients, backend=self.backend, dynamic=False)
-        devices = [inputs[-1].device] if inputs[-1].is_cuda else []
+    def compiled(self, found: Traced, backend: str, descends: bool, inputs: Inputs) -> Traced:
+        """If that backend of `torch.compile` can do it."""
+        parameters, fixed, images, labels = inputs
+        compiled = found.compiled(backend)
+        copies = {name: each.clone() for name, each in parameters.items()}
         try:
-            with torch.random.fork_rng(devices=devices):
-                compiled(*inputs)
+            with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+                _, (losses, _) = compiled.gradients(copies, fixed, images, labels)
+                if descends:
+                    compiled.descend(copies, fixed, images, labels, torch.zeros_like(losses))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            self.say(f"not compiled by {self.backend}: {first_line(error)}")
+            self.say(f"not compiled by {backend}: {first_line(error)}")
             return found
-        return Operations(compiled)
+        return compiled
 
     def say(self, sentence: str) -> None:
         if sentence not in self.said:
