@@ -60,6 +60,14 @@ class Overwriting(Network):
         return self.second(hidden).mul_(2)
 
 
+class Conjugate(Network):
+    """A view of the same memory that means something else."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        waves = torch.fft.fft(images.flatten(1))
+        return super().forward((waves + 0.5 * waves.conj()).imag + waves.imag)
+
+
 class Scaled(Network):
     """A parameter that is a single number, and one that nothing comes of."""
 
@@ -96,7 +104,7 @@ def batch() -> tuple[Tensor, Tensor]:
     return images, torch.randint(0, 4, (len(RATES), 6))
 
 
-@pytest.mark.parametrize("make", [mlp, cnn, Product, Tied, Square, Overwriting, Scaled])
+@pytest.mark.parametrize("make", [mlp, cnn, Product, Tied, Square, Overwriting, Conjugate, Scaled])
 def test_they_come_to_gradients_and_to_a_step_down_them(make):
     stack, (images, labels) = stack_of(make), batch()
     before = {name: each.clone() for name, each in stack.parameters.items()}

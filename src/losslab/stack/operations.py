@@ -99,7 +99,8 @@ def use_first_views(module: GraphModule, values: dict[Node, Any]) -> None:
     for node in module.graph.nodes:
         value = values.get(node)
         if isinstance(value, Tensor) and value.numel() > 0:
-            key = value.data_ptr(), value.shape, value.stride(), value.dtype
+            place = value.data_ptr(), value.shape, value.stride(), value.dtype
+            key = *place, value.is_conj(), value.is_neg()
             if (same := first.setdefault(key, node)) is not node:
                 node.replace_all_uses_with(same)
     module.graph.eliminate_dead_code()
