@@ -15,7 +15,13 @@ from losslab.command_line import main
 from losslab.objective import train_and_report
 from tests.test_sweep import ROOT
 
-STUDY = ["-m", "experiment=tune_learning_rate", "trainer.max_epochs=1"]
+# one process: what pytest checks the types of cannot be sent to another
+STUDY = [
+    "-m",
+    "experiment=tune_learning_rate",
+    "hydra.launcher.processes=1",
+    "trainer.max_epochs=1",
+]
 
 
 @pytest.fixture

@@ -121,6 +121,18 @@ def test_what_is_compiled_comes_to_the_same(stack, run, tmp_path, caplog):
     assert_equal(tmp_path / "second", tmp_path / "alone")
 
 
+def test_blocks_of_any_length_are_compiled_once(stack):
+    graphs = []
+
+    def remember(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    register_backend(remember, name="remembering")
+    assert_shared(stack(RUNS, "data.steps_per_execution=3", backend="remembering"))
+    assert len(graphs) == 2 * len({2, 1})  # gradients and descent, of two runs and of one
+
+
 def test_what_the_compiler_cannot_take_is_stacked_all_the_same_and_says_why(stack, caplog):
     def refuse(graph, inputs):
         raise RuntimeError("no compiler here")

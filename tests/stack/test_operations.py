@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from losslab.losses import CrossEntropy
 from losslab.models import CNN, MLP
 from losslab.stack.member import Member
-from losslab.stack.operations import traced
+from losslab.stack.operations import Operations, traced
 from losslab.stack.stack import Stack
 
 RATES = torch.tensor([0.1, 0.02, 0.5], dtype=torch.float64)
@@ -60,12 +60,39 @@ class Overwriting(Network):
         return self.second(hidden).mul_(2)
 
 
+class Turning(Network):
+    """Turns a view in place, which another was taken of before."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.first(images.flatten(1))
+        square = hidden[:6, :6].clone()
+        upper = square.t().triu().sum()
+        square.t_()
+        return self.second((hidden + 0.1 * upper).relu()) + 0.2 * square.tril().sum()
+
+
 class Conjugate(Network):
     """A view of the same memory that means something else."""
 
     def forward(self, images: Tensor) -> Tensor:
         waves = torch.fft.fft(images.flatten(1))
         return super().forward((waves + 0.5 * waves.conj()).imag + waves.imag)
+
+
+class TwoPrecisions(Network):
+    """A layer in single precision after one in double."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.third = nn.Linear(4, 4)
+
+    def double(self) -> "TwoPrecisions":
+        super().double()
+        self.third.float()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.third(super().forward(images).float())
 
 
 class Scaled(Network):
@@ -104,7 +131,10 @@ def batch() -> tuple[Tensor, Tensor]:
     return images, torch.randint(0, 4, (len(RATES), 6))
 
 
-@pytest.mark.parametrize("make", [mlp, cnn, Product, Tied, Square, Overwriting, Conjugate, Scaled])
+@pytest.mark.parametrize(
+    "make",
+    [mlp, cnn, Product, Tied, Square, Overwriting, Turning, Conjugate, TwoPrecisions, Scaled],
+)
 def test_they_come_to_gradients_and_to_a_step_down_them(make):
     stack, (images, labels) = stack_of(make), batch()
     before = {name: each.clone() for name, each in stack.parameters.items()}
@@ -123,7 +153,8 @@ def test_they_come_to_gradients_and_to_a_step_down_them(make):
     torch.testing.assert_close(ours, (losses, outputs))
     for name, parameter in stack.parameters.items():
         rates = RATES.view(-1, *[1] * (parameter.ndim - 1))
-        torch.testing.assert_close(parameter, before[name] - rates * expected[name], msg=name)
+        wanted = before[name] - (rates * expected[name]).to(parameter.dtype)
+        torch.testing.assert_close(parameter, wanted, msg=name)
 
 
 class Counted(TorchDispatchMode):
@@ -136,7 +167,7 @@ class Counted(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_step_needs_no_gradients_of_weights_in_memory_and_fewer_operations():
+def test_a_step_needs_no_gradients_of_linear_layers_weights_and_fewer_operations():
     stack, (images, labels) = stack_of(mlp), batch()
     inputs = stack.parameters, stack.fixed, images, labels
     found = traced(stack.operations.gradients, *inputs)
@@ -147,6 +178,28 @@ def test_a_step_needs_no_gradients_of_weights_in_memory_and_fewer_operations():
     assert (step.calls[aten.baddbmm_.default], step.calls[aten.addcmul_.default]) == (3, 3)
     assert step.calls[aten.bmm.default] == untraced.calls[aten.bmm.default] - 3
     assert step.calls.total() < untraced.calls.total() * 2 / 3
+
+
+def test_a_stack_takes_all_but_its_last_step_in_one():
+    stack, (images, labels) = stack_of(mlp), batch()
+    inputs = stack.parameters, stack.fixed, images, labels
+    found = traced(stack.operations.gradients, *inputs)
+    stack.operations = Operations(found.gradients, found.descend)
+    steps = [each.expand(4, *each.shape) for each in images], [y.expand(4, 6) for y in labels]
+    with Counted() as counted:
+        stack.take(*steps, RATES.view(3, 1).expand(3, 4))
+    assert counted.calls[aten.baddbmm_.default] == 3 * 3
+    assert stack.last.keys() == stack.parameters.keys()
+
+
+def test_in_half_precision_a_rate_multiplies_no_factor_of_a_gradient():
+    stack, (images, labels) = stack_of(lambda: mlp().bfloat16()), batch()
+    stack.parameters = {name: each.bfloat16() for name, each in stack.parameters.items()}
+    inputs = stack.parameters, stack.fixed, images.bfloat16(), labels
+    found = traced(stack.operations.gradients, *inputs)
+    with Counted() as step:
+        found.descend(*inputs, RATES.bfloat16())
+    assert (step.calls[aten.baddbmm_.default], step.calls[aten.addcmul_.default]) == (0, 6)
 
 
 def test_random_numbers_are_drawn_at_each_step_and_none_while_it_is_found():

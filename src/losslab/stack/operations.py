@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -28,10 +29,11 @@ aten = torch.ops.aten
 
 
 class Operations(NamedTuple):
-    """How a stack takes its steps.
+    """What a stack's steps are made of.
 
     Attributes:
-        descend: a step of gradient descent and nothing else, if it is known.
+        descend: a whole step of plain gradient descent; None where the optimizer does more, or
+            what computes it may change no input.
     """
 
     gradients: Gradients
@@ -39,31 +41,34 @@ class Operations(NamedTuple):
 
 
 class Traced(NamedTuple):
-    """Both, of which each is a function of tensors: parameters, in this order, and all others."""
+    """`Operations` as graphs, whose inputs are parameters, in the order of `names`, and the rest.
+
+    Attributes:
+        descent_graph: takes the rates first.
+    """
 
     names: list[str]
-    to_gradients: Callable[..., Any]
-    downwards: Callable[..., Any]
+    gradient_graph: Callable[..., Any]
+    descent_graph: Callable[..., Any]
 
     def gradients(
         self, parameters: Named, fixed: Named, images: Tensor, labels: Tensor
     ) -> tuple[Named, tuple[Tensor, Tensor]]:
         tensors = *parameters.values(), *fixed.values(), images, labels
-        *found, losses, outputs = self.to_gradients(*tensors)
+        *found, losses, outputs = self.gradient_graph(*tensors)
         return dict(zip(self.names, found, strict=True)), (losses, outputs)
 
     def descend(
         self, parameters: Named, fixed: Named, images: Tensor, labels: Tensor, rates: Tensor
     ) -> tuple[Tensor, Tensor]:
-        losses, outputs = self.downwards(
-            rates, *parameters.values(), *fixed.values(), images, labels
-        )
+        tensors = *parameters.values(), *fixed.values(), images, labels
+        losses, outputs = self.descent_graph(rates, *tensors)
         return losses, outputs
 
     def compiled(self, backend: str) -> "Traced":
         """By `torch.compile`, when they are first called."""
         compile: Any = partial(torch.compile, backend=backend, dynamic=False)
-        return Traced(self.names, compile(self.to_gradients), compile(self.downwards))
+        return Traced(self.names, compile(self.gradient_graph), compile(self.descent_graph))
 
 
 def traced(
@@ -81,54 +86,66 @@ def traced(
     inputs = [*parameters.values(), *fixed.values(), images, labels]
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
         module = make_fx(flat)(*inputs)
-        values = values_in(module, inputs)
+    values = values_in(module, inputs)
     use_first_views(module, values)
     return Traced(names, module, with_updates(module, values, len(names)))
 
 
 def values_in(module: GraphModule, inputs: Sequence[Tensor]) -> dict[Node, Any]:
-    """What each node comes to; all are kept, so that no two of them share memory by chance."""
-    interpreter = Interpreter(module, garbage_collect_values=False)
-    interpreter.run(*inputs)
+    """What each node comes to: tensors without content, of which it shows whose memory is one."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        interpreter = Interpreter(module, garbage_collect_values=False)
+        interpreter.run(*(mode.from_tensor(each) for each in inputs))
     return interpreter.env
 
 
 def use_first_views(module: GraphModule, values: dict[Node, Any]) -> None:
-    """Leaves out what only looks at memory as an earlier node does: half of what vmap writes."""
+    """Leaves out what only looks at memory as an earlier node does: half of what vmap writes.
+
+    Not where a view is turned in place, and so an earlier node comes to something else later.
+    """
+    targets = [node.target for node in module.graph.nodes]
+    if any(torch.Tag.inplace_view in each.tags for each in targets if isinstance(each, OpOverload)):
+        return
     first: dict[Any, Node] = {}
     for node in module.graph.nodes:
         value = values.get(node)
-        if isinstance(value, Tensor) and value.numel() > 0:
-            place = value.data_ptr(), value.shape, value.stride(), value.dtype
-            key = *place, value.is_conj(), value.is_neg()
+        if isinstance(value, Tensor):
+            place = storage(value), value.storage_offset(), value.shape, value.stride()
+            key = *place, value.dtype, value.is_conj(), value.is_neg()
             if (same := first.setdefault(key, node)) is not node:
                 node.replace_all_uses_with(same)
     module.graph.eliminate_dead_code()
     module.recompile()
 
 
-def with_updates(module: GraphModule, values: dict[Node, Any], number: int) -> GraphModule:
+def with_updates(module: GraphModule, values: dict[Node, Any], parameters: int) -> GraphModule:
     """Takes −rate·gradient into the first inputs, so many, in place of returning the gradients.
 
     `rates` [runs] become the first input. A gradient that is a matrix product is added as it is
-    computed, and never lies in memory by itself.
+    computed, and never lies in memory by itself; not in half precision, whose smallest numbers are
+    too large for a rate times what it multiplies.
     """
     graph = Graph()
     copies: dict[Node, Node] = {}
     results: Any = graph.graph_copy(module.graph, copies)
     value_of = {copy: values[original] for original, copy in copies.items()}
-    parameters = [node for node in graph.nodes if node.op == "placeholder"][:number]
-    owned = {storage(value_of[node]) for node in parameters}
+    inputs = [node for node in graph.nodes if node.op == "placeholder"][:parameters]
+    owned = {storage(value_of[node]) for node in inputs}
     written = written_after(graph, value_of)
     with graph.inserting_before(next(iter(graph.nodes))):
         rates = graph.placeholder("rates")
-    spread_to = {
-        ndim: graph.call_function(aten.view.default, (rates, [-1] + [1] * (ndim - 1)))
-        for ndim in {value_of[parameter].ndim for parameter in parameters}
-    }
-    for parameter, gradient in zip(parameters, results[:number], strict=True):
-        spread = spread_to[value_of[parameter].ndim]
-        factors: list[Any] = [*gradient.args] if gradient.target is aten.bmm.default else []
+    spread_as = {}
+    for dtype, ndim in {(value_of[node].dtype, value_of[node].ndim): None for node in inputs}:
+        own = graph.call_function(aten.to.dtype, (rates, dtype))
+        spread = graph.call_function(aten.view.default, (own, [-1] + [1] * (ndim - 1)))
+        spread_as[dtype, ndim] = spread
+    for parameter, gradient in zip(inputs, results[:parameters], strict=True):
+        dtype = value_of[parameter].dtype
+        spread = spread_as[dtype, value_of[parameter].ndim]
+        precise = value_of[gradient].dtype == dtype in (torch.float32, torch.float64)
+        is_product = precise and gradient.target is aten.bmm.default
+        factors: list[Any] = [*gradient.args] if is_product else []
         changing = owned | written[gradient]  # by the time that they are multiplied
         if factors and changing.isdisjoint(storage(value_of[each]) for each in factors):
             smaller = min((0, 1), key=lambda i: value_of[factors[i]].numel())
@@ -137,7 +154,7 @@ def with_updates(module: GraphModule, values: dict[Node, Any], number: int) -> G
         else:
             operands = parameter, gradient, spread
             graph.call_function(aten.addcmul_.default, operands, {"value": -1})
-    graph.output(results[number:])
+    graph.output(results[parameters:])
     graph.eliminate_dead_code()
     return GraphModule(module, graph)
 
@@ -154,4 +171,5 @@ def written_after(graph: Graph, value_of: dict[Node, Any]) -> dict[Node, set[int
 
 
 def storage(value: Tensor) -> int:
-    return value.untyped_storage().data_ptr()
+    """Equal for tensors that are views of the same memory."""
+    return value.untyped_storage()._cdata

@@ -55,9 +55,10 @@ class Stack:
         rates = rates.to(images[0].device, next(iter(self.parameters.values())).dtype)
         batch = torch.stack([each[0] for each in images])  # [runs, batch, ...]
         truth = torch.stack([*labels], dim=1)  # [steps, runs, batch]
+        by_step = rates.t().clone(memory_format=torch.contiguous_format)  # compilers mind strides
         descend = self.operations.descend if self.descends else None
         last, losses = len(truth) - 1, []
-        for step, step_rates in enumerate(rates.unbind(1)):
+        for step, step_rates in enumerate(by_step):
             check()
             torch.stack([each[step] for each in images], out=batch)
             inputs = self.parameters, self.fixed, batch, truth[step]

@@ -84,11 +84,13 @@ class Stacks:
             # anew for each block: whatever happened to the runs meanwhile is in it
             shares = self.shares(kind, blocks)
             stacks = [Stack([block.member for block in share]) for share in shares]
-            for stack in stacks:
-                stack.operations = self.trace((kind, blocks[0].operations()), stack, blocks[0])
-            taken = take_all(stacks, blocks, [each.rates for each in ahead], self.threads, check)
+            rates = [each.rates for each in ahead]
+            with threads(max(self.threads // len(stacks), 1)) as number:
+                for stack in stacks:
+                    stack.operations = self.trace((kind, blocks[0].operations()), stack, blocks[0])
+                taken = take_all(stacks, blocks, rates, number, check)
         except torch.OutOfMemoryError:
-            taken = None  # what the error holds on to is freed first
+            taken, stacks = None, []  # what the error holds on to is freed first
         except Exception as error:
             reason = str(error) if isinstance(error, ChangesMoreError) else first_line(error)
             self.reasons[kind] = reason
@@ -117,10 +119,16 @@ class Stacks:
         """The stack's steps as bare operations, found once for each number of runs."""
         number = len(stack.members)
         if (key, number) not in self.traces:
+
+            def gradients(*inputs: Any) -> Any:
+                with block.trainer.precision_plugin.forward_context():
+                    return stack.operations.gradients(*inputs)
+
             inputs = stack.parameters, stack.fixed, *first_batches([block] * number)
-            with block.trainer.precision_plugin.forward_context():
-                found = traced(stack.operations.gradients, *inputs)
-                descends = stack.descends and self.backend != "cudagraphs"  # they change no input
+            with in_precision_of(block):
+                found = traced(gradients, *inputs)
+                # CUDA graphs change no input
+                descends = stack.descends and self.backend != "cudagraphs"
                 if self.backend is not None:
                     found = self.compiled(found, self.backend, descends, inputs)
             descend = found.descend if descends else None
@@ -171,7 +179,7 @@ def take_all(
     number: int,
     check: Callable[[], None],
 ) -> list[Taken]:
-    """Takes the steps of all blocks, which are the stacks' in their order, on so many threads.
+    """Takes the steps of all blocks, which are the stacks' in their order, on so many threads each.
 
     A thread for each core, with a share of the runs, beats one that divides each operation among
     the cores: small operations are not worth dividing, and meanwhile the other cores wait.
@@ -180,10 +188,7 @@ def take_all(
     def take(stack: Stack, start: int) -> list[Taken]:
         own = slice(start, start + len(stack.members))
         images, labels = ([getattr(b, of) for b in blocks[own]] for of in ("images", "labels"))
-        with (
-            threads(max(number // len(stacks), 1)),
-            blocks[0].trainer.precision_plugin.forward_context(),
-        ):
+        with threads(number), in_precision_of(blocks[0]):
             return stack.take(images, labels, torch.stack([*rates[own]]), check)
 
     if len(stacks) == 1:  # in this thread, to which CUDA graphs belong
@@ -194,12 +199,20 @@ def take_all(
 
 
 @contextmanager
-def threads(number: int) -> Iterator[None]:
+def in_precision_of(block: Block) -> Iterator[None]:
+    """As the run takes its steps, but that what autocast does is among the traced operations."""
+    device = block.images.device.type
+    with block.trainer.precision_plugin.forward_context(), torch.autocast(device, enabled=False):
+        yield
+
+
+@contextmanager
+def threads(number: int) -> Iterator[int]:
     """So many for an operation of PyTorch."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
-        yield
+        yield number
     finally:
         torch.set_num_threads(before)
 
