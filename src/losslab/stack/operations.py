@@ -143,7 +143,7 @@ def with_updates(module: GraphModule, values: dict[Node, Any], parameters: int) 
     for parameter, gradient in zip(inputs, results[:parameters], strict=True):
         dtype = value_of[parameter].dtype
         spread = spread_as[dtype, value_of[parameter].ndim]
-        precise = value_of[gradient].dtype == dtype in (torch.float32, torch.float64)
+        precise = value_of[gradient].dtype == dtype and dtype in (torch.float32, torch.float64)
         is_product = precise and gradient.target is aten.bmm.default
         factors: list[Any] = [*gradient.args] if is_product else []
         changing = owned | written[gradient]  # by the time that they are multiplied
