@@ -1,4 +1,4 @@
-"""`experiment=tune_learning_rate`: Optuna proposes, and each batch of its trials is one stack."""
+"""`experiment=tune_learning_rate`: Optuna proposes, and each batch of trials trains together."""
 
 import os
 import shutil

@@ -12,6 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from losslab.stack.surroundings import draws_undone
+
 Named = dict[str, Tensor]
 Gradients = Callable[
     [Named, Named, Tensor, Tensor],
@@ -84,7 +86,7 @@ def traced(
         return [*(found[name] for name in names), losses, outputs]
 
     inputs = [*parameters.values(), *fixed.values(), images, labels]
-    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+    with draws_undone(images.device):
         module = make_fx(flat)(*inputs)
     values = values_in(module, inputs)
     use_first_views(module, values)

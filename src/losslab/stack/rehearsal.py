@@ -15,6 +15,7 @@ from losslab.errors import sentence
 from losslab.stack.block import Block
 from losslab.stack.member import Member, plain, without_addresses
 from losslab.stack.stack import Stack
+from losslab.stack.surroundings import draws_undone
 
 RATES = ((0.01, 0.004), (0.02, 0.03))  # [runs, steps]
 TOLERANCE = {torch.float64: 1e-6}
@@ -28,7 +29,7 @@ def rehearse(blocks: Sequence[Block]) -> tuple[str | None, bool]:
     """
     device = blocks[0].images.device
     with (
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        draws_undone(device),
         torch.autocast(device.type, enabled=False),
     ):
         if changed := changed_by_a_step(blocks[0]):

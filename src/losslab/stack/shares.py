@@ -11,5 +11,10 @@ def shares(runs: int, size: int, processes: int) -> list[range]:
     They are shared out among the processes, evenly, as long as each gets five of them.
     """
     number = max(min(processes, runs // FEWEST), -(-runs // size), 1)
+    return evenly(runs, number)
+
+
+def evenly(runs: int, number: int) -> list[range]:
+    """So many shares, whose sizes differ by at most one."""
     starts = [runs * each // number for each in range(number + 1)]
     return [range(start, end) for start, end in pairwise(starts)]

@@ -15,7 +15,9 @@ from losslab.stack.foresight import ChangesMoreError, foresee
 from losslab.stack.obstacles import obstacle
 from losslab.stack.operations import Named, Operations, Traced, traced
 from losslab.stack.rehearsal import first_batches, first_line, rehearse
+from losslab.stack.shares import evenly
 from losslab.stack.stack import Stack
+from losslab.stack.surroundings import draws_undone
 from losslab.stack.turns import Turn
 
 log = logging.getLogger(__name__)
@@ -141,7 +143,7 @@ class Stacks:
         compiled = found.compiled(backend)
         copies = {name: each.clone() for name, each in parameters.items()}
         try:
-            with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+            with draws_undone(images.device):
                 _, (losses, _) = compiled.gradients(copies, fixed, images, labels)
                 if descends:
                     compiled.descend(copies, fixed, images, labels, torch.zeros_like(losses))
@@ -161,8 +163,7 @@ class Stacks:
         """One share for each thread; all in one where threads would share random draws."""
         on_cpu = blocks[0].images.device.type == "cpu"
         number = min(self.threads, len(blocks)) if on_cpu and not self.draws[kind] else 1
-        size = -(-len(blocks) // number)
-        return [blocks[start : start + size] for start in range(0, len(blocks), size)]
+        return [[blocks[i] for i in share] for share in evenly(len(blocks), number)]
 
     def halve(self, runs: Runs, check: Callable[[], None]) -> None:
         """Computes as many at once as there is memory for."""

@@ -33,6 +33,13 @@ class Surroundings:
             put(outside)
 
 
+@contextmanager
+def draws_undone(device: torch.device) -> Iterator[None]:
+    """PyTorch's generators, of the CPU and that device, are afterwards as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
 def now() -> list[Any]:
     return [get() for get, _ in PLACES]
 
