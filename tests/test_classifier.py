@@ -15,7 +15,7 @@ LABELS = torch.randint(0, CLASSES, (STEPS * BATCH,), generator=GENERATOR)
 
 
 class Recorder(L.Callback):
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+    def on_validation_end(self, trainer, pl_module):
         self.metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         self.global_step = trainer.global_step
 
@@ -120,7 +120,7 @@ def test_reduced_precision_sees_each_steps_new_weights():
     assert torch.equal(weights(apart), weights(together))
 
 
-def test_what_is_logged_is_the_mean_loss_of_the_block():
+def test_training_loss_is_the_mean_over_its_steps():
     module = classifier()
     expected = torch.stack(
         [

@@ -13,6 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassCalibrationError
 
+from losslab.points import Points
+
 # Lightning 2.6 does this at every checkpoint under torch 2.15; a user can do nothing about it.
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
@@ -59,6 +61,7 @@ class Classifier(L.LightningModule):
         self.scheduler_factory = scheduler
         self.gradient_clip = gradient_clip
         self.stack: Steps | None = None
+        self.points = Points()
         self.quality = nn.ModuleDict({split: quality(num_classes) for split in ("val", "test")})
 
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
@@ -77,6 +80,8 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """The network's outputs on the last batch, before the step on it."""
+        if self.points.overdue or self.trainer.world_size > 1:  # devices' clocks differ
+            self.points.read(self.trainer)
         images, labels = batch
         if labels.ndim == 1:
             images, labels = images.unsqueeze(0), labels.unsqueeze(0)
@@ -85,7 +90,6 @@ class Classifier(L.LightningModule):
         losses, outputs = take_steps(self, images, labels)
         self.log("train/loss", losses.mean(), sync_dist=True)
         self.log("train/learning_rate", learning_rate, sync_dist=True)
-        self.log_step()
         return {"outputs": outputs}
 
     def take_steps(
@@ -126,6 +130,33 @@ class Classifier(L.LightningModule):
         if self.gradient_clip is not None:
             self.clip_gradients(optimizer, self.gradient_clip, "norm")
 
+    def log(self, name: str, value: Any, *others: Any, **options: Any) -> None:
+        """Lightning's, but what is measured of each block waits until the next validation.
+
+        Loggers then get it as of its own step, and `callback_metrics` its mean since the validation
+        before. A number with options other than `sync_dist` is logged at once, in Lightning's way,
+        which on a GPU waits for the device.
+        """
+        if self._current_fx_name in ("training_step", "on_train_batch_end"):
+            is_number = (
+                value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, int | float)
+            )
+            if is_number and not others and set(options) <= {"sync_dist"}:
+                self.points.add(name, value, options.get("sync_dist", False), self.trainer)
+                return
+            self.log_step()
+        super().log(name, value, *others, **options)
+
+    def on_validation_start(self) -> None:
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.points.read(self.trainer)
+
+    def on_train_epoch_end(self) -> None:
+        self.points.read(self.trainer)  # where no validation came before
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.points.read(self.trainer)  # a run that goes on from here does not measure it again
+
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         return self.evaluate(batch, "val")
 
@@ -133,6 +164,8 @@ class Classifier(L.LightningModule):
         return self.evaluate(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
+        for name, mean in self.points.means().items():
+            self.log(name, mean, logger=False, sync_dist=True)
         self.log_quality("val")
 
     def on_test_epoch_end(self) -> None:
@@ -174,7 +207,7 @@ class Classifier(L.LightningModule):
 
     def log_step(self) -> None:
         """Makes optimizer steps the x axis of what this hook logs; Lightning would count blocks."""
-        self.log("step", float(self.trainer.global_step), sync_dist=True)
+        super().log("step", float(self.trainer.global_step), sync_dist=True)
 
 
 def score(classifier: Classifier, trainer: L.Trainer, data: Any) -> dict[str, float]:

@@ -6,8 +6,9 @@ from losslab.benchmark.arithmetic import clock
 class Stopwatch(L.Callback):
     """Counts from `on_train_start` to `on_train_end`, but not between a validation's start and end.
 
-    Placed first among the callbacks, it also counts what the others do at a validation's end, such
-    as writing the best checkpoint. `started` and `ended` are readings of the clock.
+    Placed first among the callbacks, it also counts what a `Classifier` does as a validation
+    starts, giving loggers what training measured, and what other callbacks do at its end, such as
+    writing the best checkpoint. `started` and `ended` are readings of the clock.
     """
 
     def __init__(self) -> None:
@@ -17,7 +18,7 @@ class Stopwatch(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = self.resumed = clock(pl_module.device)
 
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.seconds += clock(pl_module.device) - self.resumed
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -14,8 +14,9 @@ class Curves(L.Callback):
     """Keeps a run's learning curves beside its record, whatever its loggers are: `curves.csv`.
 
     A row for each validation: `epoch`, trained so far (2.5 in the middle of the third), `step`,
-    `val/*`, and the mean of each `train/*` over the blocks since the row before. A run that is gone
-    on with takes its rows from the checkpoint. Comes after the callbacks that log.
+    and `train/*` and `val/*` as they are in `callback_metrics`: of a `Classifier`, each `train/*`
+    is its mean over the blocks since the row before. A run that is gone on with takes its rows from
+    the checkpoint. Comes after the callbacks that log.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -28,34 +29,13 @@ class Curves(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.blocks = 0
-
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        for name, value in logged(trainer, "train/").items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().double()
-        self.blocks += 1
-
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        means = {name: total / self.blocks for name, total in self.sums.items()}
-        row = means | logged(trainer, "val/")
+        row = logged(trainer, "train/") | logged(trainer, "val/")
         values = torch.stack([value.double().cpu() for value in row.values()]).tolist()
         epoch = {"epoch": epochs(trainer), "step": float(trainer.global_step)}
         self.rows.append(epoch | dict(zip(row, values, strict=True)))
-        self.reset()
         if trainer.is_global_zero:
             atomic.replace(self.path, table(self.rows).encode())
 
