@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "losslab"
 SELF_CONTAINED = {
     "models",
     "losses",
-    "data",
+    "rows",
     "schedulers",
     "atomic",
     "paths",
@@ -26,6 +26,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "comparison": {"atomic", "record", "text"},
     "config": {"record", "text"},
     "dashboard": {"atomic", "comparison", "record", "text"},
+    "data": {"rows"},
     "description": {"record", "text"},
     "errors": {"config"},
     "evaluation": {"checkpoint", "classifier", "paths"},
@@ -45,7 +46,7 @@ MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
     "reproduction": {"evaluation", "record", "text", "train"},
     "resume": {"atomic", "record"},
     "session": {"description"},
-    "stack": {"classifier", "errors"},
+    "stack": {"classifier", "errors", "rows"},
     "status": {"claim", "record", "text"},
     "train": {
         "atomic",

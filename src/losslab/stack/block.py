@@ -62,8 +62,8 @@ class Block:
 
     def operations(self) -> tuple[Any, ...]:
         """Equal for blocks of one kind whose steps are the same operations on equal shapes."""
-        images, member = self.images[0], self.member
-        return images.shape, images.dtype, images.device, tuple(member.trained), member.settings
+        images, member = self.images, self.member
+        return images.shape[1:], images.dtype, images.device, tuple(member.trained), member.settings
 
     def moment(self) -> tuple[Any, ...]:
         """Equal for blocks of one kind and operations that can be computed together now."""

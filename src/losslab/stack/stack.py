@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value
 from torch.optim import SGD, Optimizer
 
+from losslab.stack.batches import Batches
 from losslab.stack.block import Taken
 from losslab.stack.member import Member
 from losslab.stack.operations import Gradients, Named, Operations
@@ -53,15 +54,14 @@ class Stack:
     ) -> list[Taken]:
         """Takes all the steps; `check` is called before each. `publish` ends it."""
         rates = rates.to(images[0].device, next(iter(self.parameters.values())).dtype)
-        batch = torch.stack([each[0] for each in images])  # [runs, batch, ...]
+        batches = Batches(images)
         truth = torch.stack([*labels], dim=1)  # [steps, runs, batch]
         by_step = rates.t().clone(memory_format=torch.contiguous_format)  # compilers mind strides
         descend = self.operations.descend if self.descends else None
         last, losses = len(truth) - 1, []
         for step, step_rates in enumerate(by_step):
             check()
-            torch.stack([each[step] for each in images], out=batch)
-            inputs = self.parameters, self.fixed, batch, truth[step]
+            inputs = self.parameters, self.fixed, batches[step], truth[step]
             if descend is not None and step < last:
                 loss, outputs = descend(*inputs, step_rates)
             else:  # the last step's gradients are to be seen
