@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision import datasets
 
-from losslab.data._idx import FILES, load
+from losslab.data._idx import FILES, load, on_device
 from tests.idx import write_idx, write_images, write_labels
 
 SHAPE = (1, 28, 28)
@@ -42,6 +42,18 @@ def test_a_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
     changed = load(folder, SHAPE, 10)
     assert changed.test.labels.sum() == 0
     assert changed.checksum != first.checksum
+
+
+def test_a_device_has_one_copy_until_the_files_change(tmp_path: Path) -> None:
+    device = torch.device("meta")
+    folder = write_idx(tmp_path)
+    raw = load(folder, SHAPE, 10)
+    first, again = on_device(raw, device), on_device(load(folder, SHAPE, 10), device)
+    assert first.train.images.device == device
+    assert first.train.images is again.train.images
+    write_idx(tmp_path, train=100)
+    assert len(on_device(load(folder, SHAPE, 10), device).train.labels) == 100
+    assert on_device(raw, torch.device("cpu")) is raw
 
 
 def test_checksum_depends_on_content_and_not_on_place(tmp_path: Path) -> None:

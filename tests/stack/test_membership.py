@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from losslab import record
 from losslab.losses import MSEOutputs
+from losslab.rows import Rows
 from losslab.stack.stack import Stack
 from tests.stack.test_stack import ADAPTIVE, DOUBLE, RUNS, assert_equal, assert_shared
 from tests.test_resume import STOP, Stop
@@ -111,6 +112,14 @@ def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeyp
     monkeypatch.setattr("losslab.stack.rehearsal.Stack", Tight)
     runs = {f"run{seed}": [f"seed={seed}"] for seed in range(4)}
     assert [entry["timing"]["stack"] for entry in stack(runs)] == [2, 2, 2, 2]
+
+
+def test_no_run_gathers_its_whole_block(stack, monkeypatch):
+    def gathered(rows):
+        raise MemoryError("a whole block")
+
+    monkeypatch.setattr(Rows, "gathered", property(gathered))
+    assert_shared(stack(RUNS))
 
 
 def test_what_is_compiled_comes_to_the_same(stack, run, tmp_path, caplog):

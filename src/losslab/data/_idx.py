@@ -38,6 +38,18 @@ class Raw(NamedTuple):
     checksum: str
 
 
+_copies: dict[torch.device, Raw] = {}
+
+
+def on_device(raw: Raw, device: torch.device) -> Raw:
+    """On a device that is no CPU one copy serves all runs of the process; the latest is kept."""
+    if device.type == "cpu":
+        return raw
+    if device not in _copies or _copies[device].checksum != raw.checksum:
+        _copies[device] = Raw(raw.train.to(device), raw.test.to(device), raw.checksum)
+    return _copies[device]
+
+
 def load(folder: Path, shape: Sequence[int] | None, num_classes: int) -> Raw:
     """The four files of `folder`. Tensors are shared within the process: do not write to them.
 

@@ -19,7 +19,7 @@ from losslab.data._checks import (
     check_transforms,
 )
 from losslab.data._download import Source, prepare, require
-from losslab.data._idx import Images, load
+from losslab.data._idx import Images, load, on_device
 from losslab.data._loader import ImageDataset, TensorLoader, image_loader
 from losslab.data._sampler import EpochSampler, FixedSampler, stratified_split
 
@@ -138,9 +138,8 @@ class MNIST(L.LightningDataModule):
         self._train_indices, self._val_indices = stratified_split(
             raw.train.labels, self.val_size, self.split_seed
         )
-        on_device = self.loader == "tensor"
-        self._train = raw.train.to(self._device) if on_device else raw.train
-        self._test = raw.test.to(self._device) if on_device else raw.test
+        here = on_device(raw, self._device) if self.loader == "tensor" else raw
+        self._train, self._test = here.train, here.test
 
     def train_dataloader(self) -> Loader:
         sampler = self._train_sampler()

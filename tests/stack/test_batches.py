@@ -1,0 +1,36 @@
+"""A step's images of all runs, from one data set or from several."""
+
+import torch
+from torch import Tensor
+
+from losslab.rows import Rows
+from losslab.stack.batches import Batches
+
+RUNS, STEPS, BATCH = 3, 4, 5
+SOURCE = torch.randint(0, 256, (20, 1, 3, 3), dtype=torch.uint8)
+CHOSEN = torch.randint(0, 20, (RUNS, STEPS, BATCH))
+EXPECTED = SOURCE[CHOSEN]  # [runs, steps, batch, ...]
+
+
+def assert_expected(images: list[Tensor]) -> None:
+    batches = Batches(images)
+    for step in range(STEPS):
+        assert torch.equal(batches[step], EXPECTED[:, step])
+
+
+def test_runs_on_one_data_set_are_gathered_at_once_and_not_before():
+    images = [Rows(SOURCE.view(SOURCE.shape), chosen) for chosen in CHOSEN]
+    assert Batches(images).indices is not None
+    assert_expected(images)
+    assert not any("gathered" in vars(each) for each in images)
+
+
+def test_runs_on_data_sets_of_their_own_are_gathered_one_by_one():
+    images = [Rows(SOURCE.clone(), chosen) for chosen in CHOSEN]
+    assert Batches(images).indices is None
+    assert_expected(images)
+
+
+def test_images_may_be_there_already():
+    assert_expected([*EXPECTED])
+    assert_expected([Rows(SOURCE, CHOSEN[0]), *EXPECTED[1:]])
