@@ -106,15 +106,3 @@ def test_what_is_no_number_is_refused_as_by_lightning(tmp_path):
 
     with pytest.raises(ValueError, match="train/two"):
         fit(tmp_path, callbacks=[Two(), Logs(Kept(tmp_path))])
-
-
-def test_an_interrupted_epoch_shows_what_its_checkpoint_has_seen(tmp_path):
-    class Saves(L.Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            if batch_idx == 2:
-                trainer.save_checkpoint(tmp_path / "middle.ckpt")
-
-    logger = Kept(tmp_path)
-    logs = Logs(logger)
-    fit(tmp_path, callbacks=[Saves(), logs], logger=logger)
-    assert logs.seen == [0, 0, 3, 3]  # of the third block, all but its own, which came later

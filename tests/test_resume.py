@@ -441,6 +441,24 @@ def test_curves_are_on_the_disk_as_far_as_the_checkpoint_goes(run):
     assert Look.seen == {epoch: (10 * epoch, 10 * epoch) for epoch in range(1, EPOCHS)}
 
 
+class SavesWithin(L.Callback):
+    """Saves a checkpoint after each epoch's second block, and sees how far the curve goes then."""
+
+    seen: list[int]
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx == 1:
+            folder = Path(trainer.default_root_dir)
+            trainer.save_checkpoint(folder / "within.ckpt")
+            SavesWithin.seen.append(curves(folder)["train/loss"][-1][0])
+
+
+def test_a_checkpoint_within_an_epoch_takes_its_curves_along(run):
+    SavesWithin.seen = []
+    run("run", "+callback.saves._target_=tests.test_resume.SavesWithin")
+    assert SavesWithin.seen == [10 * epoch + 8 for epoch in range(EPOCHS)]
+
+
 def test_workers_that_die_with_the_process_do_not_make_a_stopped_run_a_failed_one(
     run, tmp_path, monkeypatch
 ):

@@ -5,6 +5,7 @@ import shlex
 from datetime import datetime
 from pathlib import Path
 
+import lightning as L
 import pytest
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -17,7 +18,7 @@ from tensorboard.plugins.hparams.backend_context import Context
 from losslab import record
 from losslab.train import train
 from tests.compose import compose
-from tests.test_resume import STOP, Stop
+from tests.test_resume import STOP, Stop, curves
 
 STATUSES = [api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE]
 SHOWN_FIRST = ["best/accuracy", "best/epochs", "final/accuracy", "final/epochs", "test/accuracy"]
@@ -143,6 +144,18 @@ def test_a_run_that_fails_is_a_failed_session_and_one_that_is_stopped_has_no_end
 class Broken(Stop):
     def on_train_epoch_end(self, trainer, pl_module):
         raise RuntimeError("broken")
+
+
+class BrokenWithin(L.Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == 18:  # the third block of the second epoch is to come
+            raise RuntimeError("broken")
+
+
+def test_the_curve_of_a_run_that_fails_goes_as_far_as_it_trained(run, tmp_path):
+    with pytest.raises(RuntimeError, match="broken"):
+        run("broken", "+callback.broken._target_=tests.test_session.BrokenWithin")
+    assert [step for step, _ in curves(tmp_path / "broken")["train/loss"]] == [4, 8, 10, 14, 18]
 
 
 def test_a_resumed_run_is_one_session_described_once(run, tmp_path):

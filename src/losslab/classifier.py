@@ -154,9 +154,6 @@ class Classifier(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         self.points.read(self.trainer)  # where no validation came before
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.points.read(self.trainer)  # a run that goes on from here does not measure it again
-
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         return self.evaluate(batch, "val")
 

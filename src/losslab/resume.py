@@ -122,6 +122,7 @@ class Resumable(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         # curves up to the checkpoint have to outlive the process as the checkpoint does
+        pl_module.points.read(trainer)  # type: ignore[operator, union-attr]
         for logger in trainer.loggers:
             flush(logger)
         self.leave_out_turns(pl_module)

@@ -51,6 +51,8 @@ class Session(L.Callback):
     ) -> None:
         if isinstance(exception, Exception) and not isinstance(exception, OSError):  # a full disk
             add(trainer, ending(STATUS_FAILURE))
+            if trainer.world_size == 1:  # other ranks may not have failed
+                pl_module.points.read(trainer)  # type: ignore[operator, union-attr]
         finish(trainer, exit_code=1)
 
 
