@@ -1,6 +1,5 @@
 """Images of a block that lie in a data set, and nowhere else until they are looked at."""
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +10,9 @@ from torch.utils._pytree import tree_map_only
 
 
 class Rows(Tensor):
-    """`source[chosen]`, [steps, batch, ...], gathered when it is first used.
+    """`source[chosen]`, [steps, batch, ...], gathered when something is first done with it.
 
-    A tensor like any other, of which an operation makes an ordinary one; but `rows[step]` gathers
-    the images of that step alone.
+    From then on it is what was gathered, so what is written into it stays.
 
     Attributes:
         source: all images of a data set.
@@ -38,30 +36,16 @@ class Rows(Tensor):
         # index_select copies whole images: 20 times faster on CPU than `source[chosen]`
         return self.source.index_select(0, self.chosen.flatten()).unflatten(0, self.chosen.shape)
 
-    def __getitem__(self, key: Any) -> Tensor:
-        if isinstance(key, int) and not isinstance(key, bool):
-            return self.source.index_select(0, self.chosen[key])
-        return self.gathered[key]
+    @property
+    def is_gathered(self) -> bool:
+        return "gathered" in vars(self)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[step] for step in range(len(self)))
-
-    def __deepcopy__(self, memo: Any) -> Tensor:
-        return self.gathered.__deepcopy__(memo)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.gathered.__reduce_ex__(protocol)
-
-    def numpy(self, *, force: bool = False) -> Any:
-        return self.gathered.numpy(force=force)
-
-    def tolist(self) -> Any:
-        return self.gathered.tolist()
-
-    def __repr__(self, *, tensor_contents: Any = None) -> Any:  # type: ignore[override]
-        return f"Rows of {tuple(self.source.shape)}, {tuple(self.chosen.shape)} of them"
-
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in TOLD_BY_ITSELF:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {}))
+        return cls.__torch_dispatch__(func, types, args, kwargs)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -69,3 +53,18 @@ class Rows(Tensor):
     ) -> Any:
         args, kwargs = tree_map_only(Rows, lambda rows: rows.gathered, (args, kwargs or {}))
         return func(*args, **kwargs)
+
+
+TOLD_BY_ITSELF = {
+    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim")),
+    *(Tensor.__len__, Tensor.size, Tensor.dim, Tensor.numel),
+    Tensor.to,  # to the device where it is; anywhere else it is dispatched
+}
+"""What a tensor is asked that has nothing to do with its values."""
+
+
+def at(images: Num[Tensor, "steps batch ..."], step: int) -> Num[Tensor, "batch ..."]:
+    """`images[step]`; of `Rows` which are not gathered, that step's alone."""
+    if isinstance(images, Rows) and not images.is_gathered:
+        return images.source.index_select(0, images.chosen[step])
+    return images[step]

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from losslab import record
 from losslab.losses import MSEOutputs
 from losslab.rows import Rows
+from losslab.stack.block import Block
 from losslab.stack.stack import Stack
 from tests.stack.test_stack import ADAPTIVE, DOUBLE, RUNS, assert_equal, assert_shared
 from tests.test_resume import STOP, Stop
@@ -119,7 +120,28 @@ def test_no_run_gathers_its_whole_block(stack, monkeypatch):
         raise MemoryError("a whole block")
 
     monkeypatch.setattr(Rows, "gathered", property(gathered))
+    seen = []
+    make = Block.member.fget
+    monkeypatch.setattr(
+        Block, "member", property(lambda block: seen.append(type(block.images)) or make(block))
+    )
     assert_shared(stack(RUNS))
+    assert set(seen) == {Rows}
+
+
+class Inverts(L.Callback):
+    """Writes into what training is about to take."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        batch[0][:] = 255 - batch[0]
+
+
+def test_what_a_callback_writes_into_a_block_is_trained_on(stack, run, tmp_path):
+    inverts = f"+callback.inverts._target_={HERE}.Inverts"
+    alone = run("alone", DOUBLE, inverts)
+    assert alone["metrics"] != run("plain", DOUBLE)["metrics"]
+    assert_shared(stack({"a": [], "b": ["seed=1"]}, DOUBLE, inverts), 2)
+    assert_equal(tmp_path / "a", tmp_path / "alone")
 
 
 def test_what_is_compiled_comes_to_the_same(stack, run, tmp_path, caplog):

@@ -18,8 +18,8 @@ class TensorLoader:
     """Slices of tensors that lie on the training device; an epoch waits for no copy and no worker.
 
     With `steps_per_execution`, up to that many batches come at once, as [steps, batch, ...]: what
-    Python and Lightning cost is then paid once for all of them. The last block may be shorter. Its
-    images are `Rows`: a block as long as an epoch takes no memory until somebody looks at it.
+    Python and Lightning cost is then paid once for all of them. The last block may be shorter. A
+    block's images are `Rows`, which runs that train together do not gather.
 
     It resumes within an epoch, by the state that Lightning keeps in its checkpoints.
     """

@@ -1,24 +1,25 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from losslab.rows import Rows
+from losslab.rows import Rows, at
 
 
 class Batches:
     """The batches of several runs' steps, [runs, batch, ...] each, in the memory of the one before.
 
-    Of rows of the same images, those of all runs are gathered at once.
+    Of `Rows` of the same images, those of all runs are gathered at once.
     """
 
     def __init__(self, images: Sequence[Num[Tensor, "steps batch ..."]]) -> None:
         self.images, first = images, images[0]
         size = len(images), *first.shape[1:]
         self.batch = torch.empty(size, dtype=first.dtype, device=first.device)
-        rows = [each for each in images if isinstance(each, Rows)]
-        sources = {(each.source.data_ptr(), each.source.shape) for each in rows}
+        rows = [each for each in images if isinstance(each, Rows) and not each.is_gathered]
+        sources = {place(each.source) for each in rows}
         self.indices: Tensor | None = None
         if len(rows) == len(images) and len(sources) == 1:
             self.source = rows[0].source
@@ -30,5 +31,10 @@ class Batches:
             flat = self.batch.flatten(0, 1)
             torch.index_select(self.source, 0, self.indices[step], out=flat)
         else:
-            torch.stack([each[step] for each in self.images], out=self.batch)
+            torch.stack([at(each, step) for each in self.images], out=self.batch)
         return self.batch
+
+
+def place(tensor: Tensor) -> tuple[Any, ...]:
+    """Where in memory its values are; equal for tensors that share all of them."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype

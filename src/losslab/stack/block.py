@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from losslab.classifier import Classifier
+from losslab.rows import at
 from losslab.stack.member import Member
 
 
@@ -35,6 +36,10 @@ class Block:
         self.taken: Taken | None = None
         self.error: Exception | None = None
         self.shared = 1
+
+    def batch(self, step: int) -> tuple[Num[Tensor, "batch ..."], Int[Tensor, " batch"]]:
+        """The images and labels of one step."""
+        return at(self.images, step), self.labels[step]
 
     @property
     def trainer(self) -> L.Trainer:

@@ -53,7 +53,8 @@ def changed_by_a_step(block: Block) -> str | None:
     before = state_of(member.network, "network"), state_of(member.loss, "loss")
     try:
         with torch.no_grad():
-            member.loss(member.network(member.prepared(block.images[0])), block.labels[0])
+            images, labels = block.batch(0)
+            member.loss(member.network(member.prepared(images)), labels)
         drawn = repr((random.getstate(), np.random.get_state())) != repr(generators)
     finally:
         random.setstate(generators[0])
@@ -81,8 +82,8 @@ def state_of(module: nn.Module, name: str) -> dict[str, str]:
 
 def first_batches(blocks: Sequence[Block]) -> tuple[Tensor, Tensor]:
     """Images and labels [runs, batch, ...]."""
-    images = torch.stack([block.images[0] for block in blocks])
-    return images, torch.stack([block.labels[0] for block in blocks])
+    images, labels = zip(*(block.batch(0) for block in blocks), strict=True)
+    return torch.stack(images), torch.stack(labels)
 
 
 def difference(blocks: Sequence[Block]) -> str | None:
@@ -149,9 +150,9 @@ def copied(member: Member, dtype: torch.dtype | None = None, training: bool = Tr
 
 def batch(block: Block, step: int, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
     """Of a step, images ready for the network, in that precision."""
-    step = min(step, len(block.labels) - 1)
-    images = block.member.prepared(block.images[step])
-    return images.to(dtype) if images.is_floating_point() else images, block.labels[step]
+    images, labels = block.batch(min(step, len(block.labels) - 1))
+    images = block.member.prepared(images)
+    return images.to(dtype) if images.is_floating_point() else images, labels
 
 
 def flat(member: Member) -> Float[Tensor, " parameters"]:
