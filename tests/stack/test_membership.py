@@ -18,7 +18,14 @@ from losslab.losses import MSEOutputs
 from losslab.rows import Rows
 from losslab.stack.block import Block
 from losslab.stack.stack import Stack
-from tests.stack.test_stack import ADAPTIVE, DOUBLE, RUNS, assert_equal, assert_shared
+from tests.stack.test_stack import (
+    ADAPTIVE,
+    DOUBLE,
+    RUNS,
+    SMALL_CNN,
+    assert_equal,
+    assert_shared,
+)
 from tests.test_resume import STOP, Stop
 
 HERE = "tests.stack.test_membership"
@@ -293,6 +300,27 @@ def test_dropout_draws_for_each_run_and_again_the_same(stack):
     assert not torch.equal(seen[0][0] == 0, seen[0][1] == 0)
     for first, second in zip(*seen, strict=True):
         assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("own", "stacks"),
+    [([], 2), (["threads=2"], 1), ([*SMALL_CNN, "model.dropout=0.5"], 1)],
+)
+def test_an_operation_takes_no_more_threads_than_in_a_run_alone(stack, monkeypatch, own, stacks):
+    seen = []
+    take = Stack.take
+
+    def noted(*args):
+        seen.append(torch.get_num_threads())
+        return take(*args)
+
+    monkeypatch.setattr(Stack, "take", noted)
+    monkeypatch.setattr("losslab.stack.stacks.cores", lambda: 2)
+    monkeypatch.setattr("losslab.stack.rehearsal.Stack", type("Own", (Stack,), {"take": take}))
+    entries = stack(RUNS, *own)
+    assert_shared(entries)
+    assert set(seen) == {entries[0]["config"]["threads"]}
+    assert len(seen) == stacks * 3 * entries[0]["metrics"]["epochs"]  # blocks of an epoch
 
 
 EXPLODING = ["optimizer.lr=1e30", "seed=3"]

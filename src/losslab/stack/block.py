@@ -42,6 +42,15 @@ class Block:
         return at(self.images, step), self.labels[step]
 
     @property
+    def config(self) -> dict[str, Any]:
+        return dict(self.classifier.hparams.get("config", {}))
+
+    @property
+    def threads(self) -> int:
+        """Of an operation on the CPU."""
+        return self.config.get("threads", 1)
+
+    @property
     def trainer(self) -> L.Trainer:
         return self.classifier.trainer
 
@@ -58,10 +67,10 @@ class Block:
 
     def kind(self) -> tuple[Any, ...]:
         """Equal for runs that differ in numbers alone which need not be equal in a stack."""
-        config: dict[str, Any] = dict(self.classifier.hparams.get("config", {}))
+        config = self.config
         optimizer = {**config.get("optimizer", {}), "lr": None}
         data = {**config.get("data", {}), "seed": None}
-        parts = [data, *(config.get(key) for key in ("model", "loss", "gradient_clip"))]
+        parts = [data, *(config.get(key) for key in ("model", "loss", "gradient_clip", "threads"))]
         shapes = [(name, p.shape, p.dtype) for name, p in self.member.network.state_dict().items()]
         return repr(optimizer), repr(parts), repr(shapes), type(self.trainer.precision_plugin)
 

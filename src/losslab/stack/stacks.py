@@ -37,7 +37,7 @@ class Stacks:
     Args:
         size: the most runs at once.
         backend: of `torch.compile`, such as `inductor` or `cudagraphs`; None: nothing is compiled.
-        threads: to compute with on the CPU; None: one for each core.
+        threads: of the CPU to compute on; None: one for each core.
     """
 
     def __init__(self, size: int, backend: str | None = None, threads: int | None = None) -> None:
@@ -59,7 +59,7 @@ class Stacks:
                 self.say(f"{ALONE}its modules hold other settings than the other runs'")
             for start in range(0, len(part), self.size):
                 runs = part[start : start + self.size]
-                with runs[0].surroundings.entered():
+                with runs[0].surroundings.entered(), threads(runs[0].asked.threads):
                     self.compute_part(runs, check)
 
     def key(self, turn: Turn[Any]) -> tuple[Any, ...] | None:
@@ -87,10 +87,9 @@ class Stacks:
             shares = self.shares(kind, blocks)
             stacks = [Stack([block.member for block in share]) for share in shares]
             rates = [each.rates for each in ahead]
-            with threads(max(self.threads // len(stacks), 1)) as number:
-                for stack in stacks:
-                    stack.operations = self.trace((kind, blocks[0].operations()), stack, blocks[0])
-                taken = take_all(stacks, blocks, rates, number, check)
+            for stack in stacks:
+                stack.operations = self.trace((kind, blocks[0].operations()), stack, blocks[0])
+            taken = take_all(stacks, blocks, rates, check)
         except torch.OutOfMemoryError:
             taken, stacks = None, []  # what the error holds on to is freed first
         except Exception as error:
@@ -162,7 +161,8 @@ class Stacks:
     def shares(self, kind: Any, blocks: Sequence[Block]) -> list[Sequence[Block]]:
         """One share for each thread; all in one where threads would share random draws."""
         on_cpu = blocks[0].images.device.type == "cpu"
-        number = min(self.threads, len(blocks)) if on_cpu and not self.draws[kind] else 1
+        together = min(self.threads // blocks[0].threads, len(blocks))
+        number = max(together, 1) if on_cpu and not self.draws[kind] else 1
         return [[blocks[i] for i in share] for share in evenly(len(blocks), number)]
 
     def halve(self, runs: Runs, check: Callable[[], None]) -> None:
@@ -177,19 +177,19 @@ def take_all(
     stacks: Sequence[Stack],
     blocks: Sequence[Block],
     rates: Sequence[Tensor],
-    number: int,
     check: Callable[[], None],
 ) -> list[Taken]:
-    """Takes the steps of all blocks, which are the stacks' in their order, on so many threads each.
+    """Takes the steps of all blocks, which are the stacks' in their order, at the same time.
 
     A thread for each core, with a share of the runs, beats one that divides each operation among
-    the cores: small operations are not worth dividing, and meanwhile the other cores wait.
+    the cores: small operations are not worth dividing, and one core that is busy with something
+    else then stops them all, time and again. So an operation has as many as in a run alone.
     """
 
     def take(stack: Stack, start: int) -> list[Taken]:
         own = slice(start, start + len(stack.members))
         images, labels = ([getattr(b, of) for b in blocks[own]] for of in ("images", "labels"))
-        with threads(number), in_precision_of(blocks[0]):
+        with threads(blocks[0].threads), in_precision_of(blocks[0]):
             return stack.take(images, labels, torch.stack([*rates[own]]), check)
 
     if len(stacks) == 1:  # in this thread, to which CUDA graphs belong
@@ -208,12 +208,12 @@ def in_precision_of(block: Block) -> Iterator[None]:
 
 
 @contextmanager
-def threads(number: int) -> Iterator[int]:
+def threads(number: int) -> Iterator[None]:
     """So many for an operation of PyTorch."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
-        yield number
+        yield
     finally:
         torch.set_num_threads(before)
 
