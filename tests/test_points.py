@@ -1,10 +1,12 @@
 """What training measures is read at validations, not at each block."""
 
+from functools import partial
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader
@@ -17,7 +19,7 @@ BLOCKS = 4
 
 
 class Kept(CSVLogger):
-    """All that it was given, and during which hook of the callback below."""
+    """All that it was given."""
 
     def __init__(self, folder) -> None:
         super().__init__(folder)
@@ -30,33 +32,46 @@ class Kept(CSVLogger):
 class Logs(L.Callback):
     """Logs at each block, and notes how many points loggers had by then."""
 
-    def __init__(self, logger: Kept, **options: Any) -> None:
-        self.logger, self.options, self.seen = logger, options, []
+    def __init__(self, logger: Kept) -> None:
+        self.logger, self.seen = logger, []
+        self.validated, self.after = [], []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        pl_module.log("train/own", torch.tensor(float(batch_idx)), **self.options)
+        pl_module.log_later("train/own", torch.tensor(float(batch_idx)))
         self.seen.append(len(self.logger.rows))
 
     def on_validation_end(self, trainer, pl_module):
-        self.metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        self.validated.append(metrics(trainer))
+
+    def on_train_end(self, trainer, pl_module):
+        self.after = metrics(trainer)
 
 
-def fit(folder, *, epochs: int = 1, options: dict[str, Any] | None = None, **trainer_options):
+def metrics(trainer: L.Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def fit(folder, *others: L.Callback, epochs: int = 1, module=None, **options: Any) -> Logs:
     torch.manual_seed(0)
     batches = [(torch.randn(8, 5), torch.randint(0, 10, (8,))) for _ in range(BLOCKS)]
     logger = Kept(folder)
-    logs = Logs(logger, **(options or {}))
-    module = Classifier(
-        nn.Linear(5, 10), CrossEntropy(), lambda p: torch.optim.SGD(p, lr=0.1), num_classes=10
-    )
+    logs = Logs(logger)
     loader = DataLoader(batches, batch_size=None)
     trainer = L.Trainer(
-        **{"max_epochs": epochs, "accelerator": "cpu", "logger": logger, "callbacks": [logs],
-           "enable_checkpointing": False, "enable_progress_bar": False, "log_every_n_steps": 1,
-           "enable_model_summary": False, "num_sanity_val_steps": 0} | trainer_options
+        **{"max_epochs": epochs, "accelerator": "cpu", "logger": logger,
+           "callbacks": [logs, *others], "log_every_n_steps": 1, "num_sanity_val_steps": 0,
+           "default_root_dir": folder, "enable_checkpointing": bool(others),
+           "enable_progress_bar": False, "enable_model_summary": False} | options
     )  # fmt: skip
-    trainer.fit(module, loader, loader)
+    trainer.fit(module or classifier(), loader, loader)
     return logs
+
+
+def classifier(rate: Any = 0.1, **scheduler: Any) -> Classifier:
+    return Classifier(
+        nn.Linear(5, 10), CrossEntropy(), lambda p: torch.optim.SGD(p, lr=rate), num_classes=10,
+        **scheduler
+    )  # fmt: skip
 
 
 def curve(logs: Logs, name: str) -> list[tuple[int, float]]:
@@ -72,14 +87,34 @@ def test_loggers_get_each_block_as_of_its_step_when_validation_starts(tmp_path):
 
 
 def test_callback_metrics_hold_means_since_the_validation_before(tmp_path):
-    logs = fit(tmp_path, val_check_interval=2)
-    assert logs.metrics["train/own"] == pytest.approx((2 + 3) / 2)
+    logs = fit(tmp_path, epochs=2, val_check_interval=3)
+    assert [each["train/own"] for each in logs.validated] == [
+        1.0,
+        pytest.approx((3 + 0 + 1 + 2) / 4),
+    ]
+    assert logs.after["train/own"] == 3.0  # of the block that no validation followed
+
+
+def test_of_epochs_between_validations_too(tmp_path):
+    logs = fit(tmp_path, epochs=4, check_val_every_n_epoch=2)
+    losses = [value for _, value in curve(logs, "train/loss")]
+    assert [each["train/loss"] for each in logs.validated] == [
+        pytest.approx(sum(losses[:8]) / 8), pytest.approx(sum(losses[8:]) / 8)
+    ]  # fmt: skip
+
+
+def test_what_another_fit_measured_is_forgotten(tmp_path):
+    module = classifier()
+    fit(tmp_path, module=module, limit_val_batches=0, max_epochs=1, val_check_interval=3)
+    again = fit(tmp_path, module=module, limit_train_batches=1)
+    assert again.validated[0]["train/loss"] == curve(again, "train/loss")[0][1]
 
 
 def test_loggers_get_what_they_ask_for(tmp_path):
     logs = fit(tmp_path, epochs=2, log_every_n_steps=3)
     assert [step for step, _ in curve(logs, "train/loss")] == [3, 6]
-    assert logs.metrics["train/own"] == pytest.approx(1.5)  # the mean is of all
+    assert logs.validated[-1]["train/own"] == 1.5  # the mean is of all
+    assert curve(fit(tmp_path, log_every_n_steps=0), "train/loss") == []
 
 
 def test_an_epoch_without_validation_is_read_at_its_end(tmp_path):
@@ -93,16 +128,62 @@ def test_a_long_epoch_is_read_on_the_way(tmp_path, monkeypatch):
     assert fit(tmp_path).seen == [0, 1, 2, 3]
 
 
-def test_what_has_lightnings_options_is_logged_at_once_on_the_same_axis(tmp_path):
-    logs = fit(tmp_path, options={"prog_bar": True})
-    assert logs.seen == [0, 1, 2, 3]
-    assert curve(logs, "train/own") == [(1, 0.0), (2, 1.0), (3, 2.0), (4, 3.0)]
+def test_an_epoch_without_validation_has_a_mean_that_can_be_monitored(tmp_path):
+    best = ModelCheckpoint(tmp_path / "checkpoints", monitor="train/loss", save_top_k=2)
+    logs = fit(tmp_path, best, epochs=2, limit_val_batches=0)
+    losses = [value for _, value in curve(logs, "train/loss")]
+    assert logs.after["train/loss"] == pytest.approx(sum(losses[BLOCKS:]) / BLOCKS)
+    assert logs.after["train/loss"] in [float(score) for score in best.best_k_models.values()]
 
 
-def test_what_is_no_number_is_refused_as_by_lightning(tmp_path):
+def test_a_number_that_changes_in_place_is_logged_as_it_was(tmp_path):
+    scheduler = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    logs = fit(tmp_path, module=classifier(torch.tensor(0.1), scheduler=scheduler))
+    rates = [value for _, value in curve(logs, "train/learning_rate")]
+    assert rates == pytest.approx([0.1, 0.05, 0.025, 0.0125])
+
+
+def test_numbers_of_all_types_keep_their_values(tmp_path):
+    class Types(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            pl_module.log_later("half", torch.tensor(0.5, dtype=torch.bfloat16))
+            pl_module.log_later("many", torch.tensor(60_001))
+            pl_module.log_later("true", torch.tensor([True]))
+            pl_module.log_later("double", torch.tensor(0.1, dtype=torch.float64))
+            pl_module.log_later("plain", 3)
+
+    row = fit(tmp_path, Types()).logger.rows[0][1]
+    names = ("half", "many", "true", "double", "plain")
+    assert [row[name] for name in names] == [0.5, 60_001, 1, 0.1, 3]
+
+
+class Plainly(L.Callback):
+    """Logs in Lightning's own way, in this hook."""
+
+    def __init__(self, hook: str, **options: Any) -> None:
+        setattr(self, hook, self.write)
+        self.options = options
+
+    def write(self, trainer, pl_module, *_):
+        pl_module.log("own", float(trainer.global_step), **self.options)
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_start", "on_train_batch_end"])
+def test_what_lightning_logs_is_on_the_same_axis(tmp_path, hook):
+    points = curve(fit(tmp_path, Plainly(hook, prog_bar=True), epochs=2), "own")
+    late = hook == "on_train_batch_end"
+    assert points == [(step, step if late else step - 1) for step in range(1, 2 * BLOCKS + 1)]
+
+
+def test_at_the_end_of_an_epoch_too(tmp_path):
+    logs = fit(tmp_path, Plainly("on_train_epoch_end"), epochs=2)
+    assert curve(logs, "own") == [(BLOCKS, BLOCKS), (2 * BLOCKS, 2 * BLOCKS)]
+
+
+def test_what_is_no_number_is_refused(tmp_path):
     class Two(L.Callback):
         def on_train_batch_end(self, trainer, pl_module, *_):
-            pl_module.log("train/two", torch.zeros(2))
+            pl_module.log_later("train/two", torch.zeros(2))
 
-    with pytest.raises(ValueError, match="train/two"):
-        fit(tmp_path, callbacks=[Two(), Logs(Kept(tmp_path))])
+    with pytest.raises(ValueError, match=r"one number to log as train/two, got .* shape \(2,\)"):
+        fit(tmp_path, Two())

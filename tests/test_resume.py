@@ -128,6 +128,18 @@ def test_a_stopped_run_ends_as_one_that_was_not(run, tmp_path, unstopped, hook, 
     assert_same(tmp_path / "run", unstopped(STOP))
 
 
+@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unstopped):
+    within = "+callback.last.every_n_train_steps=4"  # one block
+    Stop.at("second block", 2)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", STOP, within)
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert torch.load(path, weights_only=True)["global_step"] == 24
+    run("run", STOP, within)
+    assert_same(tmp_path / "run", unstopped(STOP, within))
+
+
 SETTINGS = {
     "dropout, adam and a schedule": [
         "model=cnn", "model.dropout=0.3", "optimizer=adam", "optimizer.lr=0.003",

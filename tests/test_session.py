@@ -158,6 +158,22 @@ def test_the_curve_of_a_run_that_fails_goes_as_far_as_it_trained(run, tmp_path):
     assert [step for step, _ in curves(tmp_path / "broken")["train/loss"]] == [4, 8, 10, 14, 18]
 
 
+class Unreadable(L.Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        def read(trainer):
+            raise RuntimeError("the device failed")
+
+        pl_module.points.read = read
+        raise RuntimeError("the cause")
+
+
+def test_a_failure_is_told_also_if_nothing_can_be_read_any_more(run, tmp_path, caplog):
+    with pytest.raises(RuntimeError, match="the cause"):
+        run("broken", "+callback.broken._target_=tests.test_session.Unreadable")
+    assert record.read(tmp_path / "broken")["error"] == "the cause"
+    assert "could not be read: the device failed" in caplog.text
+
+
 def test_a_resumed_run_is_one_session_described_once(run, tmp_path):
     Stop.at("epoch end", 1)
     with pytest.raises(SystemExit):

@@ -17,6 +17,8 @@ from losslab.points import Points
 
 # Lightning 2.6 does this at every checkpoint under torch 2.15; a user can do nothing about it.
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+# What a checkpoint within an epoch holds are the weights after its step, as it says it is.
+warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
 
 Batch = Sequence[Tensor]  # images, labels
 Steps = Callable[["Classifier", Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -40,6 +42,8 @@ class Classifier(L.LightningModule):
 
     Attributes:
         stack: takes the steps of a block in place of `take_steps`, with those of other runs.
+        points: what was logged by `log_later`.
+        logged: whether training gave loggers something in Lightning's way, in this epoch.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Classifier(L.LightningModule):
         self.gradient_clip = gradient_clip
         self.stack: Steps | None = None
         self.points = Points()
+        self.logged = False
         self.quality = nn.ModuleDict({split: quality(num_classes) for split in ("val", "test")})
 
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
@@ -85,11 +90,12 @@ class Classifier(L.LightningModule):
         images, labels = batch
         if labels.ndim == 1:
             images, labels = images.unsqueeze(0), labels.unsqueeze(0)
-        learning_rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        # a product, since a rate that is a tensor is changed in place
+        learning_rate = 1 * self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         take_steps = Classifier.take_steps if self.stack is None else self.stack
         losses, outputs = take_steps(self, images, labels)
-        self.log("train/loss", losses.mean(), sync_dist=True)
-        self.log("train/learning_rate", learning_rate, sync_dist=True)
+        self.log_later("train/loss", losses.mean())
+        self.log_later("train/learning_rate", learning_rate)
         return {"outputs": outputs}
 
     def take_steps(
@@ -130,29 +136,48 @@ class Classifier(L.LightningModule):
         if self.gradient_clip is not None:
             self.clip_gradients(optimizer, self.gradient_clip, "norm")
 
-    def log(self, name: str, value: Any, *others: Any, **options: Any) -> None:
-        """Lightning's, but what is measured of each block waits until the next validation.
+    def log_later(self, name: str, value: Tensor | float) -> None:
+        """Logs a number of a block without a look at it, for which a GPU would have to wait.
 
-        Loggers then get it as of its own step, and `callback_metrics` its mean since the validation
-        before. A number with options other than `sync_dist` is logged at once, in Lightning's way,
-        which on a GPU waits for the device.
+        It is read when the next validation starts, at the end of an epoch, with a checkpoint, and
+        after half a minute. Loggers get it as of its own step. When a validation or an epoch has
+        ended, `callback_metrics` holds its mean since the validation before or, without validation,
+        over the epoch. On several devices each has to log it; it is their mean.
+
+        Raises:
+            ValueError: for a tensor of several numbers.
         """
-        if self._current_fx_name in ("training_step", "on_train_batch_end"):
-            is_number = (
-                value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, int | float)
-            )
-            if is_number and not others and set(options) <= {"sync_dist"}:
-                self.points.add(name, value, options.get("sync_dist", False), self.trainer)
-                return
+        self.points.add(name, value, self.trainer)
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """Lightning's; in training, too, against optimizer steps."""
+        super().log(*args, **kwargs)
+        self.logged = self.logged or (self.training and kwargs.get("logger") is not False)
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.points = Points()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.logged:
             self.log_step()
-        super().log(name, value, *others, **options)
 
     def on_validation_start(self) -> None:
         if self.trainer.state.fn == TrainerFn.FITTING:
             self.points.read(self.trainer)
 
     def on_train_epoch_end(self) -> None:
-        self.points.read(self.trainer)  # where no validation came before
+        self.points.read(self.trainer)  # where no validation came last
+        self.log_means()
+        if not self.trainer.enable_validation:
+            self.points.forget()
+        if self.logged:
+            self.log_step()
+        self.logged = False
+
+    def log_means(self) -> None:
+        for name, mean in self.points.means().items():
+            self.log(name, mean, logger=False, sync_dist=True)
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         return self.evaluate(batch, "val")
@@ -161,8 +186,9 @@ class Classifier(L.LightningModule):
         return self.evaluate(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
-        for name, mean in self.points.means().items():
-            self.log(name, mean, logger=False, sync_dist=True)
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.log_means()
+            self.points.forget()
         self.log_quality("val")
 
     def on_test_epoch_end(self) -> None:
@@ -204,7 +230,7 @@ class Classifier(L.LightningModule):
 
     def log_step(self) -> None:
         """Makes optimizer steps the x axis of what this hook logs; Lightning would count blocks."""
-        super().log("step", float(self.trainer.global_step), sync_dist=True)
+        self.log("step", float(self.trainer.global_step), sync_dist=True)
 
 
 def score(classifier: Classifier, trainer: L.Trainer, data: Any) -> dict[str, float]:

@@ -19,35 +19,40 @@ class Point(NamedTuple):
     Attributes:
         step: optimizer steps taken by then.
         shown: to loggers.
-        synced: across devices, by their mean.
     """
 
     name: str
     value: Float[Tensor, ""] | float
     step: int
     shown: bool
-    synced: bool
 
 
 class Points:
-    """Values that wait where they were computed: on a GPU every look at one waits for the device.
-
-    Attributes:
-        waiting: what was added and is not read yet.
-    """
+    """Values that wait where they were computed, as each look at one would wait for a GPU."""
 
     def __init__(self) -> None:
         self.waiting: list[Point] = []
-        self.values: dict[str, list[float]] = {}
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
         self.last_read = time.monotonic()
 
-    def add(self, name: str, value: Any, synced: bool, trainer: L.Trainer) -> None:
-        """Shown as often as Lightning shows what is logged in its way."""
+    def add(self, name: str, value: Tensor | float, trainer: L.Trainer) -> None:
+        """Shown as often as Lightning shows what is logged in its way.
+
+        Raises:
+            ValueError: for a tensor of several numbers.
+        """
+        if isinstance(value, Tensor):
+            if value.numel() != 1:
+                raise ValueError(
+                    f"expected one number to log as {name}, got a tensor of shape "
+                    f"{tuple(value.shape)}: take its mean, or log each under a name of its own"
+                )
+            value = value.detach().clone().reshape(())  # it may be another's memory
         blocks = trainer.fit_loop.total_batch_idx + 1
-        shown = blocks % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-        value = value.detach().reshape(()) if isinstance(value, Tensor) else float(value)
-        point = Point(name, value, trainer.global_step, shown, synced)
-        self.waiting.append(point)
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        shown = every > 0 and blocks % every == 0
+        self.waiting.append(Point(name, value, trainer.global_step, shown))
 
     @property
     def overdue(self) -> bool:
@@ -58,7 +63,8 @@ class Points:
         points, self.waiting = self.waiting, []
         rows: dict[int, dict[str, float]] = {}
         for point, value in zip(points, values_of(points, trainer), strict=True):
-            self.values.setdefault(point.name, []).append(value)
+            self.sums[point.name] = self.sums.get(point.name, 0.0) + value
+            self.counts[point.name] = self.counts.get(point.name, 0) + 1
             if point.shown:
                 rows.setdefault(point.step, {})[point.name] = value
         for logger in trainer.loggers if rows else []:
@@ -68,20 +74,37 @@ class Points:
         self.last_read = time.monotonic()
 
     def means(self) -> dict[str, float]:
-        """Of what was read since they were last asked for."""
-        values, self.values = self.values, {}
-        return {name: sum(own) / len(own) for name, own in values.items()}
+        """Of what was read since `forget`."""
+        return {name: total / self.counts[name] for name, total in self.sums.items()}
+
+    def forget(self) -> None:
+        self.sums, self.counts = {}, {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": self.sums, "counts": self.counts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
 
 
 def values_of(points: Sequence[Point], trainer: L.Trainer) -> list[float]:
+    """Their means across devices, each of which has to have the same points."""
     device = trainer.strategy.root_device
-    tensors = [each.value.to(device) for each in points if isinstance(each.value, Tensor)]
-    read = iter(torch.stack(tensors).tolist() if tensors else [])
-    values = [next(read) if isinstance(p.value, Tensor) else p.value for p in points]
-    synced = [index for index, each in enumerate(points) if each.synced]
-    if trainer.world_size > 1 and synced:
-        own = torch.tensor([values[index] for index in synced], device=device)
-        means: Tensor = trainer.strategy.reduce(own, reduce_op="mean")
-        for index, mean in zip(synced, means.tolist(), strict=True):
-            values[index] = mean
+    # at once, and without rounding the large numbers of one type to that of another
+    there = [at_least_single(p.value) for p in points if lies_on(device, p.value)]
+    read = iter(torch.stack(there).tolist() if there else [])
+    values = [next(read) if lies_on(device, p.value) else float(p.value) for p in points]
+    if trainer.world_size > 1 and values:
+        means: Tensor = trainer.strategy.reduce(
+            torch.tensor(values, device=device), reduce_op="mean"
+        )
+        return means.tolist()
     return values
+
+
+def lies_on(device: torch.device, value: Tensor | float) -> bool:
+    return isinstance(value, Tensor) and value.device == device
+
+
+def at_least_single(value: Any) -> Tensor:
+    return value.to(torch.promote_types(value.dtype, torch.float32))

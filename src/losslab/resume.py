@@ -100,8 +100,9 @@ def unsurprised() -> Iterator[None]:
 class Resumable(L.Callback):
     """Puts into every checkpoint what Lightning leaves out of it, and takes it from there.
 
-    That is the state of the random number generators, the latest metrics, whether the run was
-    about to stop, and the time spent. The run's record follows its epochs.
+    That is the state of the random number generators, the latest metrics, what training measured
+    since the last validation, whether the run was about to stop, and the time spent. The run's
+    record follows its epochs.
     """
 
     def __init__(self, folder: Path, entry: dict[str, Any], restart: Restart | None) -> None:
@@ -131,6 +132,7 @@ class Resumable(L.Callback):
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
+            "points": pl_module.points.state_dict(),  # type: ignore[union-attr]
             "tracked": {
                 kind.__name__: str(logger.version)
                 for kind in (MLFlowLogger, WandbLogger)
@@ -145,6 +147,8 @@ class Resumable(L.Callback):
         state = checkpoint[STATE]
         self.generators = state["generators"]
         trainer.should_stop = state["should_stop"]
+        if "points" in state:  # which older checkpoints do not have
+            pl_module.points.load_state_dict(state["points"])  # type: ignore[union-attr]
         for own in checkpoint["callbacks"].values():
             if isinstance(own, dict) and own.get("dirpath"):  # of ModelCheckpoint
                 own.update(moved(own, own["dirpath"], str((self.folder / "checkpoints").resolve())))

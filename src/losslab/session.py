@@ -7,6 +7,7 @@ they are whatever any run has, with its type and domain, and every scalar; of th
 first five by name. `result` gives each run those, finite also where it diverged.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 
 from losslab.description import description
+
+log = logging.getLogger(__name__)
 
 
 class Session(L.Callback):
@@ -50,9 +53,12 @@ class Session(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         if isinstance(exception, Exception) and not isinstance(exception, OSError):  # a full disk
-            add(trainer, ending(STATUS_FAILURE))
-            if trainer.world_size == 1:  # other ranks may not have failed
-                pl_module.points.read(trainer)  # type: ignore[operator, union-attr]
+            try:
+                add(trainer, ending(STATUS_FAILURE))
+                if trainer.world_size == 1:  # other ranks may not have failed
+                    pl_module.points.read(trainer)  # type: ignore[operator, union-attr]
+            except Exception as error:  # a device that failed lets nothing be read
+                log.warning("curves end before the failure, as they could not be read: %s", error)
         finish(trainer, exit_code=1)
 
 

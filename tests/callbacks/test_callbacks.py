@@ -23,6 +23,9 @@ class Line(L.LightningModule):
         optimizer.step()
         self.log("train/loss", loss.detach())
 
+    def log_later(self, name, value):
+        self.log(name, value)
+
     def validation_step(self, batch, batch_index):
         self.log("val/loss", self.weight.detach().square())
 

@@ -6,9 +6,9 @@ from losslab.benchmark.arithmetic import clock
 class Stopwatch(L.Callback):
     """Counts from `on_train_start` to `on_train_end`, but not between a validation's start and end.
 
-    Placed first among the callbacks, it also counts what a `Classifier` does as a validation
-    starts, giving loggers what training measured, and what other callbacks do at its end, such as
-    writing the best checkpoint. `started` and `ended` are readings of the clock.
+    Placed first among the callbacks, it also counts what is done as a validation starts, when
+    loggers get what training measured, and what other callbacks do at its end, such as writing the
+    best checkpoint. `started` and `ended` are readings of the clock.
     """
 
     def __init__(self) -> None:

@@ -14,9 +14,9 @@ class Curves(L.Callback):
     """Keeps a run's learning curves beside its record, whatever its loggers are: `curves.csv`.
 
     A row for each validation: `epoch`, trained so far (2.5 in the middle of the third), `step`,
-    and `train/*` and `val/*` as they are in `callback_metrics`: of a `Classifier`, each `train/*`
-    is its mean over the blocks since the row before. A run that is gone on with takes its rows from
-    the checkpoint. Comes after the callbacks that log.
+    and `train/*` and `val/*` as they are in `callback_metrics`: what a `Classifier` logs later is
+    there as its mean over the blocks since the row before. A run that is gone on with takes its
+    rows from the checkpoint. Comes after the callbacks that log.
     """
 
     def __init__(self, folder: str | Path) -> None:

@@ -5,7 +5,8 @@ import torch
 class Divergence(L.Callback):
     """Stops a run once a metric `train/*` or `val/*` is no longer finite.
 
-    Looked at once an epoch: on a GPU every look waits for the device.
+    Looked at with each validation: on a GPU every look waits for the device. The training loss is
+    by then a mean over the blocks since the validation before: one that was not finite suffices.
     """
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -15,12 +15,19 @@ class GradientNorm(L.Callback):
     the blocks since the one before.
     """
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        self.sums: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor | float] = {}
         self.blocks = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        sums = {name: float(total) for name, total in self.sums.items()}
+        return {"sums": sums, "blocks": self.blocks}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.sums, self.blocks = dict(state_dict["sums"]), state_dict["blocks"]
 
     def on_train_batch_end(
         self,
@@ -39,7 +46,7 @@ class GradientNorm(L.Callback):
             self.sums[name] = self.sums.get(name, 0) + norm
         self.blocks += 1
         total = torch.stack([*norms.values()]).norm()
-        pl_module.log("train/gradient_norm", total, sync_dist=True)
+        pl_module.log_later("train/gradient_norm", total)  # type: ignore[operator]
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:

@@ -25,7 +25,8 @@ class OutputGradient(L.Callback):
     ) -> None:
         labels = batch[1] if batch[1].ndim == 1 else batch[1][-1]
         norms = output_gradient_norms(pl_module.loss, outputs["outputs"], labels)
-        pl_module.log("train/output_gradient_norm", norms.mean(), sync_dist=True)
+        mean = norms.mean()
+        pl_module.log_later("train/output_gradient_norm", mean)  # type: ignore[operator]
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.total = torch.zeros(2, device=pl_module.device)  # of norms and of images

@@ -38,7 +38,6 @@ class Throughput(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.stop(pl_module.device)
         pl_module.log("timing/images_per_second", self.images / self.seconds, sync_dist=True)
-        pl_module.log("step", float(trainer.global_step), sync_dist=True)
 
     def stop(self, device: torch.device) -> None:
         """Adds the seconds since the start, once the device has done what it was given."""
