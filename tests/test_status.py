@@ -384,6 +384,28 @@ def test_of_runs_started_in_the_same_second_the_later_in_order_tells(tmp_path):
     assert status(tmp_path, at(100)).not_started == 6
 
 
+def test_stacks_that_start_runs_in_an_order_of_their_own_have_all_others_to_come(
+    tmp_path, training
+):
+    for number in (1, 3):
+        write(tmp_path, f"ended {number}", started=0, seconds=10.0, place=(number, 8))
+    for number in (5, 7):
+        training(tmp_path, f"training {number}", started=96, place=(number, 8))
+    write(tmp_path, "interrupted", "interrupted", started=1, seconds=1.0, place=(2, 8))
+    found = status(tmp_path, at(100))
+    assert (found.not_started, found.at_most) == (3, False)  # 4, 6 and 8
+    # 6 s of each of two that train at a time, 10 of each of the other four
+    assert found.remaining == (4 * 10 + 2 * 6) / 2
+
+
+def test_what_a_command_passes_by_is_not_to_come(tmp_path, training):
+    for number in (1, 2):
+        write(tmp_path, f"old {number}", started=0, seconds=10.0, place=(number, 2))
+    training(tmp_path, "new 4", started=96, place=(4, 6))
+    found = status(tmp_path, at(100))
+    assert (found.not_started, found.at_most) == (3, True)  # 5, 6 and either 1, 2 or 3
+
+
 def test_a_place_beyond_the_last_leaves_nothing_to_come(tmp_path):
     write(tmp_path, "a", started=0, place=(12, 10))
     assert status(tmp_path, at(0)).not_started == 0

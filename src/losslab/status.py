@@ -165,11 +165,16 @@ def _to_come(runs: Sequence[Run]) -> tuple[int, int, bool]:
         return 0, 0, False
     (number, of), _ = max(placed, key=lambda pair: (pair[1].taken_up or 0.0, pair[0]))
     launch = {place[0]: run for place, run in placed if place[1] == of}
-    one_command = len(launch) == sum(place[1] == of for place, _ in placed)
-    later = [run for each, run in launch.items() if each > number] if one_command else []
-    waiting = sum(run.status == "interrupted" for run in later)
-    not_started = max(0, of - number - len(later))
-    return not_started, waiting, not_started > 0 and len(launch) < len(runs)
+    others = len(runs) - len(launch)
+    as_many = sum(place[1] == of for place, _ in placed)
+    if len(launch) < as_many or number > of:  # several commands of as many runs; a study extended
+        return max(0, of - number), 0, number < of
+    waiting = sum(run.status == "interrupted" for run in launch.values())
+    missing = of - len(launch)
+    # stacks start their runs in an order of their own; a command that skips runs passes them by
+    passed_by = min(number - sum(each <= number for each in launch), others)
+    not_started = max(0, missing - passed_by)
+    return not_started, waiting, not_started > 0 and others > 0
 
 
 def _elapsed(runs: Sequence[Run], now: float) -> float | None:
