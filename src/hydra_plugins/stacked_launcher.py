@@ -15,6 +15,9 @@ from joblib import Parallel, delayed
 from omegaconf import open_dict
 
 from losslab.record import key_of
+from losslab.text import plural
+
+log = logging.getLogger(__name__)
 
 NUMBERS = ("seed", "optimizer.lr")  # runs that differ in these alone may train together
 
@@ -25,7 +28,7 @@ class StackedLauncher(BasicLauncher):
     Args:
         size: the most runs that train together.
         processes: train so many stacks at a time; None: one for each core where runs are on the
-            CPU, else one. Then runs alike are shared out among them, in stacks of at least 10.
+            CPU, else one. Runs alike are shared out among them, in stacks of at least five.
         compile: a backend of `torch.compile` for their common steps; None: they are not compiled.
     """
 
@@ -55,10 +58,13 @@ class StackedLauncher(BasicLauncher):
             [numbered[i] for i in part] for part in groups(job_overrides, self.size, processes)
         ]
         processes = min(processes, len(parts))
+        if initial_job_idx == 0:
+            log.info("%s", arrangement(len(numbered), len(parts), processes))
         if processes > 1:
             state = Singleton.get_state()
             outcomes = Parallel(n_jobs=processes)(
-                delayed(train_in_process)(self, state, part, processes) for part in parts
+                delayed(train_in_process)(self, state, part, processes, watched=part is parts[0])
+                for part in parts
             )
         else:
             outcomes = [self.train(part) for part in parts]
@@ -86,7 +92,9 @@ class StackedLauncher(BasicLauncher):
         on_cpu = config.trainer.get("accelerator") == "cpu" or not torch.accelerator.is_available()
         return cores() if on_cpu else 1
 
-    def train(self, jobs: Sequence["Job"], processes: int = 1) -> list[JobReturn | Exception]:
+    def train(
+        self, jobs: Sequence["Job"], processes: int = 1, watched: bool = True
+    ) -> list[JobReturn | Exception]:
         """Trains together, beside other processes of the same kind."""
         from losslab.stack import cores, train_together
 
@@ -94,7 +102,7 @@ class StackedLauncher(BasicLauncher):
         tasks = [partial(self.run, *job) for job in jobs]
         threads = max(cores() // processes, 1)
         try:
-            return train_together(tasks, self.size, self.compile, threads)
+            return train_together(tasks, self.size, self.compile, threads, watched)
         finally:
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
 
@@ -121,18 +129,24 @@ class StackedLauncher(BasicLauncher):
                 handler.close()  # Hydra leaves that to the next run, which has handlers of its own
 
 
+def arrangement(runs: int, stacks: int, processes: int) -> str:
+    """`20 runs in 4 stacks, 2 at a time`."""
+    text = f"{plural(runs, 'run')} in {plural(stacks, 'stack')}"
+    return f"{text}, {processes} at a time" if processes > 1 else text
+
+
 class Job(NamedTuple):
     number: int
     overrides: Sequence[str]
 
 
 def train_in_process(
-    launcher: StackedLauncher, state: Any, jobs: Sequence[Job], processes: int
+    launcher: StackedLauncher, state: Any, jobs: Sequence[Job], processes: int, watched: bool
 ) -> list[JobReturn | Exception]:
     """What Hydra needs in a new process, then `train`."""
     setup_globals()
     Singleton.set_state(state)
-    outcomes = launcher.train(jobs, processes)
+    outcomes = launcher.train(jobs, processes, watched)
     for outcome in outcomes:
         if isinstance(outcome, JobReturn) and outcome.status is JobStatus.FAILED:
             outcome._return_value = sendable(outcome._return_value)

@@ -1,3 +1,5 @@
+import sys
+
 import lightning as L
 import pytest
 import torch
@@ -78,13 +80,29 @@ def test_progress_is_silent_without_a_terminal(capsys):
 
 
 def test_progress_tells_run_epoch_and_accuracy_on_a_terminal(capsys, monkeypatch):
-    import sys
-
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     fit(Line(), Progress(label="[ 3/12] loss=mse"))
     shown = capsys.readouterr().err
     assert "[ 3/12] loss=mse epoch 1/3" in shown
     assert "epoch 3/3" in shown
+
+
+def test_of_runs_that_train_together_one_shows_how_far_they_are(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+
+    class Stack:
+        labels = iter([None, None, " and 2 more", ""])  # at the start, then for each epoch
+
+        @property
+        def label(self):
+            return next(self.labels)
+
+    monkeypatch.setattr(Line, "stack", Stack(), raising=False)
+    fit(Line(), Progress(label="a run"))
+    shown = capsys.readouterr().err
+    assert "epoch 1/3" not in shown
+    assert "a run and 2 more epoch 2/3" in shown
+    assert "a run epoch 3/3" in shown
 
 
 def test_what_a_callback_measures_does_not_stop_a_run():

@@ -1,5 +1,4 @@
 from multiprocessing import current_process
-from threading import current_thread, main_thread
 from typing import Any
 
 import lightning as L
@@ -10,7 +9,8 @@ from tqdm import tqdm
 class Progress(ProgressBar):
     """One bar a run: which run of the sweep, which epoch, and the latest validation accuracy.
 
-    Silent where standard error is no terminal, and where runs train side by side.
+    One for all runs that train together is that of the first. Silent where standard error is no
+    terminal, and where runs train side by side in several processes.
     """
 
     def __init__(self, label: str = "") -> None:
@@ -25,23 +25,31 @@ class Progress(ProgressBar):
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # several of joblib's processes, or of a stack's threads, would write over each other's bars
-        in_main = current_thread() is main_thread()
-        alone = in_main and not current_process().name.startswith("Loky")
-        quiet = None if self.enabled and trainer.is_global_zero and alone else True
-        self.bar = tqdm(
-            desc=self.label, leave=False, dynamic_ncols=True, disable=quiet, unit="block"
-        )
-        self.begin(trainer)  # a run that goes on within an epoch does not start that epoch
+        self.bar = tqdm(disable=True)
+        self.begin(trainer, pl_module)  # one that goes on within an epoch does not start that epoch
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.begin(trainer)
+        self.begin(trainer, pl_module)
 
-    def begin(self, trainer: L.Trainer) -> None:
-        self.bar.reset(total=int(trainer.num_training_batches))
-        self.bar.set_description(
-            f"{self.label} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        )
+    def begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        beside = self.beside(pl_module)
+        quiet = None if beside is not None and self.enabled and trainer.is_global_zero else True
+        blocks, epochs = int(trainer.num_training_batches), trainer.max_epochs
+        label = f"{self.label}{beside or ''} epoch {trainer.current_epoch + 1}/{epochs}"
+        if self.bar.disable:  # another run's may have been shown until now
+            self.bar = tqdm(
+                desc=label, total=blocks, leave=False, dynamic_ncols=True, disable=quiet,
+                unit="block",
+            )  # fmt: skip
+        else:
+            self.bar.reset(total=blocks)
+            self.bar.set_description(label)
+
+    def beside(self, pl_module: L.LightningModule) -> str | None:
+        """What else the bar stands for; None where it would be written over another run's."""
+        if (stack := getattr(pl_module, "stack", None)) is not None:
+            return stack.label
+        return None if current_process().name.startswith("Loky") else ""
 
     def on_train_batch_end(
         self,

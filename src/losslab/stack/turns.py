@@ -18,6 +18,8 @@ class Turn(Generic[T]):
 
     Attributes:
         asked: what the task waits for, if it waits.
+        leads: whether it is the one that may show how far all are, the first of those that go on.
+        others: how many go on beside it.
         outcome: what the task returned or raised, once it has ended.
         surroundings: what is global to the process is the task's own while it moves.
     """
@@ -27,7 +29,8 @@ class Turn(Generic[T]):
     def __init__(self, task: Callable[[], T]) -> None:
         self.task = task
         self.asked: Any = None
-        self.ended = False
+        self.ended = self.leads = False
+        self.others = 0
         self.stop: BaseException | None = None
         self.surroundings = Surroundings()
         self.go, self.back = threading.Semaphore(0), threading.Semaphore(0)
@@ -83,19 +86,23 @@ def current() -> Turn[Any] | None:
 def together(
     tasks: Sequence[Callable[[], T]],
     compute: Callable[[Sequence[Turn[T]], Callable[[], None]], None],
+    watched: bool = True,
 ) -> list[T | Exception]:
     """What each task returned, or the exception that ended it: the others go on.
 
     Whenever each living task has asked for something, `compute(turns, check)` does all of it, in
     this thread. What stops the process (Ctrl-C, a request to end, SystemExit in a task) is raised
-    in every task, then here; in `compute` that may happen where it calls `check`.
+    in every task, then here; in `compute` that may happen where it calls `check`. Where they are
+    not `watched`, none of them leads.
     """
     turns = [Turn(task) for task in tasks]
     with put_off() as check:
         try:
             moved = turns
             while moved:
+                moved[0].leads = watched
                 for turn in moved:
+                    turn.others = len(moved) - 1
                     turn.move()
                     check()
                     if turn.ended and not is_outcome(turn.outcome):
