@@ -12,7 +12,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="Exit code 0 if every metric is the same, 1 if not. On the same machine and with "
-        "the same versions the drift is zero.",
+        "the same versions the drift is zero; of a run that trained in a stack it is rounding's.",
     )
     parser.add_argument("run", type=Path, help="the run's folder, such as logs/<sweep>/<run>")
     parser.add_argument(

@@ -103,6 +103,11 @@ def test_a_missing_checkpoint_is_named(data_dir, tmp_path):
         evaluate(config(tmp_path / "none.ckpt", data_dir))
 
 
+def test_a_folder_is_no_checkpoint(data_dir, tmp_path):
+    with pytest.raises(ValueError, match=r"a checkpoint, got a folder, .*: name a file in it"):
+        evaluate(config(tmp_path, data_dir))
+
+
 def test_a_checkpoint_of_another_program_is_refused(data_dir, tmp_path):
     path = tmp_path / "foreign.ckpt"
     torch.save({"state_dict": {"weight": torch.zeros(3)}}, path)

@@ -67,6 +67,16 @@ def test_drift_and_what_changed_are_shown(trained):
     assert "changed since: versions.torch: 1.13.1 ->" in shown
 
 
+def test_a_run_of_a_stack_is_said_to_have_been_one(trained):
+    run = trained("run")
+    entry = record.read(run)
+    entry["metrics"]["test/nll"] += 1e-6
+    entry["timing"]["stack"] = 6
+    record.write(run, entry)
+    shown = " ".join(reproduce(run).terminal().split())
+    assert "changed since: stack: 6 -> 1; it was one of a stack of 6, which rounds" in shown
+
+
 def test_what_cannot_be_reproduced_is_said(trained, tmp_path):
     with pytest.raises(ValueError, match=r"expected a run record at .*nowhere"):
         reproduce(tmp_path / "nowhere")

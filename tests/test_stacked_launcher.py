@@ -150,6 +150,8 @@ def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, tiny, numb
     output = (tmp_path / "output.txt").read_text()
     assert "interrupted: the same command goes on with what is left" in output
     assert "Traceback" not in output
+    assert "3 runs in 1 stack" in output
+    assert "expected at least one finished run" not in output
     assert [record.read(run)["status"] for run in runs(sweep).values()] == ["interrupted"] * 3
     launcher = STACKED if number == signal.SIGINT else "hydra/launcher=basic"
     done = train(tmp_path, "-m", *grid, launcher)

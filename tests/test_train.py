@@ -253,6 +253,15 @@ def test_two_cpu_processes_train_as_one_does(run, tmp_path, tiny):
     assert labels[0].tolist() == labels[1].tolist()
     for name in ("train/loss", "val/loss", "test/nll", "test/brier"):
         assert both[name] == pytest.approx(alone[name], rel=1e-4)
+    curves = [losses(tmp_path / name) for name in ("alone", "both")]
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
+def losses(folder: Path) -> list[float]:
+    """Of training, as TensorBoard shows them, the steps they belong to between them."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [number for e in events.Scalars("train/loss") for number in (e.step, e.value)]
 
 
 def test_a_gpu_that_is_not_there_is_one_sentence(run):

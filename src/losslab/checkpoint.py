@@ -38,6 +38,11 @@ def load(path: Path) -> tuple[Classifier, dict[str, Any]]:
     Raises:
         ValueError: if the file is missing, damaged, or not a checkpoint of ours.
     """
+    if path.is_dir():
+        raise ValueError(
+            f"expected a checkpoint, got a folder, {path}: name a file in it, such as "
+            f"checkpoints/best.ckpt of a run"
+        )
     if not path.is_file():
         raise ValueError(f"expected a checkpoint at {path}, got no such file")
     try:

@@ -15,7 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from losslab import claim
+from losslab import claim, record
 from losslab.config import is_multirun
 from losslab.errors import is_mistake, sentence
 from losslab.paths import quoted
@@ -58,7 +58,8 @@ def main(
         finally:
             if Sweep.folder is not None and any(Sweep.folder.glob("*/run.json")):
                 claim.settle(Sweep.folder)
-                failures += conclude(Sweep.folder)
+                if not failures or has_outcome(Sweep.folder):  # else what failed has been said
+                    failures += conclude(Sweep.folder)
             HydraConfig.instance().cfg = None  # the multirun's, which Sweep has set
     if stopped:
         print("\n".join(failures), file=sys.stderr)
@@ -109,6 +110,10 @@ def full_errors() -> Iterator[bool]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def has_outcome(sweep: Path) -> bool:
+    return any(entry["status"] in record.ENDED for _, entry in record.readable(sweep))
 
 
 def conclude(folder: Path) -> list[str]:

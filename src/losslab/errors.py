@@ -4,7 +4,12 @@ import inspect
 import pkgutil
 from dataclasses import fields
 
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -48,6 +53,12 @@ def is_mistake(error: BaseException) -> bool:
 def sentence(error: BaseException) -> str:
     """What is wrong, what would be right, and what to do; the causes of an exception included."""
     cause = error.__cause__ or error.__context__
+    if isinstance(error, OverrideParseException):
+        problem, _, _ = str(error).partition("\n")
+        return (
+            f"cannot read {error.override} ({problem}): a value that holds one of Hydra's signs, "
+            "such as = or a comma, is quoted twice: 'name=\"a=b\"'"
+        )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file in COMES_WITH:
         package = COMES_WITH[error.missing_cfg_file]
         return (

@@ -42,6 +42,7 @@ class Reproduction:
         then, now = (
             record.flatten(
                 {key: entry["provenance"][key] for key in ("git", "versions", "hardware")}
+                | {"stack": entry["timing"].get("stack", 1)}
             )
             for entry in (self.then, self.now)
         )
@@ -60,6 +61,12 @@ class Reproduction:
             f"drift {shown(self.largest_drift())}"
         )
         changed = "; ".join(self.circumstances) or "nothing"
+        stack = self.then["timing"].get("stack", 1)
+        if stack > 1 and not same:
+            changed += (
+                f"; it was one of a stack of {stack}, which rounds otherwise than a run alone, and "
+                "training carries that on: --tolerance says how large a drift may be"
+            )
         return "\n".join(
             [
                 *aligned(["metric", "then", "now", "drift"], rows),

@@ -252,6 +252,16 @@ def test_a_choice_on_the_grids_edge_names_the_value_to_add(
     assert f"mse: its chosen learning rate {sentence}" in warned(tmp_path)
 
 
+def test_a_gap_in_the_grid_is_not_taken_for_a_step(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, 0.98)
+    write_run(tmp_path, "mse", 1e6, 0, status="diverged")
+    warnings = warned(tmp_path)
+    assert (
+        "0.1 is the smallest that was tried, so a better one may lie beyond; add 0.01" in warnings
+    )
+    assert "a single learning rate" not in warnings
+
+
 def test_single_learning_rates_are_one_warning(tmp_path: Path) -> None:
     cells = {key: own for key, own in ahead(10).items() if key[1] == 0.1}
     assert warned(write_sweep(tmp_path, cells)) == (

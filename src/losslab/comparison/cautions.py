@@ -100,9 +100,11 @@ def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float]) -> Iterator[s
 
 
 def _single_rates(cells: pd.DataFrame) -> Iterator[str]:
-    sound = cells[cells["diverged"] < cells["n"]]
-    rates = sound.groupby("arm")["learning_rate"].agg(["nunique", "first"])
-    alone = rates.loc[rates["nunique"] == 1, "first"]
+    rates = cells.groupby("arm").agg(
+        tried=("learning_rate", "nunique"), first=("learning_rate", "first"), n=("n", "sum"),
+        diverged=("diverged", "sum"),
+    )  # fmt: skip
+    alone = rates.loc[(rates["tried"] == 1) & (rates["diverged"] < rates["n"]), "first"]
     for rate, arms in alone.groupby(alone):
         lower, higher = (next_value([float(str(rate))], above=above) for above in (False, True))
         yield (

@@ -12,7 +12,10 @@ TOLERANCE = 0.5
 
 
 def next_value(rates: Sequence[float], above: bool) -> float:
-    """The value that continues the grid: 1-3-10, 1-2-5, or else by the ratio at that end."""
+    """The value that continues the grid: 1-3-10, 1-2-5, or else by the ratio at that end.
+
+    That of 10 at most: a gap is not taken for a step.
+    """
     rates = sorted(set(rates))
     mantissas = {_decimal(rate)[0] for rate in rates}
     for family in FAMILIES:
@@ -20,7 +23,8 @@ def next_value(rates: Sequence[float], above: bool) -> float:
             return _step(rates[-1] if above else rates[0], family, above)
     if len(rates) == 1:
         return _rounded(rates[0] * (3 if above else 1 / 3))
-    return _rounded(rates[-1] ** 2 / rates[-2] if above else rates[0] ** 2 / rates[1])
+    ratio = rates[-1] / rates[-2] if above else rates[0] / rates[1]
+    return _rounded((rates[-1] if above else rates[0]) * min(max(ratio, 0.1), 10))
 
 
 def _step(rate: float, family: tuple[int, ...], above: bool) -> float:
