@@ -48,7 +48,7 @@ class Progress(ProgressBar):
     def beside(self, pl_module: L.LightningModule) -> str | None:
         """What else the bar stands for; None where it would be written over another run's."""
         if (stack := getattr(pl_module, "stack", None)) is not None:
-            return stack.label
+            return getattr(stack, "label", None)
         return None if current_process().name.startswith("Loky") else ""
 
     def on_train_batch_end(
