@@ -37,6 +37,7 @@ def refused(tmp_path, tiny, monkeypatch, capsys):
         (["loss=msee"], "unknown choice loss=msee; did you mean mse? expected one of: cross_e"),
         (["experiment=nope"], "unknown choice experiment=nope; expected one of: mse_vs_cross"),
         (["name=a=1"], "cannot read name=a=1 (mismatched input '=' expecting <EOF>): a value that"),
+        (["name=[a"], "cannot read name=[a ("),
         (["-m", "loss=mse,msee"], "unknown choice loss=msee; did you mean mse?"),
         (["optimizer.lr=-1"], "expected optimizer.lr to be a finite number of at least 0, got -1"),
         (

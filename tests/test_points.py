@@ -180,10 +180,23 @@ def test_at_the_end_of_an_epoch_too(tmp_path):
     assert curve(logs, "own") == [(BLOCKS, BLOCKS), (2 * BLOCKS, 2 * BLOCKS)]
 
 
-def test_what_is_no_number_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (torch.zeros(2), ValueError, r"one number to log as train/two, got .* shape \(2,\)"),
+        (None, TypeError, "None"),
+    ],
+)
+def test_what_is_no_number_is_refused_at_once(tmp_path, value, error, message):
     class Two(L.Callback):
         def on_train_batch_end(self, trainer, pl_module, *_):
-            pl_module.log_later("train/two", torch.zeros(2))
+            with pytest.raises(error, match=message):
+                pl_module.log_later("train/two", value)
 
-    with pytest.raises(ValueError, match=r"one number to log as train/two, got .* shape \(2,\)"):
-        fit(tmp_path, Two())
+    fit(tmp_path, Two())
+
+
+def test_what_only_an_epochs_start_or_end_logs_leaves_no_empty_rows(tmp_path):
+    logs = fit(tmp_path, Plainly("on_train_epoch_start"), epochs=2, limit_val_batches=0)
+    assert curve(logs, "own") == [(BLOCKS, 0), (2 * BLOCKS, BLOCKS)]
+    assert all(row for _, row in logs.logger.rows)

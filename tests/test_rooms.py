@@ -19,7 +19,7 @@ SELF_CONTAINED = {
     "tracking",
 }
 MAY_IMPORT = {room: set() for room in SELF_CONTAINED} | {
-    "callbacks": {"atomic"},
+    "callbacks": {"atomic", "text"},
     "checkpoint": {"atomic", "classifier"},
     "claim": {"record"},
     "classifier": {"points"},

@@ -57,6 +57,11 @@ def test_all_else_is_done_with_the_whole(rows, use):
     assert torch.equal(torch.as_tensor(use(rows)), torch.as_tensor(use(WHOLE)))
 
 
+def test_its_shape_is_that_of_what_was_done_to_it(rows):
+    rows.unsqueeze_(0)
+    assert (rows.shape, rows.ndim, len(rows)) == (WHOLE.unsqueeze(0).shape, 6, 1)
+
+
 def test_it_has_memory_where_somebody_asks_for_it(rows):
     assert rows.data_ptr() != 0
     assert rows.untyped_storage().nbytes() == WHOLE.nbytes

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -242,11 +243,24 @@ def test_without_callbacks_and_loggers_a_run_still_trains(run, tmp_path):
     assert not list((tmp_path / "run").glob("events*"))
 
 
+class OnTheFirstDevice(L.Callback):
+    """Logs on one device only, for which no other may wait."""
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        if trainer.is_global_zero:
+            pl_module.log("own", 1.0, rank_zero_only=True)
+
+
 def test_two_cpu_processes_train_as_one_does(run, tmp_path, tiny):
     alone = run("alone", "trainer.max_epochs=1")["metrics"]
     # in a fresh interpreter: autograd has already run in this one, and cannot after a fork
     overrides = [*tiny, "trainer=ddp_sim", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/both"]
-    subprocess.run([sys.executable, SCRIPT, *overrides], check=True, timeout=120)
+    overrides += ["+callback.first._target_=tests.test_train.OnTheFirstDevice"]
+    paths = os.pathsep.join([str(Path(SCRIPT).parents[1]), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(
+        [sys.executable, SCRIPT, *overrides], check=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": paths},
+    )  # fmt: skip
     both = record.read(tmp_path / "both")["metrics"]
     assert both["test/images"] == alone["test/images"] == 50
     labels = [np.load(tmp_path / name / "predictions.npz")["label"] for name in ("alone", "both")]

@@ -59,12 +59,12 @@ class StackedLauncher(BasicLauncher):
         ]
         processes = min(processes, len(parts))
         if initial_job_idx == 0:
-            log.info("%s", arrangement(len(numbered), len(parts), processes))
+            folder = Path(str(self.config.hydra.sweep.dir))
+            log.info("%s", arrangement(len(numbered), len(parts), processes, folder))
         if processes > 1:
             state = Singleton.get_state()
             outcomes = Parallel(n_jobs=processes)(
-                delayed(train_in_process)(self, state, part, processes, watched=part is parts[0])
-                for part in parts
+                delayed(train_in_process)(self, state, part, processes) for part in parts
             )
         else:
             outcomes = [self.train(part) for part in parts]
@@ -92,9 +92,7 @@ class StackedLauncher(BasicLauncher):
         on_cpu = config.trainer.get("accelerator") == "cpu" or not torch.accelerator.is_available()
         return cores() if on_cpu else 1
 
-    def train(
-        self, jobs: Sequence["Job"], processes: int = 1, watched: bool = True
-    ) -> list[JobReturn | Exception]:
+    def train(self, jobs: Sequence["Job"], processes: int = 1) -> list[JobReturn | Exception]:
         """Trains together, beside other processes of the same kind."""
         from losslab.stack import cores, train_together
 
@@ -102,7 +100,7 @@ class StackedLauncher(BasicLauncher):
         tasks = [partial(self.run, *job) for job in jobs]
         threads = max(cores() // processes, 1)
         try:
-            return train_together(tasks, self.size, self.compile, threads, watched)
+            return train_together(tasks, self.size, self.compile, threads)
         finally:
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
 
@@ -129,10 +127,12 @@ class StackedLauncher(BasicLauncher):
                 handler.close()  # Hydra leaves that to the next run, which has handlers of its own
 
 
-def arrangement(runs: int, stacks: int, processes: int) -> str:
-    """`20 runs in 4 stacks, 2 at a time`."""
+def arrangement(runs: int, stacks: int, processes: int, sweep: Path) -> str:
+    """`20 runs in 4 stacks, 2 at a time`; those of several processes show no bars."""
     text = f"{plural(runs, 'run')} in {plural(stacks, 'stack')}"
-    return f"{text}, {processes} at a time" if processes > 1 else text
+    if processes == 1:
+        return text
+    return f"{text}, {processes} at a time; how far they are: python scripts/status.py {sweep}"
 
 
 class Job(NamedTuple):
@@ -141,12 +141,12 @@ class Job(NamedTuple):
 
 
 def train_in_process(
-    launcher: StackedLauncher, state: Any, jobs: Sequence[Job], processes: int, watched: bool
+    launcher: StackedLauncher, state: Any, jobs: Sequence[Job], processes: int
 ) -> list[JobReturn | Exception]:
     """What Hydra needs in a new process, then `train`."""
     setup_globals()
     Singleton.set_state(state)
-    outcomes = launcher.train(jobs, processes, watched)
+    outcomes = launcher.train(jobs, processes)
     for outcome in outcomes:
         if isinstance(outcome, JobReturn) and outcome.status is JobStatus.FAILED:
             outcome._return_value = sendable(outcome._return_value)

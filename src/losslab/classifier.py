@@ -43,7 +43,7 @@ class Classifier(L.LightningModule):
     Attributes:
         stack: takes the steps of a block in place of `take_steps`, with those of other runs.
         points: what was logged by `log_later`.
-        logged: whether training gave loggers something in Lightning's way, in this epoch.
+        logged: the hooks in which training gave loggers something in Lightning's way this epoch.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Classifier(L.LightningModule):
         self.gradient_clip = gradient_clip
         self.stack: Steps | None = None
         self.points = Points()
-        self.logged = False
+        self.logged: set[str] = set()
         self.quality = nn.ModuleDict({split: quality(num_classes) for split in ("val", "test")})
 
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
@@ -141,25 +141,31 @@ class Classifier(L.LightningModule):
 
         It is read when the next validation starts, at the end of an epoch, with a checkpoint, and
         after half a minute. Loggers get it as of its own step. When a validation or an epoch has
-        ended, `callback_metrics` holds its mean since the validation before or, without validation,
-        over the epoch. On several devices each has to log it; it is their mean.
+        ended, `callback_metrics` holds, and keeps until the next, its mean since the validation
+        before or, without validation, over the epoch. On several devices each has to log it; it is
+        their mean.
 
         Raises:
             ValueError: for a tensor of several numbers.
+            TypeError: for what is no number.
         """
         self.points.add(name, value, self.trainer)
 
-    def log(self, *args: Any, **kwargs: Any) -> None:
+    def log(
+        self, name: str, value: Any, prog_bar: bool = False, logger: bool | None = None,
+        *args: Any, **kwargs: Any,
+    ) -> None:  # fmt: skip
         """Lightning's; in training, too, against optimizer steps."""
-        super().log(*args, **kwargs)
-        self.logged = self.logged or (self.training and kwargs.get("logger") is not False)
+        super().log(name, value, prog_bar, logger, *args, **kwargs)
+        if self.training and logger is not False:
+            self.logged.add(str(self._current_fx_name))
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self.points = Points()
 
     def on_train_batch_end(self, *_: Any) -> None:
-        if self.logged:
+        if any("epoch" not in hook for hook in self.logged):
             self.log_step()
 
     def on_validation_start(self) -> None:
@@ -173,7 +179,7 @@ class Classifier(L.LightningModule):
             self.points.forget()
         if self.logged:
             self.log_step()
-        self.logged = False
+        self.logged.clear()
 
     def log_means(self) -> None:
         for name, mean in self.points.means().items():
@@ -230,7 +236,9 @@ class Classifier(L.LightningModule):
 
     def log_step(self) -> None:
         """Makes optimizer steps the x axis of what this hook logs; Lightning would count blocks."""
-        self.log("step", float(self.trainer.global_step), sync_dist=True)
+        step = float(self.trainer.global_step)
+        # of one device, and so without waiting for others, which may have nothing to log
+        self.log("step", step, sync_dist=True, rank_zero_only=True)
 
 
 def score(classifier: Classifier, trainer: L.Trainer, data: Any) -> dict[str, float]:

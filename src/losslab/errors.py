@@ -55,10 +55,8 @@ def sentence(error: BaseException) -> str:
     cause = error.__cause__ or error.__context__
     if isinstance(error, OverrideParseException):
         problem, _, _ = str(error).partition("\n")
-        return (
-            f"cannot read {error.override} ({problem}): a value that holds one of Hydra's signs, "
-            "such as = or a comma, is quoted twice: 'name=\"a=b\"'"
-        )
+        hint = ": a value that holds = is quoted twice, 'name=\"a=b\"'" * ("input '='" in problem)
+        return f"cannot read {error.override} ({problem}){hint}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file in COMES_WITH:
         package = COMES_WITH[error.missing_cfg_file]
         return (

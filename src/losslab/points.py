@@ -41,6 +41,7 @@ class Points:
 
         Raises:
             ValueError: for a tensor of several numbers.
+            TypeError: for what is no number.
         """
         if isinstance(value, Tensor):
             if value.numel() != 1:
@@ -49,6 +50,8 @@ class Points:
                     f"{tuple(value.shape)}: take its mean, or log each under a name of its own"
                 )
             value = value.detach().clone().reshape(())  # it may be another's memory
+        else:
+            value = float(value)
         blocks = trainer.fit_loop.total_batch_idx + 1
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         shown = every > 0 and blocks % every == 0
@@ -90,7 +93,7 @@ class Points:
 def values_of(points: Sequence[Point], trainer: L.Trainer) -> list[float]:
     """Their means across devices, each of which has to have the same points."""
     device = trainer.strategy.root_device
-    # at once, and without rounding the large numbers of one type to that of another
+    # at once: each look at a GPU waits for it
     there = [at_least_single(p.value) for p in points if lies_on(device, p.value)]
     read = iter(torch.stack(there).tolist() if there else [])
     values = [next(read) if lies_on(device, p.value) else float(p.value) for p in points]

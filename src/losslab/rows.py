@@ -42,7 +42,7 @@ class Rows(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in TOLD_BY_ITSELF:
+        if func in TOLD_BY_ITSELF and not args[0].is_gathered:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **(kwargs or {}))
         return cls.__torch_dispatch__(func, types, args, kwargs)
@@ -56,8 +56,9 @@ class Rows(Tensor):
 
 
 TOLD_BY_ITSELF = {
-    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim")),
-    *(Tensor.__len__, Tensor.size, Tensor.dim, Tensor.numel),
+    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "layout")),
+    *(getattr(Tensor, name).__get__ for name in ("is_cuda", "requires_grad")),
+    *(Tensor.__len__, Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point),
     Tensor.to,  # to the device where it is; anywhere else it is dispatched
 }
 """What a tensor is asked that has nothing to do with its values."""

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from losslab import claim, record
-from losslab.text import LINE, aligned, plural, width, wrapped
+from losslab.text import LINE, aligned, plural, shortened, width, wrapped
 
 STATUSES = ("finished", "diverged", "failed", "running", "interrupted", "unreadable")
 LEFT_ALONE = (*record.ENDED, "failed")
@@ -242,7 +242,7 @@ def _running(status: Status) -> list[str]:
         elapsed = run.elapsed(status.now)
         rows.append([run.name, _epoch(run), "" if elapsed is None else duration(elapsed)])
     free = LINE - sum(2 + max(map(width, column)) for column in list(zip(*rows, strict=True))[1:])
-    header, *body = [[_shortened(name, free), *others] for name, *others in rows]
+    header, *body = [[shortened(name, free), *others] for name, *others in rows]
     return aligned(header, body)
 
 
@@ -250,13 +250,6 @@ def _epoch(run: Run) -> str:
     if run.max_epochs is None:
         return str(run.epochs + 1)
     return f"{min(run.epochs + 1, run.max_epochs)} of {run.max_epochs}"
-
-
-def _shortened(name: str, length: int) -> str:
-    if len(name) <= length:
-        return name
-    end = (length - 1) // 2
-    return f"{name[: length - 1 - end]}…{name[-end:]}"
 
 
 def _problems(title: str, runs: Sequence[Run]) -> list[str]:

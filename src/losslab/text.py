@@ -75,3 +75,11 @@ def _lines(row: list[str], widths: list[int]) -> list[str]:
         ).rstrip()
         for parts in zip(*padded, strict=True)
     ]
+
+
+def shortened(text: str, length: int) -> str:
+    """Cut in its middle to so many characters, if it has more."""
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 2
+    return f"{text[: length - 1 - end]}…{text[-end:]}"

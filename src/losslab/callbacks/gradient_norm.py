@@ -15,8 +15,9 @@ class GradientNorm(L.Callback):
     the blocks since the one before.
     """
 
-    def __init__(self) -> None:
-        self.reset()
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.reset()
 
     def reset(self) -> None:
         self.sums: dict[str, Tensor | float] = {}

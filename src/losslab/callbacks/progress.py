@@ -1,9 +1,14 @@
 from multiprocessing import current_process
+from shutil import get_terminal_size
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
+
+from losslab.text import shortened
+
+BESIDE_THE_NAME = 70  # columns for the epoch, the bar, the time and the accuracy
 
 
 class Progress(ProgressBar):
@@ -35,21 +40,23 @@ class Progress(ProgressBar):
         beside = self.beside(pl_module)
         quiet = None if beside is not None and self.enabled and trainer.is_global_zero else True
         blocks, epochs = int(trainer.num_training_batches), trainer.max_epochs
-        label = f"{self.label}{beside or ''} epoch {trainer.current_epoch + 1}/{epochs}"
+        name = shortened(self.label, max(get_terminal_size().columns - BESIDE_THE_NAME, 20))
+        label = f"{name}{beside or ''} epoch {trainer.current_epoch + 1}/{epochs}"
         if self.bar.disable:  # another run's may have been shown until now
             self.bar = tqdm(
                 desc=label, total=blocks, leave=False, dynamic_ncols=True, disable=quiet,
                 unit="block",
             )  # fmt: skip
         else:
+            self.bar.set_description(label, refresh=False)
             self.bar.reset(total=blocks)
-            self.bar.set_description(label)
 
     def beside(self, pl_module: L.LightningModule) -> str | None:
         """What else the bar stands for; None where it would be written over another run's."""
-        if (stack := getattr(pl_module, "stack", None)) is not None:
-            return getattr(stack, "label", None)
-        return None if current_process().name.startswith("Loky") else ""
+        if current_process().name.startswith("Loky"):  # joblib's, one of several
+            return None
+        stack = getattr(pl_module, "stack", None)
+        return "" if stack is None else getattr(stack, "label", None)
 
     def on_train_batch_end(
         self,

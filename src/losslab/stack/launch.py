@@ -28,8 +28,10 @@ class StackedSteps:
 
     @property
     def label(self) -> str | None:
-        """What a bar that shows how far this run is adds to its name; None: it shows none."""
-        return f" and {self.turn.others} more" * bool(self.turn.others) if self.turn.leads else None
+        """What the bar of all that train together adds to this run's name; None: it is not this."""
+        if not self.turn.leads:
+            return None
+        return f" and {self.turn.others} more" if self.turn.others else ""
 
     def __call__(
         self,
@@ -60,12 +62,11 @@ def train_together(
     size: int,
     backend: str | None = None,
     threads: int | None = None,
-    watched: bool = True,
 ) -> list[T | Exception]:
     """What each run returned or raised; at most `size` of them are computed at once.
 
     Each is a function that trains, in a thread of its own and by turns. Their common steps are
     compiled by `torch.compile` if it is given a backend, and computed, on a CPU, by so many
-    threads, one for each core by default. Progress is shown where they are `watched`.
+    threads, one for each core by default.
     """
-    return turns.together(runs, Stacks(size, backend, threads).compute, watched)
+    return turns.together(runs, Stacks(size, backend, threads).compute)

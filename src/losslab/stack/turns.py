@@ -86,23 +86,21 @@ def current() -> Turn[Any] | None:
 def together(
     tasks: Sequence[Callable[[], T]],
     compute: Callable[[Sequence[Turn[T]], Callable[[], None]], None],
-    watched: bool = True,
 ) -> list[T | Exception]:
     """What each task returned, or the exception that ended it: the others go on.
 
     Whenever each living task has asked for something, `compute(turns, check)` does all of it, in
     this thread. What stops the process (Ctrl-C, a request to end, SystemExit in a task) is raised
-    in every task, then here; in `compute` that may happen where it calls `check`. Where they are
-    not `watched`, none of them leads.
+    in every task, then here; in `compute` that may happen where it calls `check`.
     """
     turns = [Turn(task) for task in tasks]
     with put_off() as check:
         try:
             moved = turns
             while moved:
-                moved[0].leads = watched
                 for turn in moved:
-                    turn.others = len(moved) - 1
+                    living = [each for each in moved if not each.ended]
+                    turn.leads, turn.others = turn is living[0], len(living) - 1
                     turn.move()
                     check()
                     if turn.ended and not is_outcome(turn.outcome):
