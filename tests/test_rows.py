@@ -48,6 +48,7 @@ def test_a_step_is_gathered_alone(rows):
         *(lambda x: torch.as_tensor(x.numpy()), lambda x: torch.tensor(x.tolist())),
         *(lambda x: torch.as_tensor(np.asarray(x)), lambda x: torch.from_dlpack(x)),
         *(lambda x: x.new_zeros(2), lambda x: torch.where(x > 9, x, 0), copy.deepcopy),
+        *(lambda x: torch.ones(2).to(x), lambda x: torch.ones(2).expand(x.size()[-2], 2)),
         *(lambda x: x.to(torch.float64), lambda x: x.half(), lambda x: x.clone().share_memory_()),
         lambda x: torch.vmap(lambda each: each.float().sum())(x),
         lambda x: pickle.loads(pickle.dumps(x)),

@@ -42,7 +42,8 @@ class Rows(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in TOLD_BY_ITSELF and not args[0].is_gathered:
+        rows = args[0] if args else None
+        if func in TOLD_BY_ITSELF and isinstance(rows, Rows) and not rows.is_gathered:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **(kwargs or {}))
         return cls.__torch_dispatch__(func, types, args, kwargs)
