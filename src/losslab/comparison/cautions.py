@@ -100,15 +100,12 @@ def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float]) -> Iterator[s
 
 
 def _single_rates(cells: pd.DataFrame) -> Iterator[str]:
-    rates = cells.groupby("arm").agg(
-        tried=("learning_rate", "nunique"), first=("learning_rate", "first"), n=("n", "sum"),
-        diverged=("diverged", "sum"),
-    )  # fmt: skip
-    alone = rates.loc[(rates["tried"] == 1) & (rates["diverged"] < rates["n"]), "first"]
-    for rate, arms in alone.groupby(alone):
+    tried = cells.groupby("arm")["learning_rate"].transform("nunique")
+    alone = cells[(tried == 1) & (cells["diverged"] < cells["n"])]
+    for rate, own in alone.groupby("learning_rate"):
         lower, higher = (next_value([float(str(rate))], above=above) for above in (False, True))
         yield (
-            f"{listed(ordered(arms.index))}: a single learning rate was tried, {rate:g}; "
+            f"{listed(ordered(own['arm']))}: a single learning rate was tried, {rate:g}; "
             f"add {lower:g} and {higher:g}"
         )
 

@@ -23,8 +23,8 @@ def next_value(rates: Sequence[float], above: bool) -> float:
             return _step(rates[-1] if above else rates[0], family, above)
     if len(rates) == 1:
         return _rounded(rates[0] * (3 if above else 1 / 3))
-    ratio = rates[-1] / rates[-2] if above else rates[0] / rates[1]
-    return _rounded((rates[-1] if above else rates[0]) * min(max(ratio, 0.1), 10))
+    end, before = rates[-2:][::-1] if above else rates[:2]
+    return _rounded(end * min(max(end / before, 0.1), 10))
 
 
 def _step(rate: float, family: tuple[int, ...], above: bool) -> float:

@@ -17,24 +17,36 @@ class Turn(Generic[T]):
     """One task among several. `ask` is the only place where it lets the others move.
 
     Attributes:
+        turns: all that are together, this one among them.
         asked: what the task waits for, if it waits.
-        leads: whether it is the one that may show how far all are, the first of those that go on.
-        others: how many go on beside it.
         outcome: what the task returned or raised, once it has ended.
         surroundings: what is global to the process is the task's own while it moves.
     """
 
     outcome: T | BaseException
 
-    def __init__(self, task: Callable[[], T]) -> None:
-        self.task = task
+    def __init__(self, task: Callable[[], T], turns: Sequence["Turn[T]"]) -> None:
+        self.task, self.turns = task, turns
         self.asked: Any = None
-        self.ended = self.leads = False
-        self.others = 0
+        self.ended = False
         self.stop: BaseException | None = None
         self.surroundings = Surroundings()
         self.go, self.back = threading.Semaphore(0), threading.Semaphore(0)
         self.thread = threading.Thread(target=self.run, daemon=True)
+
+    @property
+    def living(self) -> list["Turn[T]"]:
+        return [turn for turn in self.turns if not turn.ended]
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the one that may show how far all are, the first of those that go on."""
+        return self.living[0] is self
+
+    @property
+    def others(self) -> int:
+        """How many go on beside it."""
+        return len(self.living) - 1
 
     def run(self) -> None:
         self.go.acquire()
@@ -93,14 +105,13 @@ def together(
     this thread. What stops the process (Ctrl-C, a request to end, SystemExit in a task) is raised
     in every task, then here; in `compute` that may happen where it calls `check`.
     """
-    turns = [Turn(task) for task in tasks]
+    turns: list[Turn[T]] = []
+    turns.extend(Turn(task, turns) for task in tasks)
     with put_off() as check:
         try:
             moved = turns
             while moved:
                 for turn in moved:
-                    living = [each for each in moved if not each.ended]
-                    turn.leads, turn.others = turn is living[0], len(living) - 1
                     turn.move()
                     check()
                     if turn.ended and not is_outcome(turn.outcome):
