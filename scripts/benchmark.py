@@ -1,7 +1,7 @@
 """Time a training step: by hand, losslab's, as templates do it, and the arithmetic alone."""
 
-from losslab.benchmark import benchmark
-from losslab.command_line import main
+from runlab.cli.main import main
+from runlab.extras.benchmark import benchmark
 
 if __name__ == "__main__":
     main(benchmark, config_name="benchmark")

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from losslab.comparison import ACCURACY, MEASURES, Comparison, compare
-from losslab.dashboard import rebuild
+from runlab.analysis import ACCURACY, MEASURES, Comparison, compare
+from runlab.extras.dashboard import rebuild
 
 
 def show(comparison: Comparison) -> None:

@@ -7,8 +7,8 @@ import tempfile
 import webbrowser
 from pathlib import Path
 
-from losslab.dashboard import Dashboard, newest
-from losslab.stopping import stoppable
+from runlab.cli.signals import exit_on_sigterm
+from runlab.extras.dashboard import Dashboard, newest
 
 
 def has_browser() -> bool:
@@ -40,7 +40,7 @@ if __name__ == "__main__":
     parser.add_argument("--no-browser", action="store_true", help="only print the links")
     arguments = parser.parse_args()
     try:
-        with stoppable(), tempfile.TemporaryDirectory() as folder:
+        with exit_on_sigterm(), tempfile.TemporaryDirectory() as folder:
             sweeps = [sweep.resolve() for sweep in arguments.sweeps] or [
                 newest(Path("logs")).resolve()
             ]

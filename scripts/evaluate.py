@@ -2,8 +2,8 @@
 
 from omegaconf import DictConfig
 
-from losslab.command_line import main
-from losslab.evaluation import evaluate, table
+from runlab.cli.main import main
+from runlab.extras.evaluate import evaluate, table
 
 
 def task(cfg: DictConfig) -> None:

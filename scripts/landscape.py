@@ -5,10 +5,10 @@ import logging
 import sys
 from pathlib import Path
 
-from losslab.dashboard import rebuild
-from losslab.errors import is_mistake, sentence
-from losslab.landscape import caption, landscape, write
-from losslab.text import wrapped
+from runlab.config.messages import is_user_error, user_message
+from runlab.extras.dashboard import rebuild
+from runlab.extras.landscape import caption, landscape, write
+from runlab.text import wrapped
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
@@ -35,6 +35,6 @@ if __name__ == "__main__":
         print("\n".join([*wrapped(caption(result)), str(folder / "landscape.png")]), flush=True)
         rebuild(arguments.sweep)  # the comparison's page shows the figure, and so the dashboard
     except Exception as error:
-        if not is_mistake(error):
+        if not is_user_error(error):
             raise
-        sys.exit(sentence(error))
+        sys.exit(user_message(error))

@@ -5,8 +5,8 @@ import logging
 import sys
 from pathlib import Path
 
-from losslab.errors import is_mistake, sentence
-from losslab.reproduction import reproduce
+from runlab.config.messages import is_user_error, user_message
+from runlab.extras.reproduce import reproduce
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
@@ -28,8 +28,8 @@ if __name__ == "__main__":
     try:
         reproduction = reproduce(arguments.run, arguments.folder, arguments.data_dir)
     except Exception as error:
-        if not is_mistake(error):
+        if not is_user_error(error):
             raise
-        sys.exit(sentence(error))
+        sys.exit(user_message(error))
     print(reproduction.terminal())
     sys.exit(reproduction.largest_drift() > arguments.tolerance)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from losslab.status import status
+from runlab.sweeps.status import status
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -7,9 +7,10 @@ from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-import losslab.config  # noqa: F401  registers the schema and the resolvers
+import runlab.config.schema  # noqa: F401  registers the schema and the resolvers
 
-CONF = Path(__file__).parents[1] / "conf"
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
 
 
 def compose(*overrides: str, folder: Path | None = None) -> DictConfig:

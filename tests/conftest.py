@@ -13,7 +13,7 @@ from jaxtyping import install_import_hook
 import tests.typechecker  # noqa: F401  the hook finds it by name
 from tests.idx import write_idx
 
-install_import_hook("losslab", "tests.typechecker.check")
+install_import_hook(["losslab", "runlab"], "tests.typechecker.check")
 torch.set_num_threads(1)  # several test processes share the cores
 
 ON_REQUEST = ("long", "browser")

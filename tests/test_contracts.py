@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from losslab import config, record
+from runlab.config import fingerprint, schema
 from tests.compose import CONF, compose
 
 PACKAGE = CONF.parent / "src" / "losslab"
@@ -51,7 +51,7 @@ def test_a_component_has_a_configuration_file_of_its_name(room, stem):
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_names_parameters_that_exist(group, choice):
     cfg = compose(override(group, choice))
-    config.check(OmegaConf.to_container(cfg, resolve=True))
+    schema.check(OmegaConf.to_container(cfg, resolve=True))
 
 
 @pytest.mark.parametrize("choice", choices("model"))
@@ -147,4 +147,4 @@ def test_an_experiment_is_headed_by_its_purpose_and_command(choice):
 @pytest.mark.parametrize("choice", choices("callback"))
 def test_a_callback_that_only_watches_is_no_part_of_what_a_run_is(choice):
     changes_results = choice in ("default", "checkpoint", "divergence")
-    assert record.identifies(f"callback.{choice}") == changes_results
+    assert fingerprint.affects_result(f"callback.{choice}") == changes_results

@@ -19,9 +19,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.browser.server import address
-from tests.dashboard.opened import opened
+from tests.compose import ROOT
+from tests.extras.dashboard.opened import opened
 
-ROOT = Path(__file__).parents[1]
 COMMANDS = re.findall(r"^    ((?:python scripts/|tensorboard ).*?)(?:  +#.*)?$",
                       (ROOT / "README.md").read_text(), re.MULTILINE)  # fmt: skip
 SCRIPTS = [shlex.split(command)[1:] for command in COMMANDS if command.startswith("python")]
@@ -102,7 +102,7 @@ def test_tensorboard_shows_runs_by_their_readable_names(home):
             names = wait_for_runs(address(server))
         finally:
             server.kill()
-    assert any(name.startswith("loss=mse_outputs,lr=0.1,seed=0") for name in names)
+    assert any(name.startswith("loss=mse_logits,lr=0.1,seed=0") for name in names)
 
 
 def test_the_dashboard_links_to_a_sweep(home):

@@ -14,12 +14,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from losslab import record
-from losslab.train import build, train
-from tests.compose import compose
+from runlab.runs import record
+from runlab.train import build, train
+from tests.compose import ROOT, compose
 from tests.idx import write_idx
 
-SCRIPT = str(Path(__file__).parents[1] / "scripts" / "train.py")
+SCRIPT = str(ROOT / "scripts" / "train.py")
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_another_seed_trains_another_run(run):
 
 
 def test_a_run_whose_loss_explodes_is_recorded_diverged_and_stops(run, tmp_path):
-    entry = run("exploding", "loss=mse_outputs", "optimizer.lr=1e6", "trainer.max_epochs=5")
+    entry = run("exploding", "loss=mse_logits", "optimizer.lr=1e6", "trainer.max_epochs=5")
     assert entry["status"] == "diverged"
     assert (
         json.loads((tmp_path / "exploding" / "run.json").read_text())["metrics"]["val/loss"] is None
@@ -193,7 +193,7 @@ def test_a_run_that_raises_is_recorded_failed_with_its_traceback(run, tmp_path):
 
 def test_a_failed_run_is_trained_by_the_same_command(run, tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr("losslab.train.build_trainer", fail)
+        broken.setattr("runlab.train.build_trainer", fail)
         with pytest.raises(RuntimeError, match="no luck"):
             run("run")
     assert run("run")["status"] == "finished"
@@ -237,7 +237,7 @@ def test_without_callbacks_and_loggers_a_run_still_trains(run, tmp_path):
     nothing = ["logger=none", "~callback.best", "~callback.last", "~callback.progress"]
     entry = run("run", *nothing, "~callback.gradient_norm", "~callback.throughput",
         "~callback.output_gradient", "~callback.curves", "~callback.predictions",
-        "~callback.digits", "~callback.confusion", "~callback.first_layer")  # fmt: skip
+        "~callback.sample_images", "~callback.confusion", "~callback.first_layer")  # fmt: skip
     assert entry["status"] == "finished"
     assert entry["metrics"]["best_epoch"] is None
     assert not list((tmp_path / "run").glob("events*"))
@@ -327,7 +327,7 @@ def test_an_interrupted_run_is_recorded_so(run, tmp_path, monkeypatch):
         assert record.read(tmp_path / "run")["status"] == "running"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("losslab.train.fit", interrupt)
+    monkeypatch.setattr("runlab.train.fit", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run("run")
     assert record.read(tmp_path / "run")["status"] == "interrupted"

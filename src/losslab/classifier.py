@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassCalibrationError
 
-from losslab.points import Points
+from runlab.blocks.metric_buffer import Points
 
 # Lightning 2.6 does this at every checkpoint under torch 2.15; a user can do nothing about it.
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
@@ -42,7 +42,7 @@ class Classifier(L.LightningModule):
 
     Attributes:
         stack: takes the steps of a block in place of `take_steps`, with those of other runs.
-        points: what was logged by `log_later`.
+        points: what was logged by `log_deferred`.
         logged: the hooks in which training gave loggers something in Lightning's way this epoch.
     """
 
@@ -94,8 +94,8 @@ class Classifier(L.LightningModule):
         learning_rate = 1 * self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         take_steps = Classifier.take_steps if self.stack is None else self.stack
         losses, outputs = take_steps(self, images, labels)
-        self.log_later("train/loss", losses.mean())
-        self.log_later("train/learning_rate", learning_rate)
+        self.log_deferred("train/loss", losses.mean())
+        self.log_deferred("train/learning_rate", learning_rate)
         return {"outputs": outputs}
 
     def take_steps(
@@ -136,7 +136,7 @@ class Classifier(L.LightningModule):
         if self.gradient_clip is not None:
             self.clip_gradients(optimizer, self.gradient_clip, "norm")
 
-    def log_later(self, name: str, value: Tensor | float) -> None:
+    def log_deferred(self, name: str, value: Tensor | float) -> None:
         """Logs a number of a block without a look at it, for which a GPU would have to wait.
 
         It is read when the next validation starts, at the end of an epoch, with a checkpoint, and

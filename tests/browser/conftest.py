@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from losslab import record
+from runlab.runs import record
 from tests.browser.chromium import chromium, executable, watch
 from tests.browser.server import tensorboard
+from tests.compose import ROOT
 
-ROOT = Path(__file__).parents[2]
 GRID = ["loss=mse,cross_entropy", "optimizer.lr=0.05,0.1,0.2,0.5", "seed=0,1,2,3,4"]
 WIDTH, HEIGHT = 1280, 900
 expect.set_options(timeout=60_000)  # milliseconds; cores may be few

@@ -9,9 +9,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from losslab import record
-from losslab.dashboard import aggregates_folder
-from losslab.dashboard.links import links
+from runlab.extras.dashboard import aggregates_folder
+from runlab.extras.dashboard.links import links
+from runlab.runs import record
 from tests.browser.chromium import chromium, watch
 from tests.browser.server import tensorboard
 

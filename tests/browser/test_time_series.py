@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from losslab.dashboard.links import links
+from runlab.extras.dashboard.links import links
 from tests.browser.curves import last_epoch
 
 pytestmark = pytest.mark.browser

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from losslab.callbacks import Divergence, GradientNorm, Progress, Throughput
+from runlab.callbacks import GradientNorm, Progress, StopOnDivergence, Throughput
 
 
 class Line(L.LightningModule):
@@ -25,7 +25,7 @@ class Line(L.LightningModule):
         optimizer.step()
         self.log("train/loss", loss.detach())
 
-    def log_later(self, name, value):
+    def log_deferred(self, name, value):
         self.log(name, value)
 
     def validation_step(self, batch, batch_index):
@@ -54,11 +54,11 @@ def fit(module: Line, *callbacks: L.Callback, epochs: int = 3) -> L.Trainer:
 
 
 def test_divergence_stops_after_the_epoch_in_which_a_metric_ceased_to_be_finite():
-    assert fit(Line(weight=1e30, rate=1e10), Divergence(), epochs=5).current_epoch == 1
+    assert fit(Line(weight=1e30, rate=1e10), StopOnDivergence(), epochs=5).current_epoch == 1
 
 
 def test_divergence_leaves_a_sound_run_alone():
-    assert fit(Line(), Divergence(), epochs=3).current_epoch == 3
+    assert fit(Line(), StopOnDivergence(), epochs=3).current_epoch == 3
 
 
 def test_gradient_norm_is_that_of_the_last_step():
@@ -68,7 +68,7 @@ def test_gradient_norm_is_that_of_the_last_step():
 
 def test_throughput_counts_an_epochs_training_images(monkeypatch):
     clock = iter([1.0, 10.0, 13.0, 50.0, 51.0])  # run, epoch, validation, its end, epoch's end
-    monkeypatch.setattr("losslab.callbacks.throughput.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("runlab.callbacks.throughput.time.perf_counter", lambda: next(clock))
     trainer = fit(Line(), Throughput(), epochs=1)
     assert trainer.callback_metrics["timing/images_per_second"].item() == pytest.approx(8 / 4)
 
@@ -110,5 +110,5 @@ def test_what_a_callback_measures_does_not_stop_a_run():
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             pl_module.log("train_gradient_norm/layer", torch.tensor(torch.inf))
 
-    trainer = fit(Line(), Overflowing(), Divergence(), epochs=3)
+    trainer = fit(Line(), Overflowing(), StopOnDivergence(), epochs=3)
     assert trainer.current_epoch == 3

@@ -16,19 +16,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from torch import nn
 
-from losslab import record
-from losslab.callbacks import Histograms, confusion, digits, first_layer, projector
-from losslab.callbacks._pictures import due, shows_pictures
-from losslab.callbacks.digits import Shown
 from losslab.data import MNIST
-from losslab.stack import train_together
-from losslab.train import train
+from runlab.callbacks import Histograms
+from runlab.callbacks.pictures import due, shows_pictures
+from runlab.extras.classification.callbacks import confusion, first_layer, projector, sample_images
+from runlab.extras.classification.callbacks.sample_images import Shown
+from runlab.runs import record
+from runlab.stacks import train_together
+from runlab.train import train
 from tests.compose import compose
-from tests.test_resume import STOP, Stop, curves, weights
+from tests.runs.test_resume import STOP, Stop, curves, weights
 
 TAGS = {"digits/fixed", "digits/worst", "errors/confusion", "weights/first_layer"}
 EVERYTHING = "callback=[default,histograms,pr_curves,graph,projector]"
-NOTHING = ["~callback.digits", "~callback.confusion", "~callback.first_layer"]
+NOTHING = ["~callback.sample_images", "~callback.confusion", "~callback.first_layer"]
 SLOW = "optimizer.lr=0.005"  # so that mistakes are left
 
 
@@ -87,7 +88,7 @@ def test_a_run_shows_pictures_after_each_of_a_few_validations(run):
     ],
 )  # fmt: skip
 def test_at_most_ten_validations_are_drawn_and_the_last_one(run, overrides, expected):
-    model = ["model=linear", "~callback.digits", "~callback.confusion"]
+    model = ["model=linear", "~callback.sample_images", "~callback.confusion"]
     assert steps(run("run", *model, *overrides)) == {"weights/first_layer": expected}
 
 
@@ -158,7 +159,7 @@ def test_a_run_that_starts_over_leaves_none_of_it(run):
 
 
 def test_a_diverged_run_shows_what_it_came_to(run):
-    folder = run("run", EVERYTHING, "loss=mse_outputs", "optimizer.lr=1e6")
+    folder = run("run", EVERYTHING, "loss=mse_logits", "optimizer.lr=1e6")
     assert steps(folder) == {tag: [10] for tag in TAGS}
 
 
@@ -258,14 +259,14 @@ def test_the_confusion_matrix_counts_every_image(run, drawn):
 def test_mistakes_come_first_then_the_least_likely_truth():
     probabilities = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.6, 0.4], [torch.nan] * 2])
     shown = Shown(torch.rand(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64), probabilities)
-    assert digits.worst_first(shown).tolist() == [4, 2, 1, 3, 0]
+    assert sample_images.worst_first(shown).tolist() == [4, 2, 1, 3, 0]
 
 
 def test_the_hardest_images_look_like_another_class():
     images = torch.tensor([[0.0], [0.1], [0.2], [0.9], [1.0], [0.8]]).view(6, 1, 1, 1)
     labels = torch.tensor([0, 0, 0, 0, 1, 1])
-    assert digits.hardest(images, labels, 3, 1).tolist() == [3]
-    assert len(digits.hardest(images, labels, 3, 12)) == 6
+    assert sample_images.hardest(images, labels, 3, 1).tolist() == [3]
+    assert len(sample_images.hardest(images, labels, 3, 12)) == 6
 
 
 @pytest.mark.parametrize(("channels", "side", "classes"), [(3, 32, 10), (1, 8, 3), (3, 100, 200)])
@@ -275,7 +276,7 @@ def test_pictures_take_other_images_and_numbers_of_classes(channels, side, class
     labels = torch.tensor([0, 1, 2, 1, 0])
     names = [f"class {index}" for index in range(classes)]
     shown = Shown(torch.rand(5, channels, side, side), labels, probabilities)
-    assert max(digits.picture(shown, names).pixels.shape) < 900
+    assert max(sample_images.picture(shown, names).pixels.shape) < 900
     counts = torch.randint(0, 5000, (classes, classes)).numpy()
     assert max(confusion.picture(counts, names).pixels.shape) < 900
     images = torch.randn(24, channels, side, side)
@@ -285,14 +286,14 @@ def test_pictures_take_other_images_and_numbers_of_classes(channels, side, class
 def test_twelve_digits_are_hardly_wider_than_tensorboards_card():
     images, labels = torch.rand(12, 1, 28, 28), torch.arange(12) % 10
     shown = Shown(images, labels, torch.rand(12, 10).softmax(dim=1))
-    assert digits.picture(shown, [str(digit) for digit in range(10)]).pixels.shape[1] <= 400
+    assert sample_images.picture(shown, [str(digit) for digit in range(10)]).pixels.shape[1] <= 400
 
 
 def test_an_images_own_range_is_shown():
-    numbers = digits.shades(torch.tensor([[[[-0.5, 2.0]]], [[[3.0, 3.0]]]]))
-    assert numbers[0, 0, 0] == digits.BLACK
+    numbers = sample_images.shades(torch.tensor([[[[-0.5, 2.0]]], [[[3.0, 3.0]]]]))
+    assert numbers[0, 0, 0] == sample_images.BLACK
     assert numbers[0, 0, -1] == 0
-    assert (numbers[1] == digits.BLACK).all()
+    assert (numbers[1] == sample_images.BLACK).all()
 
 
 def test_zero_is_neutral_and_the_largest_weight_the_scales_end():
@@ -329,7 +330,7 @@ def test_a_network_that_begins_otherwise_is_named_once(run, caplog):
 
 
 class Series(MNIST):
-    """Digits to validate on are series, 28 values at each of 28 times."""
+    """SampleImages to validate on are series, 28 values at each of 28 times."""
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
         images, labels = super().on_after_batch_transfer(batch, dataloader_idx)
@@ -383,7 +384,9 @@ def test_sprites_are_squares_from_0_to_1():
     assert images.tolist() == [[[[0, 1], [0, 0]]], [[[0, 0], [0, 0]]]]
 
 
-@pytest.mark.parametrize("callback", [digits.Digits, first_layer.FirstLayer, projector.Projector])
+@pytest.mark.parametrize(
+    "callback", [sample_images.SampleImages, first_layer.FirstLayer, projector.Projector]
+)
 def test_a_count_below_one_is_refused(callback):
     with pytest.raises(ValueError, match="expected a count of at least 1"):
         callback(count=0)

@@ -10,9 +10,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from losslab.callbacks.output_gradient import output_gradient_norms
-from losslab.callbacks.predictions import interleaved
-from losslab.losses import MSE, CrossEntropy, MSEOutputs
-from losslab.train import train
+from losslab.losses import MSE, CrossEntropy, MSELogits
+from runlab.extras.classification.callbacks.predictions import interleaved
+from runlab.train import train
 from tests.compose import compose
 
 
@@ -91,7 +91,7 @@ def test_mse_after_softmax_hardly_pulls_a_confidently_wrong_image(loss, expected
 def test_the_norm_is_that_of_each_image_by_itself():
     outputs = torch.tensor([[1.0, 0.0], [0.0, 0.0], [3.0, 4.0]])
     labels = torch.tensor([0, 1, 0])
-    norms = output_gradient_norms(MSEOutputs(), outputs, labels)  # ∂ℓ/∂z = z − y
+    norms = output_gradient_norms(MSELogits(), outputs, labels)  # ∂ℓ/∂z = z − y
     assert norms.tolist() == pytest.approx([0, 1, math.hypot(2, 4)])
 
 

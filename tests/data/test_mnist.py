@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from losslab.data import MNIST, FashionMNIST
-from losslab.data._sampler import EpochSampler
+from runlab.blocks.sampler import EpochSampler
 from tests.idx import write_idx
 
 FEW_WORKERS = "ignore:The '.*_dataloader' does not have many workers"

@@ -7,9 +7,9 @@ from torch.autograd import gradcheck
 from torch.autograd.functional import hessian
 from torch.nn.functional import one_hot
 
-from losslab.losses import MSE, CrossEntropy, MSEOutputs
+from losslab.losses import MSE, CrossEntropy, MSELogits
 
-LOSSES = [CrossEntropy(), MSE(), MSEOutputs(), MSEOutputs(k=3.0, m=2.0)]
+LOSSES = [CrossEntropy(), MSE(), MSELogits(), MSELogits(k=3.0, m=2.0)]
 CLASSES = 10
 
 
@@ -51,7 +51,7 @@ def test_softmax_mse_gradient_is_the_softmax_jacobian_times_p_minus_y(outputs, l
 
 def test_raw_output_gradient_is_outputs_minus_y_over_n(outputs, labels):
     expected = (outputs - one_hot(labels, CLASSES)) / len(labels)
-    torch.testing.assert_close(gradient(MSEOutputs(), outputs, labels), expected)
+    torch.testing.assert_close(gradient(MSELogits(), outputs, labels), expected)
 
 
 def test_rescaled_squared_error_follows_hui_and_belkins_formula(outputs, labels):
@@ -60,18 +60,18 @@ def test_rescaled_squared_error_follows_hui_and_belkins_formula(outputs, labels)
     for row, label in zip(outputs.tolist(), labels.tolist(), strict=True):
         total += k * (row[label] - m) ** 2
         total += sum(value**2 for index, value in enumerate(row) if index != label)
-    assert MSEOutputs(k=k, m=m)(outputs, labels).item() == pytest.approx(total / 2 / len(labels))
+    assert MSELogits(k=k, m=m)(outputs, labels).item() == pytest.approx(total / 2 / len(labels))
 
 
 def test_gradients_through_softmax_sum_to_zero_over_classes_and_raw_ones_need_not(outputs, labels):
     for loss in (CrossEntropy(), MSE()):
         sums = gradient(loss, outputs, labels).sum(dim=1)
         torch.testing.assert_close(sums, torch.zeros_like(sums))
-    assert gradient(MSEOutputs(), outputs, labels).sum(dim=1).abs().max() > 0.01
+    assert gradient(MSELogits(), outputs, labels).sum(dim=1).abs().max() > 0.01
 
 
 def test_mse_loss_of_torch_has_a_fifth_of_the_lessons_gradient(outputs, labels):
-    ours = gradient(MSEOutputs(), outputs, labels)
+    ours = gradient(MSELogits(), outputs, labels)
     leaf = outputs.clone().requires_grad_()
     nn.MSELoss()(leaf, one_hot(labels, CLASSES).double()).backward()
     torch.testing.assert_close(leaf.grad, 0.2 * ours)
@@ -89,14 +89,14 @@ def test_sgd_on_the_lessons_loss_follows_mse_loss_at_five_times_the_rate(outputs
         return network.weight.detach()
 
     target = one_hot(labels, CLASSES).double()
-    lesson = descend(lambda out: MSEOutputs()(out, labels), 0.1)
+    lesson = descend(lambda out: MSELogits()(out, labels), 0.1)
     averaged = descend(lambda out: nn.MSELoss()(out, target), 0.5)
     torch.testing.assert_close(lesson, averaged, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
     ("loss", "value"),
-    [(CrossEntropy(), 2.302585), (MSE(), 0.45), (MSEOutputs(), 0.5)],
+    [(CrossEntropy(), 2.302585), (MSE(), 0.45), (MSELogits(), 0.5)],
     ids=repr,
 )
 def test_value_on_zero_outputs(loss, value):
@@ -126,7 +126,7 @@ def test_softmax_mse_saturates_on_a_confidently_wrong_image(gap, cross_entropy, 
 
 def test_hessian_of_the_raw_squared_error_is_the_identity(outputs):
     label = torch.tensor([3])
-    matrix = hessian(lambda z: MSEOutputs()(z.unsqueeze(0), label), outputs[0])
+    matrix = hessian(lambda z: MSELogits()(z.unsqueeze(0), label), outputs[0])
     torch.testing.assert_close(matrix, torch.eye(CLASSES, dtype=torch.float64))
 
 
@@ -147,7 +147,7 @@ def test_cross_entropys_curvature_is_at_most_a_half_and_a_tenth_at_uniform(outpu
 def test_a_shift_of_all_outputs_changes_only_the_raw_squared_error(outputs, labels):
     for loss in (CrossEntropy(), MSE()):
         torch.testing.assert_close(loss(outputs + 3, labels), loss(outputs, labels))
-    assert abs(MSEOutputs()(outputs + 3, labels) - MSEOutputs()(outputs, labels)) > 1
+    assert abs(MSELogits()(outputs + 3, labels) - MSELogits()(outputs, labels)) > 1
 
 
 def test_derivative_of_the_mean_square_of_four_entries_is_half_of_each():
@@ -161,14 +161,14 @@ def test_softmax_of_a_perfect_raw_output_classifier_is_unsure_and_our_mapping_is
     confidence = perfect.softmax(1)[labels, labels]
     assert confidence.mean().item() == pytest.approx(0.232, abs=5e-4)
     assert -confidence.log().mean().item() == pytest.approx(1.461, abs=5e-4)
-    assert MSEOutputs().probabilities(perfect)[labels, labels].min() > 0.9999
+    assert MSELogits().probabilities(perfect)[labels, labels].min() > 0.9999
 
 
 def test_outputs_that_are_all_negative_map_to_uniform_probabilities():
-    probabilities = MSEOutputs().probabilities(torch.full((1, CLASSES), -1.0))
+    probabilities = MSELogits().probabilities(torch.full((1, CLASSES), -1.0))
     torch.testing.assert_close(probabilities, torch.full((1, CLASSES), 0.1))
 
 
-def test_mse_outputs_refuses_constants_without_meaning():
+def test_mse_logits_refuses_constants_without_meaning():
     with pytest.raises(ValueError, match=r"expected k > 0.*got k=0"):
-        MSEOutputs(k=0)
+        MSELogits(k=0)

@@ -26,7 +26,7 @@ class OutputGradient(L.Callback):
         labels = batch[1] if batch[1].ndim == 1 else batch[1][-1]
         norms = output_gradient_norms(pl_module.loss, outputs["outputs"], labels)
         mean = norms.mean()
-        pl_module.log_later("train/output_gradient_norm", mean)  # type: ignore[operator]
+        pl_module.log_deferred("train/output_gradient_norm", mean)  # type: ignore[operator]
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.total = torch.zeros(2, device=pl_module.device)  # of norms and of images
@@ -59,7 +59,7 @@ def output_gradient_norms(
 ) -> Float[Tensor, " batch"]:
     """‖∂ℓ_i/∂z_i‖ of each image, for a loss that is the mean of ℓ_i over the batch."""
     with torch.inference_mode(False), torch.enable_grad():
-        at_least_single = torch.promote_types(outputs.dtype, torch.float32)
-        outputs = outputs.detach().to(at_least_single, copy=True).requires_grad_()
+        upcast_to_float32 = torch.promote_types(outputs.dtype, torch.float32)
+        outputs = outputs.detach().to(upcast_to_float32, copy=True).requires_grad_()
         (gradient,) = torch.autograd.grad(loss(outputs, labels.clone()), outputs)
     return gradient.norm(dim=1) * len(labels)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from losslab.data._idx import Images
-from losslab.data._loader import ImageDataset
+from runlab.blocks.loader import ImageDataset
+from runlab.extras.classification.idx import Images
 
 LOADERS = ("tensor", "dataloader")
 

@@ -3,8 +3,8 @@ from typing import Any, ClassVar
 
 from torchvision import datasets
 
-from losslab.data._download import Source
 from losslab.data.mnist import MNIST
+from runlab.extras.classification.download import Source
 
 
 class FashionMNIST(MNIST):

@@ -18,10 +18,10 @@ from losslab.data._checks import (
     check_split,
     check_transforms,
 )
-from losslab.data._download import Source, prepare, require
-from losslab.data._idx import Images, load, on_device
-from losslab.data._loader import ImageDataset, TensorLoader, image_loader
-from losslab.data._sampler import EpochSampler, FixedSampler, stratified_split
+from runlab.blocks.loader import ImageDataset, TensorLoader, image_loader
+from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
+from runlab.extras.classification.download import Source, prepare, require
+from runlab.extras.classification.idx import Images, load, on_device
 
 Loader = TensorLoader | DataLoader[tuple[Tensor, int]]
 

@@ -6,4 +6,4 @@ probabilities, because which mapping is right depends on the loss.
 
 from losslab.losses.cross_entropy import CrossEntropy as CrossEntropy
 from losslab.losses.mse import MSE as MSE
-from losslab.losses.mse_outputs import MSEOutputs as MSEOutputs
+from losslab.losses.mse_logits import MSELogits as MSELogits

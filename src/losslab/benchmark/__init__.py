@@ -1,3 +1,0 @@
-"""How long a training step takes, beside a bare loop, other Lightning code and the arithmetic."""
-
-from losslab.benchmark.task import benchmark as benchmark

@@ -1,0 +1,104 @@
+"""Every cell of the sweep as a table: what was tried, and how it ended."""
+
+import re
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from runlab.analysis.arms import SETTING, ordered
+from runlab.analysis.figures.canvas import SMALL, WIDTH, blank, fitted, tidy
+from runlab.analysis.figures.heat import draw_heat, write
+from runlab.analysis.figures.scales import height
+from runlab.analysis.measure import ACCURACY, Measure
+from runlab.analysis.palette import INK, MUTED
+from runlab.analysis.wording import ABSENT, number
+
+
+def grid_figure(cells: pd.DataFrame, measure: Measure) -> Figure | None:
+    """Mean validation score over the learning rate, or else over the setting with most values.
+
+    The other settings are the rows. The darker the better, the chosen cells outlined. None for a
+    single cell, which is no grid.
+    """
+    if len(cells) < 2:
+        return None
+    placed, label, columns = _place(cells)
+    rows = list(dict.fromkeys(placed["row"]))
+    names = [fitted(str(name), 14) for name in columns]
+    upright = sum(len(name) + 1 for name in names) > 85  # characters beside each other
+    figure = blank(1.0 + 0.42 * len(rows) + 0.5 * upright)
+    axes = figure.subplots()
+    tidy(axes, grid=None)
+    scores = _table(placed, rows, columns)
+    shades = _shades(scores, measure)
+    draw_heat(axes, shades, np.nanmin(shades, initial=0), np.nanmax(shades, initial=0))
+    for _, cell in placed.iterrows():
+        _write_cell(axes, cell, rows, columns, measure)
+    axes.set_xticks(range(len(columns)), names, rotation=90 * upright)
+    axes.set_yticks(range(len(rows)), [fitted(row, 26) for row in rows])
+    axes.set_xlabel(label)
+    axes.set_title(_title(placed, measure), loc="left", fontsize=SMALL, color=MUTED, pad=6)
+    return figure
+
+
+def _place(cells: pd.DataFrame) -> tuple[pd.DataFrame, str, list[str]]:
+    """The cells with `row` and `column` names, the label of the columns, and their order."""
+    arms = ordered(cells["arm"])
+    cells = cells.assign(order=cells["arm"].map(arms.index)).sort_values("order")
+    if cells["learning_rate"].nunique() > 1:
+        columns = [f"{rate:g}" for rate in sorted(cells["learning_rate"].unique())]
+        names = cells["learning_rate"].map("{:g}".format)
+        return cells.assign(row=cells["arm"], column=names), "learning rate", columns
+    settings = [str(name) for name in cells if str(name).startswith(SETTING)]
+    most = max(settings, key=lambda name: cells[name].nunique())
+    setting = most.removeprefix(SETTING)
+    rows = [_without(arm, setting) for arm in cells["arm"]]
+    names = cells[most].fillna(ABSENT).astype(str)
+    return cells.assign(row=rows, column=names), setting, list(dict.fromkeys(names))
+
+
+def _without(arm: str, setting: str) -> str:
+    """The arm's name without the part that the columns say."""
+    loss, *parts = re.split(r", (?=[\w.]+=)", arm)  # not at the commas within a list
+    kept = [part for part in parts if not part.startswith(f"{setting}=")]
+    return ", ".join(kept if setting == "loss" else [loss, *kept])
+
+
+def _table(placed: pd.DataFrame, rows: list[str], columns: list[str]) -> NDArray[np.float64]:
+    table = np.full((len(rows), len(columns)), np.nan)
+    for _, cell in placed.iterrows():
+        table[rows.index(cell["row"]), columns.index(cell["column"])] = cell["val_mean"]
+    return table
+
+
+def _shades(scores: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
+    """Larger is better; accuracy by the logarithm of its error, so that 97 and 98% differ."""
+    if measure == ACCURACY:
+        return np.where(np.isnan(scores), np.nan, height(scores))
+    return scores if measure.higher_is_better else -scores
+
+
+def _write_cell(
+    axes: Axes, cell: pd.Series, rows: list[str], columns: list[str], measure: Measure
+) -> None:
+    row, column = rows.index(cell["row"]), columns.index(cell["column"])
+    digits = max(len(number(cell["val_mean"], measure.digits)), 5)
+    size = 72 * (WIDTH - 1.5) / len(columns) / digits / 0.62  # a digit is 0.62 of its size wide
+    diverged = cell["diverged"] > 0
+    score = number(cell["val_mean"], measure.digits)
+    write(axes, column, row - 0.14 * diverged, score, size)
+    if diverged:
+        write(axes, column, row + 0.24, f"†{cell['diverged']}", size - 1)
+    if cell["chosen"]:
+        axes.add_patch(
+            Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False, ec=INK, lw=1.8)
+        )
+
+
+def _title(placed: pd.DataFrame, measure: Measure) -> str:
+    dagger = "; †k: k runs diverged" if (placed["diverged"] > 0).any() else ""
+    return f"mean {measure.axis('validation')}; outlined: chosen{dagger}"

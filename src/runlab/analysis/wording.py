@@ -1,0 +1,244 @@
+"""Sentences and numbers in words, generated from the statistics."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from runlab.analysis.measure import Measure
+from runlab.analysis.statistics import (
+    SIGNIFICANCE,
+    is_exact,
+    seeds_for_equivalence,
+    seeds_needed,
+)
+from runlab.text import plural
+
+ABSENT = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+DIVERGED = ["arm", "diverged", "n"]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Arms whose learning rate was not, or not quite, tuned."""
+
+    on_the_edge: Collection[str]
+    at_one_rate: Collection[str]
+
+
+def conclude(
+    arms: pd.DataFrame,
+    differences: pd.DataFrame,
+    measure: Measure,
+    margin: float | None,
+    tuning: Tuning,
+) -> list[str]:
+    """The conclusions in plain words, one for each pair of arms; or why there is none."""
+    if arms.empty:
+        return [f"No arm can be judged: no cell has a validation {measure.title} of every run"]
+    if differences.empty:
+        return [_alone(arms.iloc[0], measure)]
+    tests = count_tests(differences)
+    diverged = {arm: (int(k), int(n)) for arm, k, n in arms[DIVERGED].itertuples(index=False)}
+    return [
+        _conclusion(row, measure, margin, tests, diverged) + _reservations(row, diverged, tuning)
+        for _, row in differences.iterrows()
+    ]
+
+
+def _alone(arm: pd.Series, measure: Measure) -> str:
+    reached = interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=measure.digits)
+    return (
+        f"{arm['arm']}: {reached}{measure.unit} test {measure.title} at learning rate "
+        f"{arm['learning_rate']:g}, {plural(int(arm['n']), 'seed')}; a single arm, nothing to "
+        "compare it with"
+    )
+
+
+def count_tests(differences: pd.DataFrame) -> int:
+    return int(differences["p"].notna().sum())
+
+
+def _conclusion(
+    row: pd.Series,
+    measure: Measure,
+    margin: float | None,
+    tests: int,
+    diverged: Mapping[str, tuple[int, int]],
+) -> str:
+    arm, other, pairs = row["arm"], row["other"], int(row["pairs"])
+    if all(k == n for k, n in (diverged[arm], diverged[other])):
+        return f"Nothing can be concluded about {arm} and {other}"
+    if pairs == 0:
+        return f"Nothing paired for {arm} and {other}: the chosen learning rates share no seed"
+    if math.isnan(row["difference"]):
+        return f"Not known for {arm} and {other}: a run at a chosen learning rate lacks its result"
+    seeds, effect = plural(pairs, "paired seed"), _effect(row, measure)
+    too_few = (
+        f"Too few seeds to say whether {arm} or {other} is better: {needed_sentence(tests)}, "
+        f"got {pairs}; so far {effect}"
+    )
+    if pairs < seeds_needed(1):
+        return too_few
+    test = f"{seeds}, {_test(row, tests)}"
+    includes_zero = row["low"] <= 0 <= row["high"]
+    if row["p_holm"] < SIGNIFICANCE and not includes_zero:
+        return f"{_better(row, measure)}, {test}{_yet_small(row, measure, margin)}"
+    if row["p_equivalent_holm"] < SIGNIFICANCE:
+        ninety = interval(
+            row["difference"], row["equivalence_low"], row["equivalence_high"],
+            signed=True, digits=measure.digits,
+        )  # fmt: skip
+        return (
+            f"No difference that matters between {arm} and {other}: within ±{margin:g} "
+            f"{_unit(measure)}, {ninety} (90%), {seeds}, two one-sided t tests "
+            f"{p_value(row['p_equivalent_holm'])}{_correction(tests)}"
+        )
+    if pairs < seeds_needed(tests):
+        return too_few
+    undecided = f"Undecided between {arm} and {other}: {effect}, {test}"
+    if row["p_holm"] < SIGNIFICANCE:
+        return f"{undecided}; yet the interval includes 0: a few seeds are far from the rest"
+    if not includes_zero:
+        undecided += "; that the interval excludes 0 is not enough, the test decides"
+    return undecided + _missing(row, measure, margin, tests)
+
+
+def _better(row: pd.Series, measure: Measure) -> str:
+    arm, other, sign = row["arm"], row["other"], 1
+    if (row["difference"] > 0) != measure.higher_is_better:
+        arm, other = other, arm
+    if row["difference"] < 0:
+        sign = -1
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    size = interval(sign * row["difference"], low, high, digits=measure.digits)
+    return f"{arm} better than {other} by {_with_unit(size, measure)}"
+
+
+def _effect(row: pd.Series, measure: Measure) -> str:
+    """`+0.31 points of test accuracy [0.22, 0.40] (a − b)`."""
+    effect = interval(
+        row["difference"], row["low"], row["high"], signed=True, digits=measure.digits
+    )
+    return f"{_with_unit(effect, measure)} ({pair_name(row)})"
+
+
+def _with_unit(effect: str, measure: Measure) -> str:
+    value, _, bounds = effect.partition(" [")
+    return f"{value} {_unit(measure)}" + (f" [{bounds}" if bounds else "")
+
+
+def _unit(measure: Measure) -> str:
+    """As in `points of test accuracy` or `in test NLL`."""
+    joined = f"{measure.difference_unit} of" if measure.difference_unit else "in"
+    return f"{joined} test {measure.title}"
+
+
+def _yet_small(row: pd.Series, measure: Measure, margin: float | None) -> str:
+    if margin is None or max(abs(row["low"]), abs(row["high"])) >= margin:
+        return ""
+    unit = f" {measure.difference_unit}".rstrip()
+    return f"; too small to matter, within ±{margin:g}{unit}"
+
+
+def _missing(row: pd.Series, measure: Measure, margin: float | None, tests: int) -> str:
+    if margin is None:
+        return "; a difference is not shown"
+    unit = f" {measure.difference_unit}".rstrip()
+    nothing = f"; neither a difference nor its absence within ±{margin:g}{unit} is shown"
+    seeds = seeds_for_equivalence(margin, row["sd"], tests)
+    if seeds is not None and seeds <= row["pairs"]:
+        return nothing
+    ways = f"about {seeds}" if seeds else "more than 1,000"
+    return f"{nothing}: if there is none, a new sweep of {ways} seeds would show it 4 times in 5"
+
+
+def _reservations(row: pd.Series, diverged: Mapping[str, tuple[int, int]], tuning: Tuning) -> str:
+    pair = [row["arm"], row["other"]]
+    parts = [_divergence(arm, *diverged[arm]) for arm in pair if diverged[arm][0]]
+    sound = [arm for arm in pair if diverged[arm][0] < diverged[arm][1]]
+    if edge := [arm for arm in sound if arm in tuning.on_the_edge]:
+        parts.append(f"provisional: a wider grid may change the rate of {' and '.join(edge)}")
+    if single := [arm for arm in sound if arm in tuning.at_one_rate]:
+        of_whom = f" of {single[0]}" if len(single) < len(pair) else ""
+        parts.append(f"untuned: one learning rate was tried{of_whom}")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _divergence(arm: str, diverged: int, runs: int) -> str:
+    share = "every run" if diverged == runs else f"{diverged} of {plural(runs, 'run')}"
+    return f"{share} of {arm} diverged"
+
+
+def _test(row: pd.Series, tests: int) -> str:
+    kind = "exact" if is_exact(int(row["pairs"])) else "sampled"
+    return f"{kind} permutation {p_value(row['p_holm'])}{_correction(tests)}"
+
+
+def needed_sentence(tests: int) -> str:
+    return f"at least {seeds_needed(tests)} are needed for p < 0.05{_correction(tests)}"
+
+
+def _correction(tests: int) -> str:
+    return f" after Holm over {tests} differences" if tests > 1 else ""
+
+
+def pair_name(row: pd.Series) -> str:
+    return f"{row['arm']} {MINUS} {row['other']}"
+
+
+def p_value(p: float) -> str:
+    """As in `p = 0.002` or `p < 0.001`."""
+    return f"p {p_number(p)}" if p < 0.001 else f"p = {p_number(p)}"
+
+
+def p_number(p: float) -> str:
+    return "< 0.001" if p < 0.001 else number(p, 3)
+
+
+def interval(value: float, low: float, high: float, signed: bool = False, digits: int = 2) -> str:
+    """`0.31 [0.22, 0.40]`, or the value alone where there is no interval."""
+    middle = signed_number(value, digits) if signed else number(value, digits)
+    bounds = f"[{number(low, digits)}, {number(high, digits)}]"
+    return middle if math.isnan(low) else f"{middle} {bounds}"
+
+
+def spread(mean: float, sd: float, digits: int = 2) -> str:
+    """`98.12 ± 0.08`, or the mean alone where one run has no spread."""
+    return number(mean, digits) if math.isnan(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    return (
+        ABSENT if math.isnan(value) else _with_minus(f"{_unsigned_zero(value, digits):.{digits}f}")
+    )
+
+
+def signed_number(value: float, digits: int = 2) -> str:
+    if math.isnan(value):
+        return ABSENT
+    return _with_minus(f"{_unsigned_zero(value, digits):+.{digits}f}")
+
+
+def _unsigned_zero(value: float, digits: int) -> float:
+    return round(value, digits) + 0.0  # -0.0 + 0.0 is 0.0
+
+
+def _with_minus(text: str) -> str:
+    return text.replace("-", MINUS)
+
+
+def epochs(median: float, lowest: float, highest: float) -> str:
+    """`2 [1, 3]` epochs; an infinite one was never reached."""
+    texts = [
+        "never" if math.isinf(value) else f"{value:.4g}" for value in (median, lowest, highest)
+    ]
+    return texts[0] if lowest == highest else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def listed(names: list[str], at_most: int = 5) -> str:
+    rest = len(names) - at_most
+    separator = "; " if any(", " in name for name in names) else ", "
+    return separator.join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")

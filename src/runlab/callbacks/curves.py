@@ -1,0 +1,59 @@
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from runlab import atomic
+
+
+class Curves(L.Callback):
+    """Keeps a run's learning curves beside its record, whatever its loggers are: `curves.csv`.
+
+    A row for each validation: `epoch`, trained so far (2.5 in the middle of the third), `step`,
+    and `train/*` and `val/*` as they are in `callback_metrics`: what a `Classifier` logs later is
+    there as its mean over the blocks since the row before. A run that is gone on with takes its
+    rows from the checkpoint. Comes after the callbacks that log.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / "curves.csv"
+        self.rows: list[dict[str, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        row = logged(trainer, "train/") | logged(trainer, "val/")
+        values = torch.stack([value.double().cpu() for value in row.values()]).tolist()
+        epoch = {"epoch": epochs(trainer), "step": float(trainer.global_step)}
+        self.rows.append(epoch | dict(zip(row, values, strict=True)))
+        if trainer.is_global_zero:
+            atomic.replace(self.path, table(self.rows).encode())
+
+
+def logged(trainer: L.Trainer, prefix: str) -> dict[str, Tensor]:
+    return {k: value for k, value in trainer.callback_metrics.items() if k.startswith(prefix)}
+
+
+def epochs(trainer: L.Trainer) -> float:
+    """How many epochs the weights were trained for."""
+    done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return trainer.current_epoch + done / trainer.num_training_batches
+
+
+def table(rows: list[dict[str, float]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

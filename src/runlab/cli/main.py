@@ -1,0 +1,132 @@
+"""What the scripts share: Hydra's entry point, with a user's mistakes as one sentence each."""
+
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from runlab.cli.signals import exit_on_sigterm
+from runlab.config.arguments import quoted
+from runlab.config.messages import is_user_error, user_message
+from runlab.config.schema import is_multirun
+from runlab.runs import lock, record
+from runlab.sweeps.callback import Sweep
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+def main(
+    task: Callable[[DictConfig], Any], config_name: str, paths: Sequence[str] = ("data_dir",)
+) -> None:
+    """Runs `task(cfg)` under Hydra; after a multirun, whole or partial, prints its comparison.
+
+    The values of the keys in `paths` may hold what Hydra's grammar reserves, as runs' names do.
+    A user's mistake ends the process with one sentence and exit code 1; with HYDRA_FULL_ERROR=1
+    it comes with its traceback.
+    """
+    sys.argv[1:] = quoted(sys.argv[1:], paths)
+    Sweep.folder = None
+    failures: list[str] = []
+    stopped = 0  # exit code, if a signal did it
+    logging.raiseExceptions = False  # a full disk is told once, not for each line of a log file
+    threading.excepthook = in_thread
+    with full_errors() as wanted_by_user, exit_on_sigterm():
+        try:
+            entry = task if wanted_by_user else guarded(task)
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(entry)()
+        except (KeyboardInterrupt, SystemExit) as stop:
+            stopped = code_of_signal(stop)
+            if not stopped:
+                raise
+            failures.append("interrupted: the same command goes on with what is left")
+        except Exception as error:
+            if wanted_by_user or not is_user_error(error):
+                raise
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = Sweep.folder and str(Sweep.folder)
+            failures.append(user_message(error))
+        finally:
+            if Sweep.folder is not None and any(Sweep.folder.glob("*/run.json")):
+                lock.mark_dead_runs(Sweep.folder)
+                if not failures or has_outcome(Sweep.folder):  # else what failed has been said
+                    failures += conclude(Sweep.folder)
+            HydraConfig.instance().cfg = None  # the multirun's, which Sweep has set
+    if stopped:
+        print("\n".join(failures), file=sys.stderr)
+        sys.exit(stopped)
+    if failures:
+        sys.exit("\n".join(failures))
+
+
+def in_thread(failure: threading.ExceptHookArgs) -> None:
+    """Leaves a full disk to the thread that waits for the writer: it raises the same error."""
+    if not isinstance(failure.exc_value, OSError):
+        threading.__excepthook__(failure)
+
+
+def code_of_signal(stop: BaseException) -> int:
+    """128 and the number of the signal that ended the process; 0 if none did."""
+    causes = (stop, stop.__context__)  # Lightning turns Ctrl-C into SystemExit
+    if any(isinstance(each, KeyboardInterrupt) for each in causes):
+        return 128 + signal.SIGINT
+    code = stop.code if isinstance(stop, SystemExit) else None
+    return code if isinstance(code, int) and code > 128 else 0
+
+
+def guarded(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """The task, which ends a single run at a user's mistake without Hydra's own report of it."""
+
+    @functools.wraps(task)
+    def run(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except Exception as error:
+            if is_multirun() or not is_user_error(error):
+                raise  # in a multirun the sweep goes on
+            sys.exit(user_message(error))
+
+    return run
+
+
+@contextmanager
+def full_errors() -> Iterator[bool]:
+    """Has Hydra raise errors rather than print them; tells whether the user asked for that."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield before == "1"
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def has_outcome(sweep: Path) -> bool:
+    return any(entry["status"] in record.ENDED for _, entry in record.readable(sweep))
+
+
+def conclude(folder: Path) -> list[str]:
+    """Writes and prints a sweep's comparison; returns what stood in its or its aggregates' way."""
+    # pandas, scipy and matplotlib: a second, needed only now
+    from runlab.analysis import Comparison
+    from runlab.extras.dashboard import rebuild
+
+    def show(comparison: Comparison) -> None:
+        print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n")
+
+    try:
+        rebuild(folder, show=show)
+    except (ValueError, OSError) as error:
+        return [user_message(error)]
+    return []

@@ -1,0 +1,81 @@
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from runlab.analysis.rendering import KINDS
+from runlab.config import schema as configuration
+
+SUFFIXES = [f".{kind}" for kind in KINDS]
+
+
+@dataclass
+class Benchmark(configuration.Train):
+    """Every top-level key of a benchmark's configuration."""
+
+    run: Any = MISSING  # typed, its own missing values would replace those of train.yaml
+    rounds: int = MISSING
+    steps: int | None = None
+    workers: list[int] = field(default_factory=list)
+    stacks: list[int] = field(default_factory=list)
+    memory: bool = MISSING
+    startups: int = MISSING
+    random_images: bool = MISSING
+    json: str | None = None
+    markdown: str | None = None
+    figure: str | None = None
+
+
+TRAIN_KEYS = {field.name for field in fields(configuration.Train)}
+OWN_KEYS = {field.name for field in fields(Benchmark)} - TRAIN_KEYS
+
+
+def schema() -> DictConfig:
+    """Merged after train.yaml, so it leaves that file's values as they are."""
+    node = OmegaConf.structured(Benchmark)
+    for key in TRAIN_KEYS:
+        node[key] = MISSING
+    return node
+
+
+ConfigStore.instance().store(name="benchmark_schema", node=schema(), provider="losslab")
+
+
+def check(cfg: DictConfig) -> None:
+    """Raises ValueError for a value that nothing can be timed with."""
+    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    configuration.check({key: config[key] for key in TRAIN_KEYS})
+    for key, least in {"rounds": 1, "startups": 0}.items():
+        if config[key] < least:
+            raise ValueError(f"expected {key} of at least {least}, got {config[key]}")
+    if config["steps"] is not None and config["steps"] < 1:
+        raise ValueError(
+            f"expected steps of at least 1, or null for an epoch, got {config['steps']}"
+        )
+    if any(workers < 0 for workers in config["workers"]):
+        raise ValueError(f"expected workers of at least 0 each, got {config['workers']}")
+    if any(runs < 1 for runs in config["stacks"]):
+        raise ValueError(f"expected stacks of at least 1 run each, got {config['stacks']}")
+    if len(set(config["stacks"])) < len(config["stacks"]):
+        raise ValueError(f"expected stacks of different sizes, got {config['stacks']}")
+    if config["scheduler"] is not None or config["gradient_clip"] is not None:
+        raise ValueError(
+            "expected scheduler=none and gradient_clip=null: the bare loop has neither"
+        )
+    for key in ("json", "markdown", "figure"):
+        if config[key] is not None and not Path(config[key]).absolute().parent.is_dir():
+            raise ValueError(f"expected {key} in a folder that exists, got {config[key]}")
+    if config["figure"] is not None:
+        check_figure(config["figure"], config["stacks"])
+
+
+def check_figure(figure: str, stacks: list[int]) -> None:
+    if Path(figure).suffix not in SUFFIXES:
+        raise ValueError(f"expected figure to end in {' or '.join(SUFFIXES)}, got {figure}")
+    if len(stacks) < 2:
+        raise ValueError(
+            f"expected two stack sizes or more for a figure of time against them, got {stacks}: "
+            f"give stacks=[1,2,5,10], say, or leave figure out"
+        )

@@ -1,0 +1,129 @@
+import logging
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import lightning as L
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from runlab.callbacks.canvas import Canvas, blend, text_width
+from runlab.callbacks.pictures import show, wanted
+
+log = logging.getLogger(__name__)
+
+LEVELS = 8
+"""On either side of zero: a finer scale would double the size of the file, and show noise."""
+
+ZERO, LINE = 1 + LEVELS, 2 + 2 * LEVELS
+NEGATIVE, NEUTRAL, POSITIVE = (33, 102, 172), (250, 250, 250), (178, 24, 43)
+COLOURS = np.concatenate(
+    [
+        np.array([(255, 255, 255)], np.uint8),
+        blend(NEGATIVE, NEUTRAL, LEVELS + 1),
+        blend(NEUTRAL, POSITIVE, LEVELS + 1)[1:],
+        np.array([(200, 200, 200)], np.uint8),
+    ]
+)
+GAP, SIDE = 5, 56
+"""Pixels between units, and of a unit's longer side, as far as weights fit into it whole."""
+
+
+class FirstLayer(L.Callback):
+    """The first layer's weights as images, `weights/first_layer`: blue is below zero, red above.
+
+    Of an affine layer on flattened images each unit is an image, of a convolution each kernel,
+    their channels side by side. One scale, symmetric about zero, serves all of them. They are drawn
+    after at most ten validations, among them the last one of a run that ends as planned, for
+    TensorBoard and loggers with Lightning's `log_image`.
+
+    Args:
+        count: units to show, the first ones.
+    """
+
+    def __init__(self, count: int = 24) -> None:
+        if count < 1:
+            raise ValueError(f"expected a count of at least 1 unit, got {count}")
+        self.count = count
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        network: nn.Module = pl_module.network  # type: ignore[assignment]
+        self.layer = next(filter(owns_parameters, network.modules()), None)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.drawing = wanted(trainer) and trainer.is_global_zero and self.layer is not None
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self.shape = batch[0].shape[1:]
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self.drawing:
+            return
+        images = as_images(self.layer, self.shape)
+        if images is None:
+            log.warning(
+                "weights/first_layer shows nothing: expected a network that begins with Linear on "
+                "flattened images, [channels, height, width], or with Conv2d, got %s for inputs "
+                "of shape %s; drop it by ~callback.first_layer",
+                self.layer,
+                [*self.shape],
+            )
+            self.layer = None
+        else:
+            show(trainer, "weights/first_layer", picture(images[: self.count], len(images)))
+
+
+def owns_parameters(module: nn.Module) -> bool:
+    return next(module.parameters(recurse=False), None) is not None
+
+
+def as_images(
+    layer: nn.Module | None, shape: Sequence[int]
+) -> Float[Tensor, "units channels height width"] | None:
+    """A layer's weights for images of a shape; None if they, or those, are no images."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.weight.detach()
+    if isinstance(layer, nn.Linear) and len(shape) == 3 and layer.in_features == prod(shape):
+        return layer.weight.detach().unflatten(1, [*shape])
+    return None
+
+
+def picture(images: Float[Tensor, "units channels height width"], of: int) -> Canvas:
+    """The units in rows, and below them the scale, whose ends are the largest weight's size."""
+    weights = images.float().cpu().numpy()
+    units, _, height, width = weights.shape
+    largest = float(np.abs(weights).max())
+    shares = np.nan_to_num(weights / (largest or 1.0))
+    numbers = (ZERO + np.rint(LEVELS * shares)).astype(np.uint8)
+    scale = max(1, SIDE // max(height, width))
+    tiles = np.concatenate(numbers.transpose(1, 0, 2, 3), axis=2)  # [units, height, channels·width]
+    tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
+    rows = max(1, round((units / 1.6) ** 0.5))
+    columns = -(-units // rows)
+    down, across = tiles.shape[1] + GAP, tiles.shape[2] + GAP
+    canvas = Canvas(down * rows + GAP + 22, max(across * columns, 300) + GAP, COLOURS)
+    for index, tile in enumerate(tiles):
+        top, left = index // columns * down + GAP, index % columns * across + GAP
+        canvas.fill(top - 1, left - 1, tile.shape[0] + 2, tile.shape[1] + 2, LINE)
+        canvas.paint(top, left, tile)
+    draw_scale(canvas, down * rows + GAP + 11, f"{largest:.2g}", f"{units} of {of} units")
+    return canvas
+
+
+def draw_scale(canvas: Canvas, middle: int, largest: str, units: str) -> None:
+    canvas.write(units, middle, 5)
+    left = 5 + text_width(units) + 20
+    canvas.write(f"-{largest}", middle, left)
+    left += text_width(f"-{largest}") + 4
+    swatches = np.arange(1, LINE, dtype=np.uint8).repeat(6)
+    canvas.paint(middle - 5, left, np.tile(swatches, (10, 1)))
+    canvas.write(f"+{largest}", middle, left + len(swatches) + 4)

@@ -1,0 +1,123 @@
+import logging
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from runlab.callbacks.pictures import class_names, tensorboards
+from runlab.extras.classification.callbacks.first_layer import owns_parameters
+
+log = logging.getLogger(__name__)
+
+MOST = 200
+LARGEST = 8192
+"""Pixels of a side of the picture of all images, beyond which the projector shows none."""
+
+LARGEST_VALUE = 1e15
+"""Beyond it single precision may have no squares of distances."""
+
+
+class Projector(L.Callback):
+    """What the last layer takes of each validation image, for TensorBoard's projector.
+
+    Once, of a fit's last weights, with the images themselves, where these are [channels, height,
+    width], and their classes. Of more than 200 features the first 200 principal components, since
+    they are kept as text. A run that diverged has none.
+
+    Args:
+        count: images, the first of the validation, of several processes' those of the first; or as
+            many as fit into a picture of 8192 x 8192 pixels.
+    """
+
+    def __init__(self, count: int = 1000) -> None:
+        if count < 1:
+            raise ValueError(f"expected a count of at least 1 image, got {count}")
+        self.count = count
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        writers = tensorboards(trainer)
+        if not writers:
+            return
+        images, labels = first_images(trainer.datamodule, self.count)  # type: ignore[attr-defined]
+        classes = class_names(trainer)
+        with trainer.precision_plugin.forward_context():
+            inputs = last_inputs(pl_module.network, images.to(pl_module.device))  # type: ignore[arg-type]
+        if not (inputs.abs() <= LARGEST_VALUE).all():
+            log.warning(
+                "the projector shows nothing: expected what the last layer takes to be finite and "
+                "at most %g, got other values; a run that does not diverge has a projector",
+                LARGEST_VALUE,
+            )
+            return
+        names = [classes[label] for label in labels.tolist()]
+        for writer in writers:
+            writer.add_embedding(
+                components(inputs.float()),
+                names,
+                sprites(images) if are_pictures(images) else None,
+                trainer.global_step,
+                tag="projector",
+            )
+
+
+def first_images(
+    data: Any, count: int
+) -> tuple[Float[Tensor, "images *shape"], Int[Tensor, " images"]]:
+    """A data module's first validation images, as the network takes them, and their labels."""
+    batches, held = [], 0
+    for batch in data.val_dataloader():
+        batches.append(data.on_after_batch_transfer(batch, 0))
+        held += len(batch[1])
+        if held >= count:
+            break
+    images, labels = map(torch.cat, zip(*batches, strict=True))
+    most = count
+    if are_pictures(images):
+        most = min(count, (LARGEST // max(images.shape[2:])) ** 2)
+    return images[:most], labels[:most]
+
+
+@torch.inference_mode()
+def last_inputs(
+    network: nn.Module, images: Float[Tensor, "images ..."]
+) -> Float[Tensor, "images features"]:
+    """What the last of the modules with parameters is given; the network is left as it was."""
+    *_, last = filter(owns_parameters, network.modules())
+    taken: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].flatten(1)))
+    training = network.training
+    try:
+        network.eval()(images)
+    finally:
+        hook.remove()
+        network.train(training)
+    return taken[-1]
+
+
+def are_pictures(images: Float[Tensor, "images *shape"]) -> bool:
+    """Neither the rows of a table nor series."""
+    return images.ndim == 4
+
+
+def components(
+    inputs: Float[Tensor, "images features"],
+) -> Float[Tensor, "images at_most_200"]:
+    """The images' places along the directions in which they differ most, where these are fewer."""
+    if inputs.shape[1] <= MOST:
+        return inputs
+    left, sizes, _ = torch.linalg.svd(inputs - inputs.mean(dim=0), full_matrices=False)
+    return (left * sizes)[:, :MOST]
+
+
+def sprites(
+    images: Float[Tensor, "images channels height width"],
+) -> Float[Tensor, "images channels side side"]:
+    """Each image from its own darkest, 0, to its brightest, 1; made square by its darkest."""
+    low = images.amin(dim=(1, 2, 3), keepdim=True)
+    scaled = (images - low) / images.sub(low).amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30)
+    height, width = images.shape[2:]
+    side = max(height, width)
+    return functional.pad(scaled.float(), [0, side - width, 0, side - height])

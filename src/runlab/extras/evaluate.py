@@ -1,0 +1,61 @@
+"""Testing a checkpoint again, alone: as its run did, and with the same numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from losslab.classifier import score
+from runlab.config import arguments
+from runlab.runs import checkpoint
+
+SPLITS = ("val", "test")
+
+
+def evaluate(cfg: DictConfig) -> dict[str, float]:
+    """Metrics of the checkpoint on validation and test data, keyed `split/quantity`.
+
+    On the same machine they are, bit for bit, what the run's record says of its best checkpoint.
+
+    Raises:
+        ValueError: if there is no checkpoint of ours.
+        MisconfigurationException: from Lightning, if the machine lacks the device asked for.
+    """
+    classifier, config = checkpoint.load(arguments.checkpoint(cfg))
+    torch.set_num_threads(config["threads"])  # the order of float sums depends on it
+    data = instantiate(located(config["data"], cfg.data_dir))
+    trainer = instantiate(cfg.trainer)(
+        logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    return score(classifier, trainer, data)
+
+
+def located(data: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
+    """The data's configuration on this machine, where they may lie elsewhere."""
+    return dict(data) if data_dir is None else {**data, "root": data_dir}
+
+
+def table(metrics: Mapping[str, float]) -> str:
+    """One row a quantity, one column a split."""
+    quantities = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
+    rows = [
+        [quantity, *(exact(metrics[f"{split}/{quantity}"]) for split in SPLITS)]
+        for quantity in quantities
+    ]
+    columns = list(zip(["", *SPLITS], *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [["", *SPLITS], *rows]
+    ]
+    return "\n".join(lines)
+
+
+def exact(value: float) -> str:
+    """The fewest digits that tell a single-precision number from all others."""
+    if value.is_integer():
+        return f"{value:.0f}"
+    return str(np.float32(value)) if float(np.float32(value)) == value else str(value)

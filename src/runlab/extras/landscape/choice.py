@@ -1,0 +1,125 @@
+"""Which two runs of a sweep are drawn: two arms at their chosen learning rates, one seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from runlab.analysis import Comparison
+from runlab.analysis.cells import of_chosen
+from runlab.analysis.runs import counted
+from runlab.config import fingerprint
+from runlab.config.schema import unknown
+from runlab.runs import record
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, and the arm that it stands for."""
+
+    arm: str
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.record["config"]
+
+    @property
+    def learning_rate(self) -> float:
+        return self.config["optimizer"]["lr"]
+
+
+Pair = tuple[Run, Run]
+
+
+def choose(comparison: Comparison, arms: Sequence[str] = (), seed: int | None = None) -> Pair:
+    """Two runs with one start, each of an arm's chosen cell.
+
+    Args:
+        arms: two of them; by default the first two with one network and different losses.
+        seed: by default the smallest with which both runs finished.
+
+    Raises:
+        ValueError: if there are no such runs.
+    """
+    there = list(comparison.arms["arm"])
+    if len(there) < 2:
+        raise ValueError(
+            f"expected at least two arms with finished runs in {comparison.sweep}, got "
+            f"{', '.join(there) or 'none'}: train another into it, for example loss=…"
+        )
+    cells = {arm: chosen_cell(comparison, arm) for arm in there}
+    pair = named(arms, there) if arms else preferred(comparison.sweep, cells)
+    shared = seed_of(pair, [cells[arm] for arm in pair], seed)
+    first, second = (run_of(comparison.sweep, cells[arm], shared) for arm in pair)
+    require_one_start(first, second)
+    return first, second
+
+
+def chosen_cell(comparison: Comparison, arm: str) -> pd.DataFrame:
+    """The runs of an arm at its chosen learning rate, one a seed, the smallest seed first."""
+    runs = of_chosen(counted(comparison.runs), comparison.cells)
+    return runs[runs["arm"] == arm].sort_values("seed")
+
+
+def named(arms: Sequence[str], there: Sequence[str]) -> tuple[str, str]:
+    for arm in arms:
+        if arm not in there:
+            raise ValueError(unknown(repr(arm), arm, "arm", there))
+    if len(arms) != 2 or arms[0] == arms[1]:
+        raise ValueError(f"expected two different arms, got {' and '.join(arms)}: name two")
+    return arms[0], arms[1]
+
+
+def preferred(sweep: Path, cells: dict[str, pd.DataFrame]) -> tuple[str, str]:
+    """The first two arms whose networks are the same and whose losses differ, as far as any are."""
+    configs = {
+        arm: record.read(sweep / cell["run"].iloc[0])["config"] for arm, cell in cells.items()
+    }
+
+    def unlike(pair: tuple[str, str]) -> tuple[bool, bool]:
+        one, other = (configs[arm] for arm in pair)
+        return one["model"] != other["model"], one["loss"] == other["loss"]
+
+    return min(combinations(cells, 2), key=unlike)  # the first of equals
+
+
+def seed_of(pair: tuple[str, str], cells: Sequence[pd.DataFrame], seed: int | None) -> int:
+    finished = [set(cell.loc[cell["status"] == "finished", "seed"]) for cell in cells]
+    both = sorted(map(int, finished[0] & finished[1]))
+    if not both or seed not in (None, *both):
+        seeds = "; ".join(
+            f"{arm} at its chosen learning rate {cell['learning_rate'].iloc[0]:g}: {outcomes(cell)}"
+            for arm, cell in zip(pair, cells, strict=True)
+        )
+        raise ValueError(
+            f"expected a run of both arms that finished with {'one' if seed is None else 'the'} "
+            f"seed{'' if seed is None else f' {seed}'}, got {seeds}: "
+            f"{f'choose --seed from {both}' if both else 'train such runs, or choose other --arms'}"
+        )
+    return both[0] if seed is None else seed
+
+
+def outcomes(cell: pd.DataFrame) -> str:
+    return ", ".join(f"seed {run.seed} {run.status}" for run in cell.itertuples())
+
+
+def run_of(sweep: Path, cell: pd.DataFrame, seed: int) -> Run:
+    row = cell[cell["seed"] == seed].iloc[0]
+    folder = sweep / row["run"]
+    return Run(row["arm"], folder, record.read(folder))
+
+
+def require_one_start(first: Run, second: Run) -> None:
+    """Both networks are built from the same configuration and the same seed."""
+    models = [fingerprint.flatten({"model": run.config["model"]}) for run in (first, second)]
+    if models[0] != models[1]:
+        raise ValueError(
+            f"expected two arms with one network, whose starts are one point, got {first.arm} and "
+            f"{second.arm} with different ones ({'; '.join(fingerprint.changes(*models))}): "
+            "name two arms with the same model by --arms"
+        )

@@ -1,0 +1,56 @@
+"""What a metric measures: a module declares it, the run record keeps it, a comparison reads it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric `val/<name>` and `test/<name>`, its unit, and which of two values is the better one.
+
+    Attributes:
+        title: for tables and axes, as in `NLL`.
+        unit: of its values, as in `%`; difference_unit: of a difference of two, as in `points`.
+        scale: what recorded values are multiplied by to be in `unit`. All that follows is in it.
+        digits: behind the decimal point.
+        best: the best value there can be; axes are spaced by the logarithm of the distance to it.
+        proportion: whether it is a share of samples, to which a finite test set adds a binomial
+            uncertainty.
+        milestones: values whose first epoch a comparison tells.
+        tolerance: learning rates whose mean is this close to the best one count as good.
+        comparable: False where its unit depends on the loss: it ranks runs of one loss only.
+    """
+
+    name: str
+    title: str
+    unit: str = ""
+    difference_unit: str = ""
+    scale: float = 1.0
+    higher_is_better: bool = False
+    digits: int = 4
+    best: float | None = None
+    proportion: bool = False
+    milestones: tuple[float, ...] = ()
+    tolerance: float | None = None
+    comparable: bool = True
+
+    def axis(self, split: str) -> str:
+        """As in `validation accuracy, %` or `test NLL`."""
+        return f"{split} {self.title}" + (f", {self.unit}" if self.unit else "")
+
+    def to_record(self) -> dict[str, Any]:
+        return {**asdict(self), "milestones": list(self.milestones)}
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> "Measure":
+        """Keys that this version does not know are left out.
+
+        Raises:
+            ValueError: if name or title is missing.
+        """
+        known = {each.name for each in fields(cls)}
+        given = {key: value for key, value in values.items() if key in known}
+        if not {"name", "title"} <= given.keys():
+            raise ValueError(f"expected a measure with a name and a title, got {dict(values)}")
+        return cls(**{**given, "milestones": tuple(given.get("milestones") or ())})

@@ -1,0 +1,191 @@
+"""Hydra's launcher for runs that train together: it must live here, where Hydra looks for it."""
+
+import logging
+import pickle
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from joblib import Parallel, delayed
+from omegaconf import open_dict
+
+from runlab.config.fingerprint import key_of
+from runlab.text import plural
+
+log = logging.getLogger(__name__)
+
+NUMBERS = ("seed", "optimizer.lr")  # runs that differ in these alone may train together
+
+
+class StackedLauncher(BasicLauncher):
+    """Trains the runs that differ in seed and learning rate alone as one batched computation.
+
+    Args:
+        size: the most runs that train together.
+        processes: train so many stacks at a time; None: one for each core where runs are on the
+            CPU, else one. Runs alike are shared out among them, in stacks of at least five.
+        compile: a backend of `torch.compile` for their common steps; None: they are not compiled.
+    """
+
+    def __init__(
+        self, size: int = 50, processes: int | None = None, compile: str | None = None
+    ) -> None:
+        super().__init__()
+        for key, value in (("size", size), ("processes", processes)):
+            if (key, value) != ("processes", None) and (type(value) is not int or value < 1):
+                raise ValueError(
+                    f"expected hydra.launcher.{key} to be a whole number of at least 1, got {value}"
+                )
+        self.size, self.processes, self.compile = size, processes, compile
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        assert self.config is not None
+        if self.compile is not None:
+            check_backend(self.compile)
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        processes = self.processes or self.fitting(job_overrides)
+        numbered = [Job(initial_job_idx + i, each) for i, each in enumerate(job_overrides)]
+        parts = [
+            [numbered[i] for i in part] for part in groups(job_overrides, self.size, processes)
+        ]
+        processes = min(processes, len(parts))
+        if initial_job_idx == 0:
+            folder = Path(str(self.config.hydra.sweep.dir))
+            log.info("%s", arrangement(len(numbered), len(parts), processes, folder))
+        if processes > 1:
+            state = Singleton.get_state()
+            outcomes = Parallel(n_jobs=processes)(
+                delayed(train_in_process)(self, state, part, processes) for part in parts
+            )
+        else:
+            outcomes = [self.train(part) for part in parts]
+        returned: dict[int, Any] = {}
+        for part, own in zip(parts, outcomes, strict=True):
+            returned |= zip((job.number for job in part), own, strict=True)
+        for outcome in returned.values():
+            if isinstance(outcome, Exception):
+                raise outcome  # a run's own is in its JobReturn; this one is Hydra's
+        return [returned[job.number] for job in numbered]
+
+    def fitting(self, jobs: Sequence[Sequence[str]]) -> int:
+        """How many processes suit the machine and the device that runs are on."""
+        import torch  # seconds; Hydra imports plugins even for --help
+
+        from runlab.stacks import cores
+
+        assert self.hydra_context is not None
+        if not jobs:
+            return 1
+        loader = self.hydra_context.config_loader
+        config = loader.load_sweep_config(self.config, list(jobs[0]))  # type: ignore[arg-type]
+        if config.data.get("num_workers", 0) > 0:
+            return 1  # joblib's processes cannot start a DataLoader's
+        on_cpu = config.trainer.get("accelerator") == "cpu" or not torch.accelerator.is_available()
+        return cores() if on_cpu else 1
+
+    def train(self, jobs: Sequence["Job"], processes: int = 1) -> list[JobReturn | Exception]:
+        """Trains together, beside other processes of the same kind."""
+        from runlab.stacks import cores, train_together
+
+        assert self.config is not None
+        tasks = [partial(self.run, *job) for job in jobs]
+        threads = max(cores() // processes, 1)
+        try:
+            return train_together(tasks, self.size, self.compile, threads)
+        finally:
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+
+    def run(self, number: int, overrides: Sequence[str]) -> JobReturn:
+        """What Hydra's basic launcher does for one job."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.task_function is not None
+        loader = self.hydra_context.config_loader
+        config = loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = number
+            config.hydra.job.num = number
+        try:
+            return run_job(
+                hydra_context=self.hydra_context,
+                task_function=self.task_function,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        finally:
+            for handler in logging.root.handlers:
+                handler.close()  # Hydra leaves that to the next run, which has handlers of its own
+
+
+def arrangement(runs: int, stacks: int, processes: int, sweep: Path) -> str:
+    """`20 runs in 4 stacks, 2 at a time`; those of several processes show no bars."""
+    text = f"{plural(runs, 'run')} in {plural(stacks, 'stack')}"
+    if processes == 1:
+        return text
+    return f"{text}, {processes} at a time; how far they are: python scripts/status.py {sweep}"
+
+
+class Job(NamedTuple):
+    number: int
+    overrides: Sequence[str]
+
+
+def train_in_process(
+    launcher: StackedLauncher, state: Any, jobs: Sequence[Job], processes: int
+) -> list[JobReturn | Exception]:
+    """What Hydra needs in a new process, then `train`."""
+    setup_globals()
+    Singleton.set_state(state)
+    outcomes = launcher.train(jobs, processes)
+    for outcome in outcomes:
+        if isinstance(outcome, JobReturn) and outcome.status is JobStatus.FAILED:
+            outcome._return_value = sendable(outcome._return_value)
+    return [sendable(each) if isinstance(each, Exception) else each for each in outcomes]
+
+
+def sendable(error: Exception) -> Exception:
+    """As it can leave a process: pickle keeps no exception's cause, and some not at all."""
+    from runlab.config.messages import is_user_error, user_message
+
+    if is_user_error(error):
+        return ValueError(user_message(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {user_message(error)}")
+    return error
+
+
+def check_backend(name: str) -> None:
+    """Raises ValueError for one that torch.compile does not have."""
+    from torch._dynamo import list_backends
+
+    if name not in list_backends(exclude_tags=()):
+        raise ValueError(
+            "expected hydra.launcher.compile to be null or a backend of torch.compile "
+            f"({', '.join(list_backends())}), got {name}"
+        )
+
+
+def groups(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> list[list[int]]:
+    """Indices of the jobs that may train together, at most so many in each group."""
+    from runlab.stacks import shares
+
+    alike = defaultdict(list)
+    for index, overrides in enumerate(jobs):
+        alike[frozenset(each for each in overrides if key_of(each) not in NUMBERS)].append(index)
+    return [
+        [indices[i] for i in share]
+        for indices in alike.values()
+        for share in shares(len(indices), size, processes)
+    ]

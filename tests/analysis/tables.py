@@ -1,0 +1,166 @@
+"""The tables of a comparison by hand, small and plausible, for what only draws them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from runlab.analysis.measure import ACCURACY
+from runlab.analysis.palette import styles
+
+ARMS = ("cross_entropy", "mse", "mse_logits")
+RATES = (0.1, 0.2, 0.5)
+CHOSEN = 0.2
+NAN = float("nan")
+
+
+def comparison(
+    losses: tuple[str, ...] = ARMS, rates: tuple[float, ...] = RATES, seeds: int = 3, **tables: Any
+) -> Any:
+    """With the attributes of a Comparison; `tables` replace them."""
+    made = {
+        "sweep": Path("logs/mse_vs_cross_entropy"),
+        "measure": ACCURACY,
+        "margin": 0.2,
+        "declared": True,
+        "looks": styles(losses),
+        "conclusions": ["cross_entropy better than mse by 0.41 points of test accuracy"],
+        "warnings": ["two runs trained elsewhere"],
+        "runs": pd.DataFrame({"run": range(len(losses) * len(rates) * seeds)}),
+        "cells": cells(losses, rates, seeds),
+        "arms": arms_table(losses, seeds),
+        "paired": paired(losses, seeds),
+        "differences": differences(losses, seeds),
+        "naive": differences(losses, seeds),
+        "speed": speed(losses, seeds),
+        "curves": curves(losses, seeds),
+        "reliability": reliability(losses, seeds),
+        "confusion": confusion(losses, seeds),
+        "provenance": {"hardware": ["cpu Synthetic CPU"], "revision": []},
+    }
+    return SimpleNamespace(**made | tables)
+
+
+def cells(arms: tuple[str, ...], rates: tuple[float, ...], seeds: int) -> pd.DataFrame:
+    rows = [
+        {"arm": arm, "learning_rate": rate, "n": seeds, "diverged": int(rate > 0.4) * seeds,
+         "chosen": rate == (CHOSEN if CHOSEN in rates else rates[0]),
+         "setting/loss": arm.split(", ")[0]}
+        | _spread("val", 97 - 20 * abs(rate - CHOSEN) - place, seeds)
+        | _spread("test", 96.8 - 20 * abs(rate - CHOSEN) - place, seeds)
+        | {"test_nll": 0.1, "test_brier": 0.05, "test_ece": 0.01, "seconds": 1.4,
+           "images_per_second": 118_000.0}
+        for place, arm in enumerate(arms)
+        for rate in rates
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _spread(split: str, mean: float, seeds: int) -> dict[str, float]:
+    sd = 0.2 if seeds > 1 else NAN
+    ends = {"lowest": mean - 0.3, "highest": mean + 0.3} if seeds > 1 else {}
+    spread = {"mean": mean, "sd": sd, "lowest": mean, "highest": mean} | ends
+    return {f"{split}_{name}": value for name, value in spread.items()}
+
+
+def arms_table(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
+    known = 1.0 if seeds > 1 else NAN
+    qualities = {
+        f"test_{name}{end}": value * shift
+        for name, value in (("nll", 0.1), ("brier", 0.05), ("ece", 0.0048))
+        for end, shift in (("", 1.0), ("_low", 0.9 * known), ("_high", 1.1 * known))
+    }
+    return pd.DataFrame(
+        [
+            {"arm": arm, "learning_rate": CHOSEN, "n": seeds, "diverged": 0, "val_mean": 97.0,
+             "val_sd": 0.2 * known, "test_mean": 96.8, "test_sd": 0.2 * known,
+             "test_low": 96.6 * known, "test_high": 97.0 * known, "test_images_half_width": 0.32,
+             **qualities, "mapping": "softmax of the outputs", "good_range": "0.1 to 0.2",
+             "good_decades": 0.3, "diverged_anywhere": 3, "runs": 9}
+            for arm in arms
+        ]
+    )  # fmt: skip
+
+
+def pairs(arms: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(arm, other) for place, arm in enumerate(arms) for other in arms[place + 1 :]]
+
+
+PAIRED = ["arm", "other", "seed", "value", "other_value", "difference"]
+
+
+def paired(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
+    """By seed 0.2, 0.4, … points for the first arm; but the other is better at seed 0."""
+    rows = [
+        (arm, other, seed, 97.0, 97.0 - gain, gain)
+        for arm, other in pairs(arms)
+        for seed in range(seeds)
+        for gain in [0.2 * seed if seed else -0.3]
+    ]
+    return pd.DataFrame(rows, columns=PAIRED)
+
+
+def differences(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
+    """With a learning rate each, so also a table of naive differences."""
+    known = 1.0 if seeds > 1 else NAN
+    row = {"learning_rate": CHOSEN, "other_learning_rate": 0.5, "pairs": seeds, "difference": 0.4,
+           "low": 0.1 * known, "high": 0.7 * known, "p": 0.002, "p_holm": 0.006,
+           "equivalence_low": 0.2 * known, "equivalence_high": 0.6 * known, "p_equivalent": 0.9,
+           "p_equivalent_holm": 0.9, "superiority": 0.9, "superiority_low": 0.7,
+           "superiority_high": 1.0, "images_low": 0.05, "images_high": 0.75}  # fmt: skip
+    rows = [{"arm": arm, "other": other} | row for arm, other in pairs(arms)]
+    return pd.DataFrame(rows, columns=["arm", "other", *row])
+
+
+def speed(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
+    columns = ["arm", "learning_rate", "threshold", "n", "reached", "median", "lowest", "highest"]
+    rows = [
+        (arm, CHOSEN, threshold, seeds, reached, median, 0.5, highest)
+        for arm in arms
+        for threshold, reached, median, highest in (
+            (90.0, seeds, 0.5, 0.5), (97.0, seeds - 1, float("inf"), float("inf"))
+        )
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def curves(arms: tuple[str, ...], seeds: int, epochs: int = 3) -> pd.DataFrame:
+    """Seeds lie 0.1 points apart."""
+    rows = [
+        {"run": f"{arm},{seed}", "arm": arm, "learning_rate": CHOSEN, "seed": seed,
+         "epoch": float(epoch), "step": 859 * epoch,
+         "val/accuracy": 90 + 2 * epoch - place + 0.1 * seed,
+         "val/nll": 0.5 / epoch + 0.01 * seed, "train/output_gradient_norm": 0.1 / epoch,
+         "val/output_gradient_norm_wrong": 1.0 / (1 + 5 * place)}
+        for place, arm in enumerate(arms)
+        for seed in range(seeds)
+        for epoch in range(1, epochs + 1)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def reliability(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
+    rows = [
+        {"arm": arm, "learning_rate": CHOSEN, "n": seeds, "bin_low": low, "bin_high": low + 1 / 15,
+         "images": int(10_000 * low**8) + 1, "confidence": low + 1 / 30, "accuracy": low,
+         "accuracy_low": low - 0.05 if seeds > 1 else NAN,
+         "accuracy_high": low + 0.05 if seeds > 1 else NAN}
+        for arm in arms
+        for low in np.arange(3, 15) / 15
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def confusion(arms: tuple[str, ...], seeds: int, classes: int = 3) -> pd.DataFrame:
+    """90 images of each class are right, `truth + predicted + 0.5` of each wrong pair."""
+    rows = [
+        (arm, CHOSEN, seeds, truth, predicted, images, images / 100)
+        for arm in arms
+        for truth in range(classes)
+        for predicted in range(classes)
+        for images in [90.0 if truth == predicted else truth + predicted + 0.5]
+    ]
+    columns = ["arm", "learning_rate", "n", "truth", "predicted", "images", "share"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,186 @@
+"""The HTML page: nothing from elsewhere, nothing unescaped, each figure and number in its place."""
+
+from collections import Counter
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runlab.analysis.figures import all_figures, sensitivity_figure
+from runlab.analysis.page import to_page
+from tests.analysis import tables
+from tests.analysis.drawings import drawn, to_svg
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Reader(HTMLParser):
+    """Every tag with its attributes and the text, after a check that tags are closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.page, self.open = page, list[str]()
+        self.tags, self.text = list[tuple[str, dict[str, str | None]]](), ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, attribute: str) -> list[str]:
+        return [str(attrs[attribute]) for _, attrs in self.tags if attribute in attrs]
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.replace("\N{NBSP}", " ").split())
+
+
+def draw(comparison: Any) -> dict[str, str]:
+    return {name: to_svg(figure) for name, figure in all_figures(comparison).items() if figure}
+
+
+@pytest.fixture(scope="module")
+def svgs() -> dict[str, str]:
+    return draw(tables.comparison())
+
+
+@pytest.fixture(scope="module")
+def page(svgs: dict[str, str]) -> Reader:
+    mountain = (svgs["grid"], "Log contours of the loss, & both paths")
+    return Reader(to_page(tables.comparison(), svgs, mountain))
+
+
+def read(**changes: Any) -> Reader:
+    return Reader(to_page(tables.comparison(**changes), {}, None))
+
+
+def test_page_needs_nothing_from_elsewhere(page: Reader) -> None:
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & {t for t, _ in page.tags}
+    links = [*page.values("href"), *page.values("src"), *page.values("xlink:href")]
+    assert not [link for link in links if "//" in link or link.startswith("data:")]
+    assert "url(http" not in page.page
+    assert "@import" not in page.page
+    assert page.page.count("http") == page.page.count('"http://www.w3.org/')  # namespaces
+
+
+def test_page_is_html_with_a_language_and_a_title(page: Reader) -> None:
+    assert page.page.lstrip().startswith("<!DOCTYPE html>")
+    assert ("html", {"lang": "en"}) in page.tags
+    assert "mse_vs_cross_entropy: comparison" in page.text
+    assert page.count("h1") == 1
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(page: Reader) -> None:
+    ids = Counter(page.values("id"))
+    assert max(ids.values()) == 1
+    references = [*page.values("href"), *page.values("xlink:href")]
+    targets = {link[1:] for link in references if link.startswith("#")}
+    targets |= {name for label in page.values("aria-labelledby") for name in label.split()}
+    targets |= {url.split(")")[0] for url in page.page.split("url(#")[1:]}
+    assert targets <= set(ids)
+
+
+def test_every_figure_is_there_captioned_and_named_for_who_cannot_see_it(
+    page: Reader, svgs: dict[str, str]
+) -> None:
+    drawings = [attrs for tag, attrs in page.tags if tag == "svg"]
+    assert page.count("figure") == page.count("figcaption") == len(drawings) == len(svgs) + 1
+    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
+    assert {*svgs, "landscape"} <= set(page.values("id"))
+    assert "Log contours of the loss, & both paths" in page.text
+
+
+def test_figures_take_their_greys_from_the_page(page: Reader) -> None:
+    body = page.page.split("</style>")[1]
+    assert "fill: var(--ink)" in body
+    assert "fill: var(--paper)" in body
+    for grey in ("#1a1a1a", "#5a5a5a", "#d8d8d8", "#ffffff"):
+        assert grey not in body
+
+
+def test_sections_come_in_the_order_of_the_protocol(page: Reader) -> None:
+    order = ["effect", "uncertainty", "rates", "speed", "calibration", "why", "naive", "cost"]
+    sections = [attrs["aria-labelledby"] for tag, attrs in page.tags if tag == "section"]
+    assert sections == [*order, "method"]
+
+
+def test_the_verdict_comes_first_and_warnings_right_below_it(page: Reader) -> None:
+    verdict = page.words.index("cross_entropy better than mse by 0.41 points of test accuracy")
+    warning = page.words.index("two runs trained elsewhere")
+    assert verdict < warning < page.words.index("Two uncertainties")
+
+
+def test_numbers_stand_with_their_intervals_and_n(page: Reader) -> None:
+    for number in ("+0.40 [0.10, 0.70]", "96.80 [96.60, 97.00]", "0.0048 [0.0043, 0.0053]"):
+        assert number in page.words
+    assert "cross_entropy − mse +0.40" in page.words
+    assert "27 runs of 3 arms" in page.words
+    assert "within ±0.2 points" in page.words
+    assert "never" in page.words
+    assert "hardwarecpu Synthetic CPUrevisionnot recorded" in page.text.replace("\n", "")
+
+
+def test_what_people_wrote_is_escaped() -> None:
+    arms = ('<b>"mse"</b>, width=$8', "a & b")
+    named = tables.comparison(arms, seeds=2, warnings=["<script>alert(1)</script>"])
+    svg = to_svg(drawn(sensitivity_figure(named.cells, named.measure)))
+    reader = Reader(to_page(named, {"sensitivity": svg}, None))
+    assert reader.count("b") == reader.count("script") == 0
+    assert '<b>"mse"</b>, width=$8' in reader.text
+    assert "<script>alert(1)</script>" in reader.text
+
+
+def test_code_within_the_method_is_marked(page: Reader) -> None:
+    assert "<code>images</code>" in page.page
+    assert "`" not in page.text
+    assert "<code>" not in page.text
+
+
+def test_one_run_makes_a_page() -> None:
+    one = tables.comparison(("mse",), (0.2,), seeds=1, warnings=[])
+    reader = Reader(to_page(one, draw(one), None))
+    assert "1 run of 1 arm" in reader.words
+    assert "nan" not in reader.words.split()
+    assert "What could mislead" not in reader.words
+    assert "python scripts/landscape.py logs/mse_vs_cross_entropy" in reader.words
+
+
+def test_a_page_without_margin_speaks_of_no_equivalence() -> None:
+    assert "±0.2" not in read(margin=None).words
+
+
+def test_a_page_of_nothing_but_cells_says_what_is_missing() -> None:
+    full = tables.comparison()
+    names = ("arms", "differences", "paired", "naive", "speed", "curves", "reliability")
+    empty = {name: getattr(full, name)[:0] for name in (*names, "confusion")}
+    reader = read(**empty, conclusions=["No arm can be judged"])
+    assert "No arm can be judged: no cell has a validation accuracy" in reader.words
+    assert "kept no curves.csv" in reader.words
+
+
+def test_long_lists_are_folded() -> None:
+    reader = read(warnings=[f"warning {place}" for place in range(9)])
+    assert "3 more" in reader.words
+    assert "warning 8" in reader.words
+
+
+def test_a_typical_page_stays_small() -> None:
+    rates = tuple(np.geomspace(0.01, 10, 10))
+    typical = tables.comparison(rates=rates, seeds=10, confusion=tables.confusion(tables.ARMS, 10))
+    assert len(to_page(typical, draw(typical), None)) < 1_500_000

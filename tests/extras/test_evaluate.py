@@ -1,0 +1,136 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import OmegaConf
+
+from runlab.config.arguments import quoted
+from runlab.extras.evaluate import evaluate, table
+from runlab.train import train
+from tests.compose import ROOT, compose
+
+SCRIPT = str(ROOT / "scripts" / "evaluate.py")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny):
+    """A run of two epochs: its checkpoint, as it lies among runs, and its record."""
+    folder = tmp_path_factory.mktemp("sweep") / "loss=cross_entropy,lr=0.5,seed=0"
+    folder.mkdir()
+    entry = train(compose(*tiny, "optimizer.lr=0.5", "logger=none", folder=folder))
+    return folder / "checkpoints" / "best.ckpt", entry
+
+
+def config(checkpoint, data_dir, **trainer):
+    options = {"accelerator": "cpu", "enable_model_summary": False, **trainer}
+    trainer = {"_target_": "lightning.Trainer", "_partial_": True, **options}
+    return OmegaConf.create(
+        {"checkpoint": str(checkpoint), "data_dir": str(data_dir), "trainer": trainer}
+    )
+
+
+def of_splits(entry):
+    """The record's metrics without those of training."""
+    return {k: v for k, v in entry["metrics"].items() if k.startswith(("val/", "test/"))}
+
+
+def test_a_checkpoint_alone_gives_the_numbers_of_its_run_bit_for_bit(finished, data_dir, tmp_path):
+    checkpoint, entry = finished
+    alone = tmp_path / "elsewhere.ckpt"
+    alone.write_bytes(checkpoint.read_bytes())
+    assert len(of_splits(entry)) == 12
+    assert evaluate(config(alone, data_dir)) == of_splits(entry)
+
+
+def test_the_table_shows_every_digit_that_a_number_has():
+    metrics = {
+        f"{split}/{name}": float(torch.tensor(value))
+        for split, values in (("val", (0.9744, 0.040752217, 5000)), ("test", (1.0, 0.5, 10000)))
+        for name, value in zip(("accuracy", "brier", "images"), values, strict=True)
+    }
+    assert table(metrics).splitlines() == [
+        "          val          test",
+        "accuracy  0.9744       1",
+        "brier     0.040752217  0.5",
+        "images    5000         10000",
+    ]
+
+
+def test_the_script_prints_the_table_and_leaves_nothing_behind(finished, data_dir, tmp_path):
+    checkpoint, entry = finished
+    arguments = [f"checkpoint={checkpoint}", f"data_dir={data_dir}", "trainer=cpu"]
+    command = [sys.executable, SCRIPT, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == table(of_splits(entry)) + "\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_checkpoint_says_what_to_give(data_dir):
+    with pytest.raises(ValueError, match=r"expected checkpoint=….*best\.ckpt"):
+        evaluate(config("???", data_dir))
+
+
+def test_several_checkpoints_are_refused(data_dir):
+    cfg = config("one.ckpt", data_dir)
+    cfg.checkpoint = ["one.ckpt", "two.ckpt"]
+    with pytest.raises(ValueError, match="expected one checkpoint, got 2"):
+        evaluate(cfg)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[: len(content) // 2], "truncated, or no checkpoint"),
+        (lambda content: b"hello", "truncated, or no checkpoint"),
+        (lambda content: b"", "truncated, or no checkpoint"),
+    ],
+    ids=["truncated", "no checkpoint", "empty"],
+)
+def test_a_file_that_is_no_checkpoint_is_named(finished, data_dir, tmp_path, damage, message):
+    path = tmp_path / "damaged.ckpt"
+    path.write_bytes(damage(finished[0].read_bytes()))
+    with pytest.raises(ValueError, match=rf"damaged\.ckpt.*{message}"):
+        evaluate(config(path, data_dir))
+
+
+def test_a_missing_checkpoint_is_named(data_dir, tmp_path):
+    with pytest.raises(ValueError, match=r"at .*none\.ckpt, got no such file"):
+        evaluate(config(tmp_path / "none.ckpt", data_dir))
+
+
+def test_a_folder_is_no_checkpoint(data_dir, tmp_path):
+    with pytest.raises(ValueError, match=r"a checkpoint, got a folder, .*: name a file in it"):
+        evaluate(config(tmp_path, data_dir))
+
+
+def test_a_checkpoint_of_another_program_is_refused(data_dir, tmp_path):
+    path = tmp_path / "foreign.ckpt"
+    torch.save({"state_dict": {"weight": torch.zeros(3)}}, path)
+    with pytest.raises(ValueError, match=r"another program's"):
+        evaluate(config(path, data_dir))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(finished, data_dir):
+    with pytest.raises(MisconfigurationException, match="No supported gpu backend"):
+        evaluate(config(finished[0], data_dir, accelerator="gpu"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("checkpoint=logs/loss=mse,lr=0.1/b.ckpt", "checkpoint='logs/loss=mse,lr=0.1/b.ckpt'"),
+        ("images=[a b.png, é.png]", "images=['a b.png','é.png']"),
+        ("images=it's.png", "images='it\\'s.png'"),
+        ("images='quoted.png'", "images='quoted.png'"),
+        ('images=["a,b.png"]', 'images=["a,b.png"]'),
+        ("checkpoint=", "checkpoint="),
+        ("trainer=cpu", "trainer=cpu"),
+        ("--help", "--help"),
+    ],
+)
+def test_paths_reach_hydra_as_they_were_typed(argument, expected):
+    assert quoted([argument], ["checkpoint", "images"]) == [expected]

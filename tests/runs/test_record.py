@@ -1,0 +1,78 @@
+import json
+import math
+import os
+
+import pytest
+
+from runlab.config import fingerprint
+from runlab.runs import provenance, record
+
+CONFIG = {
+    "name": "one",
+    "seed": 0,
+    "data_dir": "data",
+    "overwrite": False,
+    "logger": {},
+    "callback": {},
+    "data": {"root": "data", "batch_size": 64},
+    "optimizer": {"lr": 0.1},
+}
+
+
+def test_what_was_written_is_read(tmp_path):
+    entry = {"status": "finished", "metrics": {"test/accuracy": 0.1 + 0.2}}
+    record.write(tmp_path, entry)
+    assert record.read(tmp_path) == entry
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+def test_numbers_that_are_not_finite_become_null_in_strict_json(tmp_path):
+    record.write(tmp_path, {"status": "diverged", "metrics": {"a": math.nan, "b": [math.inf]}})
+    text = (tmp_path / "run.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["metrics"] == {"a": None, "b": [None]}
+
+
+def test_a_write_that_fails_leaves_the_old_record(tmp_path):
+    record.write(tmp_path, {"status": "running"})
+    with pytest.raises(TypeError):
+        record.write(tmp_path, {"status": "finished", "metrics": object()})
+    assert record.read(tmp_path) == {"status": "running"}
+
+
+@pytest.mark.parametrize("content", ["", '{"status": "fin', "[]", '{"status": "sleeping"}', "\x00"])
+def test_a_file_that_is_no_record_is_refused_by_name(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ValueError, match=r"expected a run record in .*run\.json, got"):
+        record.read(tmp_path)
+
+
+def test_a_folder_without_a_record_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"run\.json, got no such file"):
+        record.read(tmp_path)
+
+
+def test_the_fingerprint_is_that_of_what_a_result_depends_on():
+    elsewhere = CONFIG | {
+        "name": "two",
+        "data_dir": "/d",
+        "data": {"root": "/d", "batch_size": 64},
+        "logger": {"csv": {}},
+    }
+    assert fingerprint.fingerprint(CONFIG) == fingerprint.fingerprint(elsewhere)
+    assert fingerprint.fingerprint(CONFIG) != fingerprint.fingerprint(CONFIG | {"seed": 1})
+
+
+def test_a_difference_names_each_value_that_changed():
+    other = CONFIG | {"seed": 1, "optimizer": {"lr": 0.1, "momentum": 0.9}}
+    assert fingerprint.difference(CONFIG, other) == [
+        "optimizer.momentum: None -> 0.9",
+        "seed: 0 -> 1",
+    ]
+
+
+def test_provenance_names_versions_hardware_and_code():
+    facts = provenance.provenance()
+    assert {"torch", "lightning", "python"} <= facts["versions"].keys()
+    assert set(facts["git"]) == {"revision", "dirty"}
+    assert facts["hardware"]["cpu"]
+    json.dumps(facts, allow_nan=False)

@@ -1,0 +1,519 @@
+"""A run that was stopped ends, after the same command again, as one that was not."""
+
+import csv
+import errno
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import runlab.train
+from runlab import atomic
+from runlab.runs import record
+from runlab.train import train
+from tests.compose import compose
+
+EPOCHS = 4
+# learns slowly enough for the best epoch to be none of the first
+SLOW = ["optimizer.lr=0.02", f"trainer.max_epochs={EPOCHS}"]
+STOP = "+callback.stop._target_=tests.runs.test_resume.Stop"
+
+
+class Stop(L.Callback):
+    """Ends the process, as far as a test can: at one hook of one epoch, the first time."""
+
+    hook, epoch = "", 0
+
+    @classmethod
+    def at(cls, hook: str, epoch: int) -> None:
+        cls.hook, cls.epoch = hook, epoch
+
+    def reached(self, hook: str, trainer: L.Trainer) -> None:
+        if Stop.hook == hook and trainer.current_epoch == Stop.epoch:
+            Stop.hook = ""
+            raise SystemExit("stopped by the test")
+
+    def on_train_start(self, trainer, pl_module):
+        self.reached("train start", trainer)
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.reached("epoch start", trainer)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.reached({1: "second block", 3: "fourth block"}.get(batch_idx, "other"), trainer)
+
+    def on_validation_end(self, trainer, pl_module):
+        if trainer.training or trainer.state.fn == "fit":
+            self.reached("validation end", trainer)
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.reached("epoch end", trainer)
+
+    def on_train_end(self, trainer, pl_module):
+        self.reached("train end", trainer)
+
+    def on_test_end(self, trainer, pl_module):
+        self.reached("test end", trainer)
+
+
+@pytest.fixture
+def run(tmp_path, tiny):
+    def train_in(folder: str, *overrides: str) -> dict[str, Any] | None:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return train(compose(*tiny, *SLOW, *overrides, folder=tmp_path / folder))
+
+    return train_in
+
+
+@pytest.fixture(scope="module")
+def unstopped(tmp_path_factory, tiny):
+    """Trains with these overrides in one go, once."""
+    done: dict[tuple[str, ...], Path] = {}
+
+    def train_once(*overrides: str) -> Path:
+        if overrides not in done:
+            folder = done[overrides] = tmp_path_factory.mktemp("unstopped")
+            train(compose(*tiny, *SLOW, *overrides, folder=folder))
+        return done[overrides]
+
+    return train_once
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, str]]]:
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return {
+        tag: [(event.step, repr(event.value)) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if not tag.startswith("timing/")
+    }
+
+
+def weights(folder: Path, name: str) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / name, weights_only=True)["state_dict"]
+
+
+def assert_same(folder: Path, reference: Path) -> None:
+    ours, theirs = record.read(folder), record.read(reference)
+    assert ours["status"] == theirs["status"]
+    assert ours["metrics"] == theirs["metrics"]
+    assert curves(folder) == curves(reference)
+    for name in ("curves.csv", "predictions.npz"):
+        assert (folder / name).read_bytes() == (reference / name).read_bytes()
+    for name in ("best.ckpt", "last.ckpt"):
+        a, b = weights(folder, name), weights(reference, name)
+        assert all(torch.allclose(a[key], b[key], rtol=0, atol=0, equal_nan=True) for key in a)
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+MOMENTS = [
+    ("train start", 0), ("second block", 0), ("epoch end", 0), ("epoch start", 1),
+    ("second block", 2), ("validation end", 2), ("epoch end", 2), ("validation end", 3),
+    ("train end", 4), ("test end", 4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("hook", "epoch"), MOMENTS)
+def test_a_stopped_run_ends_as_one_that_was_not(run, tmp_path, unstopped, hook, epoch):
+    Stop.at(hook, epoch)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", STOP)
+    assert record.read(tmp_path / "run")["status"] == "interrupted"
+    entry = run("run", STOP)
+    assert entry["timing"]["resumed"] == (epoch > 0), "it started over"
+    assert_same(tmp_path / "run", unstopped(STOP))
+
+
+@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unstopped):
+    within = "+callback.last.every_n_train_steps=4"  # one block
+    Stop.at("second block", 2)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", STOP, within)
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert torch.load(path, weights_only=True)["global_step"] == 24
+    run("run", STOP, within)
+    assert_same(tmp_path / "run", unstopped(STOP, within))
+
+
+SETTINGS = {
+    "dropout, adam and a schedule": [
+        "model=cnn", "model.dropout=0.3", "optimizer=adam", "optimizer.lr=0.003",
+        "scheduler=one_cycle",
+    ],
+    "momentum and clipping": ["optimizer.momentum=0.9", "gradient_clip=0.5"],
+    "one image after another": ["data.loader=dataloader", "trainer.log_every_n_steps=1"],
+    "random transforms": [
+        "data.loader=dataloader", "trainer.log_every_n_steps=1",
+        "data.transform={_target_:torchvision.transforms.Compose,transforms:["
+        "{_target_:torchvision.transforms.RandomRotation,degrees:20},"
+        "{_target_:torchvision.transforms.ToTensor}]}",
+        "data.eval_transform={_target_:torchvision.transforms.ToTensor}",
+    ],
+    "bfloat16": ["+trainer.precision=bf16-mixed"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_so_it_does_with_other_settings(run, tmp_path, unstopped, setting):
+    overrides = [*SETTINGS[setting], STOP]
+    Stop.at("second block", 2)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", *overrides)
+    assert run("run", *overrides)["timing"]["resumed"] == 1
+    assert_same(tmp_path / "run", unstopped(*overrides))
+
+
+@pytest.mark.parametrize(("hook", "epoch"), [("fourth block", 2), ("epoch start", 3)])
+@pytest.mark.parametrize("scheduler", ["none", "one_cycle"])
+def test_a_run_goes_on_within_an_epoch_from_its_latest_validation(
+    run, tmp_path, unstopped, hook, epoch, scheduler
+):
+    overrides = ["data.steps_per_execution=2", "+trainer.val_check_interval=2"]
+    overrides += [STOP, f"scheduler={scheduler}"]
+    Stop.at(hook, epoch)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", *overrides)
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == epoch * 10 + {2: 4, 3: -2}[epoch]
+    assert run("run", *overrides)["timing"]["resumed"] == 1
+    assert_same(tmp_path / "run", unstopped(*overrides))
+
+
+@pytest.fixture
+def stopped(run, tmp_path):
+    """A run that was stopped in its third epoch of four."""
+    Stop.at("second block", 2)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", STOP)
+    return tmp_path / "run"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(run, stopped, unstopped, caplog):
+    cut(stopped / "checkpoints" / "last.ckpt")
+    assert run("run", STOP)["timing"]["resumed"] == 1
+    assert "last.ckpt: cannot go on from it" in caplog.text
+    assert_same(stopped, unstopped(STOP))
+
+
+def test_without_a_whole_checkpoint_a_run_starts_over(run, stopped, unstopped):
+    cut(stopped / "checkpoints" / "last.ckpt")
+    cut(stopped / "checkpoints" / "best.ckpt")
+    assert run("run", STOP)["timing"]["resumed"] == 0
+    assert_same(stopped, unstopped(STOP))
+
+
+@pytest.mark.parametrize("content", ["", '{"status": "run', "[]"])
+def test_a_damaged_record_is_kept_aside_and_its_run_gone_on_with(
+    run, stopped, unstopped, caplog, content
+):
+    (stopped / "run.json").write_text(content)
+    assert run("run", STOP)["timing"]["resumed"] == 1
+    assert (stopped / "run.json.unreadable").read_text() == content
+    assert "it is now run.json.unreadable" in caplog.text
+    assert_same(stopped, unstopped(STOP))
+
+
+def test_a_damaged_record_does_not_hide_that_the_run_is_another_one(run, stopped):
+    (stopped / "run.json").write_text("")
+    with pytest.raises(ValueError, match=r"optimizer\.lr: 0\.02 -> 0\.03"):
+        run("run", STOP, "optimizer.lr=0.03")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in files if path.name != ".lock"}
+
+
+def test_a_stopped_run_of_another_configuration_is_refused_and_kept(run, stopped):
+    before = everything(stopped)
+    with pytest.raises(ValueError, match=r"batch_size: 16 -> 8.*name=…, or.*overwrite=true"):
+        run("run", STOP, "data.batch_size=8")
+    assert everything(stopped) == before
+
+
+def test_a_mistake_in_overwriting_a_stopped_run_leaves_it_as_it_was(run, stopped):
+    before = everything(stopped)
+    with pytest.raises(ValueError, match=r"optimizer\.lr"):
+        run("run", STOP, "optimizer.lr=-1", "overwrite=true")
+    assert everything(stopped) == before
+
+
+def test_a_run_of_other_package_versions_is_refused_and_kept(run, stopped):
+    entry = record.read(stopped)
+    entry["provenance"]["versions"]["torch"] = "1.13.1+cpu"
+    record.write(stopped, entry)
+    before = everything(stopped)
+    with pytest.raises(ValueError, match=r"other versions \(torch: 1\.13 -> .*overwrite=true"):
+        run("run", STOP)
+    assert everything(stopped) == before
+
+
+def test_a_patch_release_matters_to_no_run_but_is_told(run, stopped):
+    entry = record.read(stopped)
+    old = ".".join([*entry["provenance"]["versions"]["torch"].split(".")[:2], "99"])
+    entry["provenance"]["versions"]["torch"] = old
+    record.write(stopped, entry)
+    provenance = run("run", STOP)["provenance"]
+    assert [each["versions"]["torch"] for each in provenance["earlier"]] == [old]
+
+
+def test_a_stopped_run_can_be_moved(run, stopped, tmp_path, unstopped):
+    stopped.rename(tmp_path / "elsewhere")
+    assert run("elsewhere", STOP)["timing"]["resumed"] == 1
+    assert_same(tmp_path / "elsewhere", unstopped(STOP))
+
+
+def test_curves_are_whole_even_if_the_clock_jumps_back(run, stopped, unstopped, monkeypatch):
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 1e6)
+    entry = run("run", STOP)
+    assert entry["timing"]["seconds"] > 0
+    assert_same(stopped, unstopped(STOP))
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "csv" / "metrics.csv").open(newline="") as file:
+        return [
+            {name: value for name, value in row.items() if value and "timing" not in name}
+            for row in csv.DictReader(file)
+        ]
+
+
+def test_the_rows_of_a_csv_logger_go_on_too(run, tmp_path, unstopped):
+    overrides = [STOP, "logger=[tensorboard,csv]"]
+    Stop.at("second block", 2)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", *overrides)
+    run("run", *overrides)
+    assert rows(tmp_path / "run") == rows(unstopped(*overrides))
+
+
+def test_a_run_stopped_before_its_record_said_so_is_finished_once(
+    run, tmp_path, unstopped, monkeypatch
+):
+    log_result = runlab.train.log_result
+
+    def log_and_stop(*arguments: Any) -> None:
+        log_result(*arguments)
+        raise SystemExit("stopped by the test")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("runlab.train.log_result", log_and_stop)
+        with pytest.raises(SystemExit, match="stopped by the test"):
+            run("run", STOP)
+    run("run", STOP)
+    assert_same(tmp_path / "run", unstopped(STOP))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["loss=mse_logits", "optimizer.lr=1e6"],
+        [
+            "+callback.early._target_=lightning.pytorch.callbacks.EarlyStopping",
+            "+callback.early.monitor=val/accuracy",
+            "+callback.early.mode=min",
+            "+callback.early.patience=1",
+        ],
+    ],
+    ids=["diverged", "stopped early"],
+)
+def test_a_run_that_had_ended_early_is_not_trained_further(run, tmp_path, unstopped, overrides):
+    reference = unstopped(*overrides, STOP)
+    epochs = record.read(reference)["metrics"]["epochs"]
+    assert epochs < EPOCHS
+    Stop.at("train end", epochs)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", *overrides, STOP)
+    assert run("run", *overrides, STOP)["timing"]["resumed"] == 1
+    assert_same(tmp_path / "run", reference)
+
+
+class Full(L.Callback):
+    """Has the next write to some files of a run meet a full disk, once."""
+
+    files: tuple[str, ...] = ()
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            for name in Full.files:
+                path = self.folder / name
+                partial = path.with_name(f".{path.name}.{os.getpid()}{atomic.PARTIAL}")
+                partial.symlink_to("/dev/full")
+            Full.files = ()
+
+
+FULL = [
+    "+callback.full._target_=tests.runs.test_resume.Full",
+    "+callback.full.folder=${run.folder}",
+]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("name", ["checkpoints/last.ckpt", "checkpoints/best.ckpt", "run.json"])
+def test_a_full_disk_interrupts_a_run(run, tmp_path, unstopped, name):
+    Full.files = (name,)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        run("run", *FULL)
+    assert str(raised.value.filename).endswith(name)
+    entry = record.read(tmp_path / "run")
+    assert entry["status"] == "interrupted"
+    assert "No space left on device" in entry["error"]
+    assert run("run", *FULL)["timing"]["resumed"] == 1
+    assert not (tmp_path / "run" / "traceback.txt").exists()
+    assert_same(tmp_path / "run", unstopped(*FULL))
+
+
+def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").write_text("no folder")
+    with pytest.raises(OSError, match="checkpoints"):
+        run("run")
+    assert "checkpoints" in record.read(tmp_path / "run")["error"]
+
+
+def test_what_a_killed_writer_left_is_removed(run, stopped):
+    left = stopped / "checkpoints" / f".last.ckpt.1{atomic.PARTIAL}"
+    left.write_bytes(b"half")
+    run("run", STOP)
+    assert not left.exists()
+
+
+@pytest.fixture
+def failed(run, tmp_path, monkeypatch):
+    """A run that failed in a multirun."""
+    monkeypatch.setattr("runlab.config.schema.is_multirun", lambda: True)
+    with monkeypatch.context() as broken:
+        broken.setattr("runlab.train.score", fail)
+        with pytest.raises(RuntimeError, match="no luck"):
+            run("run")
+    return tmp_path / "run"
+
+
+def fail(*arguments: Any) -> None:
+    raise RuntimeError("no luck")
+
+
+def test_a_sweep_leaves_alone_what_failed_in_it(run, failed):
+    before = everything(failed)
+    with pytest.raises(ValueError, match=r"failed before: no luck \(retry=failed trains it again"):
+        run("run")
+    assert everything(failed) == before
+
+
+def test_on_request_what_failed_is_trained_again_from_its_start(run, failed, unstopped):
+    entry = run("run", "retry=failed")
+    assert entry["timing"]["resumed"] == 0
+    assert not (failed / "traceback.txt").exists()
+    assert_same(failed, unstopped())
+
+
+def test_what_failed_with_another_configuration_is_kept_if_it_had_trained(run, failed):
+    before = everything(failed)
+    with pytest.raises(ValueError, match=r"max_epochs: 4 -> 1.*overwrite=true"):
+        run("run", "trainer.max_epochs=1")
+    assert everything(failed) == before
+    record.write(failed, record.read(failed) | {"metrics": {}})
+    assert run("run", "trainer.max_epochs=1")["status"] == "finished"
+
+
+def test_fail_fast_ends_the_process(run, failed):
+    with pytest.raises(SystemExit, match=r"run: failed before: no luck.*fail_fast"):
+        run("run", "fail_fast=true")
+
+
+class Look(L.Callback):
+    """Sees, at the start of an epoch, how far the curves that a kill would leave go."""
+
+    seen: dict[int, tuple[int, int]]
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch > 0:
+            folder = Path(trainer.default_root_dir)
+            event_step, _ = curves(folder)["val/accuracy"][-1]
+            row_step = max(int(row["step"]) for row in rows(folder) if "val/accuracy" in row)
+            Look.seen[trainer.current_epoch] = (event_step, row_step)
+
+
+def test_curves_are_on_the_disk_as_far_as_the_checkpoint_goes(run):
+    Look.seen = {}
+    run("run", "+callback.look._target_=tests.runs.test_resume.Look", "logger=[tensorboard,csv]")
+    assert Look.seen == {epoch: (10 * epoch, 10 * epoch) for epoch in range(1, EPOCHS)}
+
+
+class SavesWithin(L.Callback):
+    """Saves a checkpoint after each epoch's second block, and sees how far the curve goes then."""
+
+    seen: list[int]
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx == 1:
+            folder = Path(trainer.default_root_dir)
+            trainer.save_checkpoint(folder / "within.ckpt")
+            SavesWithin.seen.append(curves(folder)["train/loss"][-1][0])
+
+
+def test_a_checkpoint_within_an_epoch_takes_its_curves_along(run):
+    SavesWithin.seen = []
+    run("run", "+callback.saves._target_=tests.runs.test_resume.SavesWithin")
+    assert SavesWithin.seen == [10 * epoch + 8 for epoch in range(EPOCHS)]
+
+
+def test_workers_that_die_with_the_process_do_not_make_a_stopped_run_a_failed_one(
+    run, tmp_path, monkeypatch
+):
+    def stop(*arguments: Any) -> None:
+        try:
+            raise SystemExit(143)
+        finally:
+            raise RuntimeError("DataLoader worker is killed by signal: Terminated")
+
+    monkeypatch.setattr("runlab.train.score", stop)
+    with pytest.raises(SystemExit) as raised:
+        run("run")
+    assert raised.value.code == 143
+    assert record.read(tmp_path / "run")["status"] == "interrupted"
+
+
+def test_a_run_stopped_while_it_was_being_replaced_starts_over(run, stopped, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("runlab.train.clear", fail)
+        with pytest.raises(RuntimeError, match="no luck"):
+            run("run", STOP, "overwrite=true")
+    assert record.read(stopped)["status"] == "interrupted"
+    assert run("run", STOP)["timing"]["resumed"] == 0
+
+
+def test_a_resumed_run_remembers_its_data_at_once(run, stopped, monkeypatch):
+    checksum = record.read(stopped)["provenance"]["data"]
+    with monkeypatch.context() as patched:
+        patched.setattr("runlab.train.fit", fail)
+        with pytest.raises(RuntimeError, match="no luck"):
+            run("run", STOP)
+    assert record.read(stopped)["provenance"]["data"] == checksum
+
+
+def test_a_disk_that_cannot_be_read_now_costs_no_checkpoint(run, stopped, monkeypatch):
+    before = everything(stopped)
+
+    def unreadable(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error", "last.ckpt")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("torch.load", unreadable)
+        with pytest.raises(OSError, match="Input/output error"):
+            run("run", STOP)
+    assert everything(stopped) == before

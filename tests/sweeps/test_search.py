@@ -1,0 +1,143 @@
+"""`experiment=tune_learning_rate`: Optuna proposes, and each batch of trials trains together."""
+
+import os
+import shutil
+import subprocess
+import sys
+from math import inf, nan
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from runlab.cli.main import main
+from runlab.runs import record
+from runlab.sweeps.search import train_and_report
+from tests.sweeps.test_sweep import ROOT
+
+# one process: what pytest checks the types of cannot be sent to another
+STUDY = [
+    "-m",
+    "experiment=tune_learning_rate",
+    "hydra.launcher.processes=1",
+    "trainer.max_epochs=1",
+]
+
+
+@pytest.fixture
+def tune(tmp_path, tiny, monkeypatch, capfd):
+    """Runs scripts/train.py with these arguments; returns its output and its last sentence."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[str, str]:
+        study, short = STUDY[:-1], [*tiny, STUDY[-1]]
+        monkeypatch.setattr(sys, "argv", ["train.py", *study, *short, *arguments])
+        try:
+            main(train_and_report, config_name="train")
+        except SystemExit as stopped:
+            return capfd.readouterr().out, str(stopped.code)
+        output = capfd.readouterr()
+        assert output.err == ""
+        return output.out, ""
+
+    return run
+
+
+def trials(folder: Path) -> dict[str, dict]:
+    return {path.name: entry for path, entry in record.readable(folder)}
+
+
+def test_each_batch_is_one_stack_and_what_is_left_of_a_study_goes_on(tune, tmp_path):
+    folder = tmp_path / "logs" / "tune_learning_rate_mse"
+    first, _ = tune("hydra.sweeper.n_trials=10")
+    ten = trials(folder)
+    assert len(ten) == 10
+    assert {entry["timing"]["stack"] for entry in ten.values()} == {10}
+    assert first.count("[ 1/10] ") == 1
+
+    lost = list(ten)[:3]
+    for name in lost:
+        shutil.rmtree(folder / name)  # as if stopped within the batch
+    second, _ = tune("hydra.sweeper.n_trials=12")
+    twelve = trials(folder)
+    assert len(twelve) == 12
+    assert second.count(", skipped") == 7
+    assert all(twelve[name] == ten[name] for name in ten.keys() - lost)
+    assert [twelve[name]["timing"]["stack"] for name in lost] == [3, 3, 3]
+
+    found = OmegaConf.load(folder / "optimization_results.yaml")
+    assert found.best_value == max(each["metrics"]["val/accuracy"] for each in twelve.values())
+    rate = found.best_params["optimizer.lr"]
+    assert f"best val/accuracy: {found.best_value:.4f} with optimizer.lr={rate}\n" in second
+    noise = ("Study name", "A new study", "Storage", "Sampler", "Directions")
+    assert not any(word in first + second for word in noise)
+
+
+def test_studies_of_two_losses_lie_apart_and_a_diverged_trial_is_a_bad_one(tune, tmp_path):
+    output, sentence = tune(
+        "loss=cross_entropy",
+        "hydra.sweeper.n_trials=4",
+        "hydra.sweeper.n_jobs=4",
+        "optimizer.lr=interval(1.0, 10000.0)",
+        "objective=val/nll",
+        "hydra.sweeper.direction=minimize",
+    )
+    assert sentence == ""
+    found = trials(tmp_path / "logs" / "tune_learning_rate_cross_entropy")
+    assert "diverged" in {entry["status"] for entry in found.values()}
+    assert "best val/nll: " in output
+
+
+def test_a_trial_that_fails_stops_the_study_after_its_batch(tune, tmp_path):
+    study = [
+        "optimizer.lr=choice(-1.0, -2.0)",
+        "hydra.sweeper.n_trials=4",
+        "hydra.sweeper.n_jobs=1",
+    ]
+    output, sentence = tune(*study)
+    assert output.count(": failed: expected optimizer.lr to be a finite number") == 1
+    assert sentence.startswith("expected optimizer.lr to be a finite number of at least 0, got -")
+    _, again = tune(*study)
+    assert "(retry=failed trains it again)" in again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["objective=null"], "expected an objective for a sweeper that chooses runs by their re"),
+        (["objective=test/accuracy"], "unknown metric objective=test/accuracy; did you mean val/a"),
+        (["objective=val/nll"], "expected hydra.sweeper.direction=minimize with objective=val/nll"),
+    ],
+)
+def test_an_objective_that_the_sweeper_cannot_use_is_refused(tune, tmp_path, arguments, sentence):
+    assert tune(*arguments)[1].startswith(sentence)
+    assert not list(tmp_path.glob("logs/*/*/run.json"))
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.5, 0.5), (nan, inf), (None, inf), (inf, inf)])
+def test_a_loss_that_is_no_number_is_as_bad_as_can_be(monkeypatch, value, told):
+    monkeypatch.setattr(objective, "mistake", lambda name: "")
+    monkeypatch.setattr(objective, "train", lambda cfg: {"metrics": {"val/nll": value}})
+    assert train_and_report(OmegaConf.create({"objective": "val/nll"})) == told
+
+
+def test_a_trial_that_another_process_trains_has_no_result_yet(monkeypatch):
+    monkeypatch.setattr(objective, "mistake", lambda name: "")
+    monkeypatch.setattr(objective, "train", lambda cfg: None)
+    cfg = OmegaConf.create({"objective": "val/nll", "run": {"folder": "logs/study/lr=1"}})
+    with pytest.raises(ValueError, match=r"val/nll of lr=1, which another process is training"):
+        train_and_report(cfg)
+
+
+def test_without_the_sweepers_package_one_sentence_says_what_to_install(tmp_path):
+    hidden = tmp_path / "hydra_plugins" / "hydra_optuna_sweeper"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").touch()
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}"}
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *STUDY]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "expected hydra-optuna-sweeper to be installed, which brings hydra/sweeper/optuna, "
+        "got no such package: pip install hydra-optuna-sweeper"
+    )

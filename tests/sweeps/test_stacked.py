@@ -1,0 +1,234 @@
+"""`hydra/launcher=stacked` as a user launches it, in processes of its own."""
+
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.errors import InstantiationException
+
+from runlab.runs import record
+from runlab.sweeps.stacked import groups, sendable
+from tests.runs.kill import start, wait_until
+from tests.runs.test_resume import curves
+from tests.sweeps.test_sweep import ROOT, train
+
+GRID = ["loss=mse,cross_entropy", "optimizer.lr=0.05,0.1", "seed=0,1"]
+STACKED = "hydra/launcher=stacked"
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory, tiny):
+    """The same grid by two launchers."""
+    folder = tmp_path_factory.mktemp("stacked")
+    done = [
+        train(folder, "-m", *tiny, *GRID, f"name={name}", f"hydra/launcher={name}")
+        for name in ("stacked", "basic")
+    ]
+    return folder, *done
+
+
+def test_a_backend_that_torch_compile_does_not_have_is_refused(tmp_path, tiny):
+    done = train(tmp_path, "-m", *tiny, *GRID, STACKED, "hydra.launcher.compile=wishful")
+    assert done.returncode == 1
+    assert "got wishful" in done.stderr
+    assert "inductor" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def runs(sweep: Path) -> dict[str, Path]:
+    return {path.parent.name: path.parent for path in sweep.glob("*/run.json")}
+
+
+def test_every_run_is_what_the_basic_launcher_leaves(sweeps):
+    folder, done, basic = sweeps
+    assert done.returncode == basic.returncode == 0, done.stderr + basic.stderr
+    ours, theirs = runs(folder / "logs" / "stacked"), runs(folder / "logs" / "basic")
+    assert len(ours) == 8
+    assert ours.keys() == theirs.keys()
+    for name, run in ours.items():
+        assert_alike(run, theirs[name])
+
+
+def assert_alike(ours: Path, theirs: Path) -> None:
+    entries = record.read(ours), record.read(theirs)
+    assert entries[0].keys() == entries[1].keys()
+    assert entries[0]["status"] == entries[1]["status"]
+    assert entries[0]["fingerprint"] == entries[1]["fingerprint"]
+    assert [entry["timing"]["stack"] for entry in entries] == [4, 1]
+    for name, value in entries[1]["metrics"].items():
+        assert entries[0]["metrics"][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    files = [{p.name for p in run.rglob("*") if "tfevents" not in p.name} for run in (ours, theirs)]
+    assert files[0] == files[1]
+    points = [{tag: [step for step, _ in each] for tag, each in curves(run).items()}
+              for run in (ours, theirs)]  # fmt: skip
+    assert points[0] == points[1]
+    for name in ("best.ckpt", "last.ckpt"):
+        sizes = [(run / "checkpoints" / name).stat().st_size for run in (ours, theirs)]
+        assert sizes[0] == pytest.approx(sizes[1], abs=200)
+
+
+def test_its_output_is_that_of_the_basic_launcher(sweeps):
+    _, done, basic = sweeps
+    assert done.stderr == basic.stderr == ""
+    texts = [
+        sorted(line.rpartition(",")[0] for line in each.stdout.splitlines() if line[:1] == "[")
+        for each in (done, basic)
+    ]
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == 8
+
+
+def test_each_runs_log_file_holds_its_own_lines(sweeps):
+    folder, *_ = sweeps
+    for name, run in runs(folder / "logs" / "stacked").items():
+        [line] = (run / "train.log").read_text().splitlines()
+        assert f"{name}: val " in line
+
+
+def test_a_stacked_runs_checkpoint_is_evaluated_to_its_records_metrics(sweeps):
+    folder, *_ = sweeps
+    run = next(iter(runs(folder / "logs" / "stacked").values()))
+    script = str(ROOT / "scripts" / "evaluate.py")
+    command = [sys.executable, script, f"checkpoint={run}/checkpoints/best.ckpt"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("nll")]
+    expected = [record.read(run)["metrics"][f"{split}/nll"] for split in ("val", "test")]
+    assert [float(each) for each in line.split()[1:]] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_same_command_again_trains_nothing(sweeps, tiny):
+    folder, *_ = sweeps
+    found = runs(folder / "logs" / "stacked").values()
+    before = {run: (run / "run.json").stat().st_mtime_ns for run in found}
+    again = train(folder, "-m", *tiny, *GRID, "name=stacked", STACKED)
+    assert "8 of 8 runs have ended already" in again.stdout
+    assert {run: (run / "run.json").stat().st_mtime_ns for run in before} == before
+
+
+def test_a_run_that_fails_leaves_the_others_their_results(sweeps, tiny):
+    folder, *_ = sweeps
+    done = train(folder, "-m", *tiny, "optimizer.lr=0.1,-1", "seed=0,1", "name=partly", STACKED)
+    assert done.returncode == 1
+    found = {n: record.read(run)["status"] for n, run in runs(folder / "logs" / "partly").items()}
+    assert sorted(found.values()) == ["failed", "failed", "finished", "finished"]
+    assert all(("lr=-1" in name) == (status == "failed") for name, status in found.items())
+    assert done.stdout.count(": failed: ") == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, tiny, number, code):
+    grid = [*tiny, "trainer.max_epochs=40", "loss=mse,cross_entropy", "seed=0,1", "name=stopped"]
+    options = [STACKED, "hydra.launcher.processes=2"]
+    process = start(tmp_path, ["-m", *grid, *options])
+    sweep = tmp_path / "logs" / "stopped"
+    wait_until(lambda: sum(epochs(run) > 1 for run in runs(sweep).values()) == 4)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert "interrupted: the same command goes on" in (tmp_path / "output.txt").read_text()
+    statuses = [record.read(run)["status"] for run in runs(sweep).values()]
+    assert set(statuses) <= {"interrupted", "finished"}
+    assert "interrupted" in statuses
+    done = train(tmp_path, "-m", *grid, *options)
+    assert done.returncode == 0, done.stderr
+    entries = [record.read(run) for run in runs(sweep).values()]
+    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 40)] * 4
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, tiny, number, code):
+    grid = [*tiny, "trainer.max_epochs=40", "optimizer.lr=0.05,0.1,0.2", "name=stopped"]
+    process = start(tmp_path, ["-m", *grid, STACKED])
+    sweep = tmp_path / "logs" / "stopped"
+    wait_until(lambda: sum(epochs(run) > 1 for run in runs(sweep).values()) == 3)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    output = (tmp_path / "output.txt").read_text()
+    assert "interrupted: the same command goes on with what is left" in output
+    assert "Traceback" not in output
+    assert "3 runs in 1 stack" in output
+    assert "expected at least one finished run" not in output
+    assert [record.read(run)["status"] for run in runs(sweep).values()] == ["interrupted"] * 3
+    launcher = STACKED if number == signal.SIGINT else "hydra/launcher=basic"
+    done = train(tmp_path, "-m", *grid, launcher)
+    assert done.returncode == 0, done.stderr
+    entries = [record.read(run) for run in runs(sweep).values()]
+    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 40)] * 3
+    assert all(entry["timing"]["resumed"] == 1 for entry in entries)
+
+
+def epochs(run: Path) -> int:
+    return record.read(run)["metrics"].get("epochs", 0)
+
+
+def test_fail_fast_stops_every_run_of_a_stack(tmp_path, tiny):
+    grid = [*tiny, "optimizer.lr=0.1,0.2,-1,0.3", "name=fast", "fail_fast=true"]
+    done = train(tmp_path, "-m", *grid, STACKED)
+    assert done.returncode == 1
+    assert "got -1 (fail_fast)" in done.stderr
+    statuses = [record.read(run)["status"] for run in runs(tmp_path / "logs" / "fast").values()]
+    assert sorted(statuses) == ["failed", "interrupted", "interrupted"]
+
+
+def test_runs_are_grouped_by_all_but_seed_and_learning_rate():
+    jobs = [
+        ["loss=mse", "seed=0", "optimizer.lr=0.1"],
+        ["loss=cross_entropy", "seed=0", "optimizer.lr=0.1"],
+        ["loss=mse", "++seed=1"],
+        ["seed=2", "loss=mse", "optimizer.lr=1"],
+        ["loss=mse", "seed=0", "optimizer=adam"],
+    ]
+    assert groups(jobs, 50) == [[0, 2, 3], [1], [4]]
+    assert groups(jobs, 2) == [[0], [2, 3], [1], [4]]
+
+
+def test_runs_alike_are_shared_out_among_processes_where_they_are_many():
+    for processes, expected in [(1, [14]), (2, [7, 7]), (3, [7, 7])]:
+        jobs = [[f"seed={seed}"] for seed in range(14)]
+        assert [len(part) for part in groups(jobs, 50, processes)] == expected
+    for runs, expected in [(9, [9]), (11, [5, 6]), (101, [33, 34, 34])]:
+        jobs = [[f"seed={seed}"] for seed in range(runs)]
+        assert [len(part) for part in groups(jobs, 50, 2)] == expected
+
+
+class PickyError(Exception):
+    """What pickle makes of it cannot be read again."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def test_an_exception_leaves_a_process_with_what_it_says():
+    plain = RuntimeError("no luck")
+    assert sendable(plain) is plain
+    picky = sendable(PickyError("out of", "luck"))
+    assert (type(picky), str(picky)) == (RuntimeError, "PickyError: out of luck")
+    mistake = InstantiationException("Error in call to target")
+    mistake.__cause__ = ValueError("expected k above 0, got -1")
+    sent = pickle.loads(pickle.dumps(sendable(mistake)))
+    assert (type(sent), str(sent)) == (ValueError, "expected k above 0, got -1")
+
+
+def test_one_process_and_several_come_to_the_same(sweeps, tiny):
+    folder, *_ = sweeps
+    options = [STACKED, "hydra.launcher.processes=1", "name=by_one"]
+    done = train(folder, "-m", *tiny, *GRID, *options)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = runs(folder / "logs" / "by_one"), runs(folder / "logs" / "stacked")
+    for name, run in ours.items():
+        entries = record.read(run), record.read(theirs[name])
+        assert [entry["timing"]["stack"] for entry in entries] == [4, 4]
+        assert entries[0]["metrics"] == pytest.approx(entries[1]["metrics"], rel=1e-4, abs=1e-6)
+
+
+def test_a_stack_of_no_runs_is_refused(tmp_path, tiny):
+    grid = [*tiny, "seed=0,1", STACKED, "hydra.launcher.size=0"]
+    done = train(tmp_path, "-m", *grid)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "expected hydra.launcher.size to be a whole number of at least 1, got 0"
+    )

@@ -1,0 +1,106 @@
+"""Multiruns as a user launches them, in processes of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runlab.runs import record
+from tests.compose import ROOT
+
+
+def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory, tiny):
+    folder = tmp_path_factory.mktemp("sweep")
+    grid = ["loss=mse,cross_entropy", "optimizer.lr=0.1,0.5", "seed=0,1", "name=grid"]
+    return folder, train(folder, "-m", *tiny, *grid)
+
+
+def test_every_run_is_in_a_folder_of_its_readable_name(sweep):
+    folder, done = sweep
+    assert done.returncode == 0, done.stderr
+    runs = {path.parent.name for path in (folder / "logs" / "grid").glob("*/run.json")}
+    assert len(runs) == 8
+    assert all(name.startswith(("loss=mse,lr=", "loss=cross_entropy,lr=")) for name in runs)
+
+
+def test_a_line_for_each_run_tells_the_sweeps_progress(sweep):
+    lines = [line for line in sweep[1].stdout.splitlines() if line.startswith("[")]
+    assert sorted(line[:5] for line in lines) == [f"[{n}/8]" for n in range(1, 9)]
+    assert all("val " in line and "test " in line for line in lines)
+
+
+def test_nothing_but_the_result_is_printed_where_there_is_no_terminal(sweep):
+    assert sweep[1].stderr == ""
+
+
+def test_the_comparison_is_there_at_the_end(sweep):
+    folder, done = sweep
+    assert "Too few seeds to say whether" in done.stdout
+    files = {path.name for path in (folder / "logs" / "grid" / "comparison").iterdir()}
+    assert {"comparison.md", "cells.csv", "runs.csv", "sensitivity.png", "sensitivity.svg"} <= files
+
+
+def test_the_launcher_does_not_change_a_runs_result(sweep, tiny):
+    folder, _ = sweep
+    alone = [*tiny, "loss=mse", "optimizer.lr=0.5", "seed=0,1", "name=processes"]
+    assert train(folder, "-m", *alone, "hydra/launcher=processes").returncode == 0
+    runs = sorted((folder / "logs" / "processes").glob("*/run.json"))
+    assert len(runs) == 2
+    for run in runs:
+        other = folder / "logs" / "grid" / run.parent.name
+        assert record.read(run.parent)["metrics"] == record.read(other)["metrics"]
+
+
+def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, tiny):
+    folder, _ = sweep
+    done = train(folder, "-m", *tiny, "optimizer.lr=-1,0.1", "name=partly")
+    assert done.returncode == 1
+    [line] = [line for line in done.stdout.splitlines() if ": failed: " in line]
+    assert line.startswith("loss=cross_entropy,lr=-1,seed=0")
+    assert line.endswith("expected optimizer.lr to be a finite number of at least 0, got -1")
+    assert "expected optimizer.lr to be a finite number of at least 0, got -1" in done.stderr
+    assert "Traceback" not in done.stderr
+    statuses = [
+        record.read(path.parent)["status"]
+        for path in sorted((folder / "logs" / "partly").glob("*/run.json"))
+    ]
+    assert sorted(statuses) == ["failed", "finished"]
+    assert (folder / "logs" / "partly" / "comparison" / "comparison.md").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", ["basic", "processes"])
+def test_fail_fast_stops_a_sweep_at_its_first_failure(sweep, tiny, launcher):
+    folder, _ = sweep
+    grid = ["optimizer.lr=-1,0.1,0.2,0.3,0.4", f"name=fast_{launcher}"]
+    done = train(folder, "-m", *tiny, *grid, "fail_fast=true", f"hydra/launcher={launcher}")
+    assert done.returncode == 1
+    assert "got -1 (fail_fast)" in done.stderr
+    assert "Traceback" not in done.stderr
+    left = [path.name for path in (folder / "logs" / f"fast_{launcher}").glob("loss=*")]
+    assert not any("lr=0.4" in name for name in left)
+
+
+def test_compare_rebuilds_the_comparison_alone(sweep):
+    folder, done = sweep
+    (folder / "logs" / "grid" / "comparison" / "comparison.md").unlink()
+    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), "logs/grid"]
+    again = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.strip() in done.stdout
+    assert (folder / "logs" / "grid" / "comparison" / "comparison.md").exists()
+
+
+def test_compare_says_what_is_wrong_with_a_folder(sweep):
+    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), "nowhere"]
+    done = subprocess.run(command, cwd=sweep[0], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
