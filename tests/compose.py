@@ -7,6 +7,7 @@ from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+import runlab.config.run_name
 import runlab.config.schema  # noqa: F401  registers the schema and the resolvers
 
 ROOT = Path(__file__).parents[1]

@@ -5,8 +5,9 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from losslab.classifier import Classifier, quality
+from losslab.classifier import Classifier
 from losslab.losses import CrossEntropy
+from losslab.metrics import classification_metrics
 
 STEPS, BATCH, PIXELS, CLASSES = 6, 8, 5, 10
 GENERATOR = torch.Generator().manual_seed(0)
@@ -135,7 +136,7 @@ def test_training_loss_is_the_mean_over_its_steps():
     assert recorder.metrics["step"] == STEPS
 
 
-def test_quality_agrees_with_its_definitions():
+def test_metrics_agree_with_its_definitions():
     module = classifier()
     loader = DataLoader(TensorDataset(IMAGES, LABELS), batch_size=13)  # the last one is shorter
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False,
@@ -151,11 +152,11 @@ def test_quality_agrees_with_its_definitions():
     assert measured["test/brier"] == pytest.approx(
         ((p - one_hot) ** 2).sum(1).mean().item(), rel=1e-5
     )
-    assert measured["test/images"] == len(LABELS)
+    assert measured["test/samples"] == len(LABELS)
 
 
 def test_a_hand_computed_calibration_error():
-    metrics = quality(num_classes=2)
+    metrics = classification_metrics(num_classes=2)
     probabilities = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
     metrics["ece"].update(probabilities, torch.tensor([0, 1, 1, 1]))
     # confidence 0.9, accuracy 0.5 for one half; confidence 0.6, accuracy 1.0 for the other

@@ -11,11 +11,13 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from runlab.config import fingerprint, schema
+from runlab.measure import declared_measures
 from tests.compose import CONF, compose
 
 PACKAGE = CONF.parent / "src" / "losslab"
 GROUP_OF_ROOM = {"models": "model", "losses": "loss", "data": "data", "callbacks": "callback"}
 GROUPS = [
+    "module",
     "data", "model", "loss", "optimizer", "scheduler", "trainer", "logger", "callback", "experiment"
 ]  # fmt: skip
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -122,7 +124,7 @@ def test_a_data_module_tells_what_models_need(choice):
     assert len(data.classes) == cfg.num_classes
     assert data.steps_per_epoch == cfg.train_size // cfg.batch_size
     images = torch.randint(0, 256, (2, *cfg.shape), dtype=torch.uint8)
-    assert data.normalise(images).dtype == torch.float32
+    assert data.normalize(images).dtype == torch.float32
 
 
 @pytest.mark.parametrize("choice", choices("optimizer"))
@@ -146,5 +148,13 @@ def test_an_experiment_is_headed_by_its_purpose_and_command(choice):
 
 @pytest.mark.parametrize("choice", choices("callback"))
 def test_a_callback_that_only_watches_is_no_part_of_what_a_run_is(choice):
-    changes_results = choice in ("default", "checkpoint", "divergence")
-    assert fingerprint.affects_result(f"callback.{choice}") == changes_results
+    changes_results = choice in ("default", "checkpoint", "stop_on_divergence")
+    watchers = list(compose().watchers)
+    assert fingerprint.affects_result(f"callback.{choice}", watchers) == changes_results
+
+
+def test_the_best_checkpoint_is_chosen_by_the_primary_measure():
+    config = OmegaConf.to_container(compose(), resolve=True)
+    primary, *_ = declared_measures(config)
+    assert compose().callback.best.monitor == f"val/{primary.name}"
+    assert compose().callback.best.mode == ("max" if primary.higher_is_better else "min")

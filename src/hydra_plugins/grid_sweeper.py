@@ -1,7 +1,9 @@
-"""Where Hydra looks for `hydra/sweeper=grid`; the sweeper itself is in runlab."""
+"""Where Hydra looks for `hydra/sweeper=grid`: it is in runlab/sweeps/grid.py."""
 
-from runlab.sweeps import grid
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+from runlab.sweeps.grid import GridSweeperMixin
 
 
-class GridSweeper(grid.GridSweeper):
+class GridSweeper(GridSweeperMixin, BasicSweeper):
     pass

@@ -1,1 +1,3 @@
 """Which loss and which learning rate train the better classifier, and how sure are we?"""
+
+from losslab.classifier import Classifier as Classifier

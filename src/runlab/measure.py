@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pkgutil import resolve_name
 from typing import Any
 
 
@@ -54,3 +55,13 @@ class Measure:
         if not {"name", "title"} <= given.keys():
             raise ValueError(f"expected a measure with a name and a title, got {dict(values)}")
         return cls(**{**given, "milestones": tuple(given.get("milestones") or ())})
+
+
+def declared_measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """What the module of a configuration declares; none where it cannot be imported."""
+    node = config.get("module")
+    target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+    try:
+        return tuple(getattr(resolve_name(target), "measures", ()))
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return ()

@@ -1,4 +1,4 @@
-"""Rows behave as the tensor that they stand for, and are not gathered before they are used."""
+"""LazyBatch behave as the tensor that they stand for, and are not gathered before they are used."""
 
 import copy
 import pickle
@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.utilities.data import extract_batch_size
 
-from runlab.blocks.lazy_batch import Rows, at
+from runlab.blocks.lazy_batch import LazyBatch, step_of
 
 SOURCE = torch.randint(0, 256, (20, 1, 3, 3), dtype=torch.uint8)
 INDICES = torch.randint(0, 20, (4, 5))
@@ -16,8 +16,8 @@ WHOLE = SOURCE[INDICES]
 
 
 @pytest.fixture
-def rows() -> Rows:
-    return Rows(SOURCE, INDICES)
+def rows() -> LazyBatch:
+    return LazyBatch(SOURCE, INDICES)
 
 
 def test_it_tells_what_it_is_without_gathering(rows):
@@ -26,16 +26,16 @@ def test_it_tells_what_it_is_without_gathering(rows):
     assert (rows.ndim, len(rows), rows.numel()) == (5, 4, WHOLE.numel())
     assert rows.to(rows.device) is rows
     assert extract_batch_size((rows, INDICES)) == 4
-    assert not rows.is_gathered
+    assert not rows.is_materialized
 
 
-def test_a_step_is_gathered_alone(rows):
+def test_a_step_is_materialized_alone(rows):
     for step in (0, 3, -1):
-        assert torch.equal(at(rows, step), WHOLE[step])
-    assert type(at(rows, 0)) is torch.Tensor
-    assert not rows.is_gathered
+        assert torch.equal(step_of(rows, step), WHOLE[step])
+    assert type(step_of(rows, 0)) is torch.Tensor
+    assert not rows.is_materialized
     with pytest.raises(IndexError):
-        at(rows, 4)
+        step_of(rows, 4)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,6 @@ def test_what_is_written_into_it_stays(rows, write):
     write(rows)
     assert not torch.equal(expected, WHOLE)
     for step in range(4):
-        assert torch.equal(at(rows, step), expected[step])
+        assert torch.equal(step_of(rows, step), expected[step])
     assert torch.equal(rows.clone(), expected)
     assert torch.equal(SOURCE[INDICES], WHOLE)

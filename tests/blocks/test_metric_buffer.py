@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from losslab.classifier import Classifier
 from losslab.losses import CrossEntropy
+from runlab.blocks import metric_buffer
 
 BLOCKS = 4
 
@@ -123,7 +124,7 @@ def test_an_epoch_without_validation_is_read_at_its_end(tmp_path):
 
 
 def test_a_long_epoch_is_read_on_the_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(points, "PATIENCE", -1.0)
+    monkeypatch.setattr(metric_buffer, "MAX_DELAY", -1.0)
     assert fit(tmp_path).seen == [0, 1, 2, 3]
 
 

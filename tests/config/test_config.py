@@ -3,9 +3,9 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
-from runlab.config import schema
-from runlab.config.schema import SWEPT
-from runlab.sweeps.grid import varying
+from runlab.config import run_name, schema
+from runlab.config.run_name import SWEPT_KEYS
+from runlab.sweeps.grid import swept_keys
 from tests.compose import compose
 
 
@@ -45,7 +45,8 @@ def test_values_are_the_configurations_however_they_were_written():
 
 
 def name(*overrides: str) -> str:
-    return schema.run_name("mse", 0.1, 0, overrides, _root_=OmegaConf.create())
+    watchers = {"watchers": ["histograms", "graph", "sample_images"]}
+    return run_name.run_name("mse", 0.1, 0, overrides, _root_=OmegaConf.create(watchers))
 
 
 def test_short_keys_that_would_be_ambiguous_stay_whole():
@@ -70,20 +71,20 @@ def test_names_of_different_values_differ_even_where_they_are_encoded_or_cut():
 
 def test_hyperparameters_of_a_multirun_are_what_varies_in_it(monkeypatch):
     cfg = compose("model=linear", "optimizer.momentum=0.9")
-    monkeypatch.setattr(config, "is_multirun", lambda: True)
-    monkeypatch.setenv(SWEPT, "optimizer.momentum,seed")
-    assert list(schema.swept(cfg)) == ["loss", "lr", "seed", "momentum"]
+    monkeypatch.setattr(run_name, "is_multirun", lambda: True)
+    monkeypatch.setenv(SWEPT_KEYS, "optimizer.momentum,seed")
+    assert list(run_name.swept_hparams(cfg)) == ["loss", "lr", "seed", "momentum"]
 
 
 def test_what_varies_is_what_not_all_runs_of_a_grid_share():
     jobs = [["a=1", "+b=1", "~c"], ["a=2", "+b=1", "~c"], ["a=1", "+b=1", "d=0"]]
-    assert varying(jobs) == {"a", "c", "d"}
-    assert varying([]) == set()
+    assert swept_keys(jobs) == {"a", "c", "d"}
+    assert swept_keys([]) == set()
 
 
 def test_hyperparameters_are_typed_values():
     cfg = compose("loss=mse", "optimizer.lr=0.5", "model=cnn", "data.batch_size=32")
-    assert schema.swept(cfg) == {
+    assert run_name.swept_hparams(cfg) == {
         "loss": "mse",
         "lr": 0.5,
         "seed": 0,
@@ -134,7 +135,7 @@ def test_seed_is_an_integer_and_never_null():
             compose(f"seed={seed}")
 
 
-def test_default_configuration_is_the_lessons_experiment():
+def test_default_configuration_is_a_small_mlp_with_plain_sgd():
     cfg = compose()
     assert cfg.model.widths == [128, 64]
     assert cfg.data.batch_size == 64

@@ -6,6 +6,7 @@ import pytest
 
 from runlab.cli.main import main
 from runlab.train import train
+from tests.compose import CONF
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def refused(tmp_path, tiny, monkeypatch, capsys):
         overrides = [argument for argument in arguments if argument != "-m"]
         monkeypatch.setattr(sys, "argv", ["train.py", *flags, *tiny, *overrides])
         with pytest.raises(SystemExit) as exit_:
-            main(train, config_name="train")
+            main(train, config_name="train", config_dir=CONF)
         assert exit_.value.code not in (0, None)
         assert "Traceback" not in capsys.readouterr().err
         return str(exit_.value.code)

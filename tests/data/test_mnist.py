@@ -47,7 +47,7 @@ def flat(blocks: Batches) -> Batches:
 def expected(data: MNIST, epoch: int) -> list[list[int]]:
     sampler = EpochSampler(data._train_indices, data.batch_size, data.seed)
     sampler.set_epoch(epoch)
-    return data._train.labels[sampler.order()].view(-1, data.batch_size).tolist()
+    return data._train.targets[sampler.order()].view(-1, data.batch_size).tolist()
 
 
 def test_train_loader_gives_blocks_of_whole_batches(root: Path) -> None:
@@ -99,8 +99,8 @@ def test_validation_and_test_are_complete_and_in_order(root: Path) -> None:
     assert [len(labels) for _, labels in val] == [20, 10]
     assert [len(labels) for _, labels in test] == [20, 20, 10]
     assert test[0][0].shape == (20, 1, 28, 28)
-    assert torch.equal(torch.cat([images for images, _ in test]), data._test.images)
-    assert torch.equal(torch.cat([labels for _, labels in test]), data._test.labels)
+    assert torch.equal(torch.cat([images for images, _ in test]), data._test.inputs)
+    assert torch.equal(torch.cat([labels for _, labels in test]), data._test.targets)
 
 
 def test_no_validation_image_is_trained_on(root: Path) -> None:
@@ -124,18 +124,18 @@ def test_normalise_is_the_formula(root: Path) -> None:
     data = tiny(root)
     images = torch.tensor([0, 128, 255], dtype=torch.uint8).view(3, 1, 1, 1)
     expected = (torch.tensor([0.0, 128 / 255, 1.0]) - 0.1307) / 0.3081
-    assert torch.allclose(data.normalise(images).flatten(), expected)
+    assert torch.allclose(data.normalize(images).flatten(), expected)
 
 
 def test_batches_of_uint8_images_are_normalised_after_transfer(root: Path) -> None:
     data = ready(root)
     images, labels = next(iter(data.val_dataloader()))
     normalised, same = data.on_after_batch_transfer((images, labels), 0)
-    assert torch.equal(normalised, data.normalise(images))
+    assert torch.equal(normalised, data.normalize(images))
     assert same is labels
     floats = torch.rand(len(labels), 1, 28, 28)
     assert data.on_after_batch_transfer((floats, labels), 0)[0] is floats
-    block = next(iter(data.train_dataloader()))  # the step's to normalise
+    block = next(iter(data.train_dataloader()))  # the step's to normalize
     assert data.on_after_batch_transfer(block, 0)[0] is block[0]
 
 
@@ -340,8 +340,8 @@ def test_two_ranks_share_every_batch_and_every_evaluation(root: Path, loader: st
         assert torch.equal(batch[0][0::2], first[0])
         assert torch.equal(batch[0][1::2], second[0])
     tests = [torch.cat([images for images, _ in rank.test_dataloader()]) for rank in ranks]
-    assert torch.equal(tests[0], whole._test.images[0::2])
-    assert torch.equal(tests[1], whole._test.images[1::2])
+    assert torch.equal(tests[0], whole._test.inputs[0::2])
+    assert torch.equal(tests[1], whole._test.inputs[1::2])
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused(root: Path) -> None:

@@ -22,7 +22,7 @@ CONFIG = {
 def test_what_was_written_is_read(tmp_path):
     entry = {"status": "finished", "metrics": {"test/accuracy": 0.1 + 0.2}}
     record.write(tmp_path, entry)
-    assert record.read(tmp_path) == entry
+    assert record.read(tmp_path) == {"layout": record.LAYOUT} | entry
     assert os.listdir(tmp_path) == ["run.json"]
 
 
@@ -36,7 +36,7 @@ def test_a_write_that_fails_leaves_the_old_record(tmp_path):
     record.write(tmp_path, {"status": "running"})
     with pytest.raises(TypeError):
         record.write(tmp_path, {"status": "finished", "metrics": object()})
-    assert record.read(tmp_path) == {"status": "running"}
+    assert record.read(tmp_path)["status"] == "running"
 
 
 @pytest.mark.parametrize("content", ["", '{"status": "fin', "[]", '{"status": "sleeping"}', "\x00"])
@@ -44,6 +44,21 @@ def test_a_file_that_is_no_record_is_refused_by_name(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(ValueError, match=r"expected a run record in .*run\.json, got"):
         record.read(tmp_path)
+
+
+@pytest.mark.parametrize("layout", [{}, {"layout": 1}, {"layout": 3}])
+def test_a_record_of_another_layout_is_refused_with_the_release_that_wrote_it(tmp_path, layout):
+    old = layout | {"status": "finished", "provenance": {"versions": {"losslab": "0.1.0"}}}
+    (tmp_path / "run.json").write_text(json.dumps(old))
+    with pytest.raises(record.LayoutError, match=r"layout 2 in .*, which release 0\.1\.0 wrote"):
+        record.read(tmp_path)
+
+
+def test_callbacks_that_only_watch_are_no_part_of_what_a_run_is():
+    watched = CONFIG | {"callback": {"histograms": {"count": 3}}, "watchers": ["histograms"]}
+    changing = watched | {"watchers": []}
+    assert fingerprint.fingerprint(watched) == fingerprint.fingerprint(CONFIG)
+    assert fingerprint.fingerprint(changing) != fingerprint.fingerprint(CONFIG)
 
 
 def test_a_folder_without_a_record_is_refused_by_name(tmp_path):

@@ -1,45 +1,33 @@
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import lightning as L
 import torch
-from jaxtyping import Float, Int64, Num, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchvision import datasets
+from torchvision.transforms.functional import to_pil_image
 
-from losslab.data._checks import (
-    check_at_least,
-    check_batch_size,
-    check_loader,
-    check_normalisation,
-    check_shares,
-    check_split,
-    check_transforms,
-)
-from runlab.blocks.loader import ImageDataset, TensorLoader, image_loader
-from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
-from runlab.extras.classification.download import Source, prepare, require
-from runlab.extras.classification.idx import Images, load, on_device
-
-Loader = TensorLoader | DataLoader[tuple[Tensor, int]]
+from runlab.data import Content, TensorData, check_at_least
+from runlab.extras.classification.download import Source, check_verified, prepare
+from runlab.extras.classification.idx import load
 
 
-class MNIST(L.LightningDataModule):
+class MNIST(TensorData):
     """Handwritten digits: the official test images, and the official training images split in two.
 
-    The split is stratified and depends on `split_seed` alone; the order of the batches depends on
-    `seed` and the epoch alone. `batch_size` counts all devices together.
+    What a `TensorData` does with them (split, blocks, seeds, devices) is told there. A sample's
+    input is an image [channels, height, width] of bytes, its target the class, an integer.
 
-    `loader="tensor"` keeps all images on the training device and trains on up to
-    `steps_per_execution` batches at once: images [steps, batch, channels, height, width], labels
-    [steps, batch]. `loader="dataloader"` gives the same batches one at a time and is for
-    per-image transforms: `transform` takes a PIL image and is for training, `eval_transform` for
-    validation and test. Batches that leave them as uint8 are normalised here, floats are not.
-    Blocks of batches stay uint8, a quarter of the memory: the step has to `normalise` them.
-
-    `verify=False` accepts other files of the same format, in the same folder `<root>/MNIST/raw`.
+    Args:
+        root: the files lie in `<root>/MNIST/raw`.
+        shape: of an image, as the network gets it.
+        mean, std: of pixel / 255 over the training images; both normalize images for the network.
+        transform: takes a PIL image and is for training, eval_transform for validation and test;
+            both need `loader="dataloader"`.
+        download: whether files that are missing are fetched.
+        verify: False accepts other files of the same format.
     """
 
     source: ClassVar[Source] = Source(
@@ -64,46 +52,24 @@ class MNIST(L.LightningDataModule):
         std: float = 0.3081,
         train_size: int = 55_000,
         val_size: int = 5_000,
-        split_seed: int = 0,
-        batch_size: int = 64,
-        eval_batch_size: int = 1_000,
-        seed: int = 0,
-        loader: str = "tensor",
-        steps_per_execution: int = 50,
         transform: Callable[..., Any] | None = None,
         eval_transform: Callable[..., Any] | None = None,
-        num_workers: int = 0,
         download: bool = True,
         verify: bool = True,
+        **loading: Any,
     ) -> None:
-        super().__init__()
-        check_at_least(2, num_classes=num_classes)
-        check_at_least(1, train_size=train_size, val_size=val_size)
-        check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
-        check_at_least(1, steps_per_execution=steps_per_execution)
-        check_at_least(0, seed=seed, split_seed=split_seed, num_workers=num_workers)
-        check_batch_size(batch_size, train_size)
-        check_normalisation(mean, std)
-        check_loader(
-            loader, transform=transform, eval_transform=eval_transform, num_workers=num_workers
+        transforms = [each and OnImage(each) for each in (transform, eval_transform)]
+        super().__init__(
+            train_size, val_size, transform=transforms[0], eval_transform=transforms[1], **loading
         )
+        check_at_least(2, num_classes=num_classes)
+        check_normalization(mean, std)
         self.name = self.source.name
         self.folder = Path(root).expanduser() / self.name / "raw"
         self.shape = tuple(shape)
         self.num_classes = num_classes
         self.mean = mean
         self.std = std
-        self.train_size = train_size
-        self.val_size = val_size
-        self.split_seed = split_seed
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.seed = seed
-        self.loader = loader
-        self.steps_per_execution = steps_per_execution
-        self.transform = transform
-        self.eval_transform = eval_transform
-        self.num_workers = num_workers
         self.download = download
         self.verify = verify
 
@@ -113,106 +79,76 @@ class MNIST(L.LightningDataModule):
         named = len(self.class_names) == self.num_classes
         return list(self.class_names) if named else [str(i) for i in range(self.num_classes)]
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch; an incomplete last batch is dropped."""
-        return self.train_size // self.batch_size
-
-    @property
-    def checksum(self) -> str:
-        """Identifies the content of the four files, on any machine."""
-        return load(self.folder, self._raw_shape, self.num_classes).checksum
-
     def prepare_data(self) -> None:
         if self.verify:
             prepare(self.folder, self.source, self.download)
 
+    def read(self) -> Content:
+        """The four files, read once a process: images [images, channels, height, width], labels."""
+        shape = None if self._has_transforms else self.shape
+        return load(self.folder, shape, self.num_classes)
+
     def setup(self, stage: str | None = None) -> None:
         if self.verify:
-            require(self.folder, self.source)
-        raw = load(self.folder, self._raw_shape, self.num_classes)
-        check_split(self.train_size, self.val_size, len(raw.train.labels))
-        check_shares(self.batch_size, self._world_size)
-        if self._raw_shape is None:
-            check_transforms(raw.train, self.shape, self.transform, self.eval_transform)
-        self._train_indices, self._val_indices = stratified_split(
-            raw.train.labels, self.val_size, self.split_seed
-        )
-        here = on_device(raw, self._device) if self.loader == "tensor" else raw
-        self._train, self._test = here.train, here.test
+            check_verified(self.folder, self.source)
+        super().setup(stage)
+        if self._has_transforms:
+            check_transforms(self.read().train.inputs[0], self.shape, *self._both_transforms)
 
-    def train_dataloader(self) -> Loader:
-        sampler = self._train_sampler()
-        batch_size = self.batch_size // self._world_size
-        if self.loader == "tensor":
-            return TensorLoader(self._train, sampler, batch_size, self.steps_per_execution)
-        return self._image_loader(self._train, self.transform, sampler, batch_size)
-
-    def val_dataloader(self) -> Loader:
-        return self._eval_dataloader(self._train, self._val_indices)
-
-    def test_dataloader(self) -> Loader:
-        return self._eval_dataloader(self._test, torch.arange(len(self._test.labels)))
-
-    def normalise(
-        self, images: UInt8[Tensor, "*batch channels height width"]
+    def normalize(
+        self, inputs: UInt8[Tensor, "*batch channels height width"]
     ) -> Float[Tensor, "*batch channels height width"]:
-        return images.float().div_(255).sub_(self.mean).div_(self.std)
+        return inputs.float().div_(255).sub_(self.mean).div_(self.std)
 
-    def on_after_batch_transfer(
-        self, batch: Sequence[Tensor], dataloader_idx: int
-    ) -> tuple[Num[Tensor, "*batch channels height width"], Int64[Tensor, "*batch"]]:
-        images, labels = batch
-        if images.dtype == torch.uint8 and labels.ndim == 1:
-            images = self.normalise(images)
-            if self.trainer is not None:  # Lightning converts a batch before it comes here
-                images = self.trainer.precision_plugin.convert_input(images)
-        return images, labels
+    @property
+    def _both_transforms(self) -> tuple[Any, Any]:
+        return self.transform, self.eval_transform
 
-    def _train_sampler(self) -> EpochSampler | FixedSampler:
-        sampler = EpochSampler(
-            self._train_indices, self.batch_size, self.seed, self._rank, self._world_size
+    @property
+    def _has_transforms(self) -> bool:
+        """Whether images may leave the loader in another shape than that of the files."""
+        return any(each is not None for each in self._both_transforms)
+
+
+class OnImage:
+    """A torchvision transform of a PIL image, for a tensor [channels, height, width] of bytes."""
+
+    def __init__(self, transform: Callable[..., Any]) -> None:
+        self.transform = transform
+
+    def __call__(self, image: UInt8[Tensor, "channels height width"]) -> Any:
+        return self.transform(to_pil_image(image))
+
+    def __repr__(self) -> str:
+        return repr(self.transform)
+
+
+def check_normalization(mean: float, std: float) -> None:
+    if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+        raise ValueError(
+            f"data.mean and data.std: expected finite numbers, std above 0, got {mean} and {std}; "
+            "both are in units of pixel / 255"
         )
-        if self.trainer is not None:
-            if self.trainer.overfit_batches > 0:  # type: ignore[attr-defined]
-                return FixedSampler(sampler.order())  # the same batches in every epoch
-            # Lightning, resuming, starts worker processes before it calls set_epoch.
-            sampler.set_epoch(self.trainer.current_epoch)
-        return sampler
 
-    def _eval_dataloader(self, data: Images, indices: Int64[Tensor, " images"]) -> Loader:
-        sampler = FixedSampler(indices[self._rank :: self._world_size])
-        if self.loader == "tensor":
-            return TensorLoader(data, sampler, self.eval_batch_size)
-        return self._image_loader(data, self.eval_transform, sampler, self.eval_batch_size)
 
-    def _image_loader(
-        self,
-        data: Images,
-        transform: Callable[..., Any] | None,
-        sampler: EpochSampler | FixedSampler,
-        batch_size: int,
-    ) -> DataLoader[tuple[Tensor, int]]:
-        pin_memory = self._device.type == "cuda"
-        dataset = ImageDataset(data, transform)
-        return image_loader(dataset, sampler, batch_size, self.num_workers, pin_memory, self.seed)
-
-    @property
-    def _device(self) -> torch.device:
-        if self.trainer is None:
-            return torch.device("cpu")
-        return self.trainer.strategy.root_device
-
-    @property
-    def _rank(self) -> int:
-        return self.trainer.global_rank if self.trainer is not None else 0
-
-    @property
-    def _world_size(self) -> int:
-        return self.trainer.world_size if self.trainer is not None else 1
-
-    @property
-    def _raw_shape(self) -> tuple[int, ...] | None:
-        """None where transforms may change it: `shape` is what leaves them."""
-        plain = self.transform is None and self.eval_transform is None
-        return self.shape if plain else None
+def check_transforms(
+    image: UInt8[Tensor, "channels height width"],
+    shape: Sequence[int],
+    transform: Callable[[Tensor], Any] | None,
+    eval_transform: Callable[[Tensor], Any] | None,
+) -> None:
+    """Both must give tensors of that shape and of one dtype, judged by one image."""
+    with torch.random.fork_rng(devices=[]):
+        results = [image if each is None else each(image) for each in (transform, eval_transform)]
+    for name, result in zip(("transform", "eval_transform"), results, strict=True):
+        got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        if got != tuple(shape):
+            raise ValueError(
+                f"data.{name}: expected a tensor of shape {tuple(shape)} (data.shape), got {got}; "
+                "end it with PILToTensor() or ToTensor(), and resize in both transforms or neither"
+            )
+    if results[0].dtype != results[1].dtype:
+        raise ValueError(
+            "data.transform and data.eval_transform: expected images of one dtype, so that all are "
+            f"normalized alike, got {results[0].dtype} and {results[1].dtype}; end both alike"
+        )

@@ -1,0 +1,1 @@
+"""Several optimizer steps in one call of `training_step`: batches, and what is logged of them."""

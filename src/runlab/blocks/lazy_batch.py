@@ -1,4 +1,4 @@
-"""Images of a block that lie in a data set, and nowhere else until they are looked at."""
+"""Inputs of a block that lie in a data set, and nowhere else until they are looked at."""
 
 from functools import cached_property
 from typing import Any
@@ -9,41 +9,43 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 
-class Rows(Tensor):
-    """`source[chosen]`, [steps, batch, ...], gathered when something is first done with it.
+class LazyBatch(Tensor):
+    """`source[indices]`, [steps, batch, ...], materialized when something is first done with it.
 
-    From then on it is what was gathered, so what is written into it stays.
+    From then on it is what was materialized, so what is written into it stays.
 
     Attributes:
-        source: all images of a data set.
+        source: all inputs of a data set, [samples, ...].
+        indices: of the block's samples, [steps, batch].
     """
 
     source: Tensor
-    chosen: Tensor
+    indices: Tensor  # type: ignore[assignment]  # torch has a method of sparse tensors of this name
 
     @staticmethod
     def __new__(
-        cls, source: Num[Tensor, "images ..."], chosen: Int64[Tensor, "steps batch"]
-    ) -> "Rows":
-        shape = *chosen.shape, *source.shape[1:]
+        cls, source: Num[Tensor, "samples ..."], indices: Int64[Tensor, "steps batch"]
+    ) -> "LazyBatch":
+        shape = *indices.shape, *source.shape[1:]
         make: Any = Tensor._make_wrapper_subclass
-        rows: Rows = make(cls, shape, dtype=source.dtype, device=source.device)
-        rows.source, rows.chosen = source, chosen
-        return rows
+        batch: LazyBatch = make(cls, shape, dtype=source.dtype, device=source.device)
+        batch.source, batch.indices = source, indices
+        return batch
 
     @cached_property
-    def gathered(self) -> Num[Tensor, "steps batch ..."]:
-        # index_select copies whole images: 20 times faster on CPU than `source[chosen]`
-        return self.source.index_select(0, self.chosen.flatten()).unflatten(0, self.chosen.shape)
+    def materialized(self) -> Num[Tensor, "steps batch ..."]:
+        # index_select copies whole samples: 20 times faster on CPU than `source[indices]`
+        return self.source.index_select(0, self.indices.flatten()).unflatten(0, self.indices.shape)
 
     @property
-    def is_gathered(self) -> bool:
-        return "gathered" in vars(self)
+    def is_materialized(self) -> bool:
+        return "materialized" in vars(self)
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        rows = args[0] if args else None
-        if func in TOLD_BY_ITSELF and isinstance(rows, Rows) and not rows.is_gathered:
+        batch = args[0] if args else None
+        is_lazy = isinstance(batch, LazyBatch) and not batch.is_materialized
+        if is_lazy and func in METADATA_FUNCTIONS:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **(kwargs or {}))
         return cls.__torch_dispatch__(func, types, args, kwargs)
@@ -52,11 +54,13 @@ class Rows(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        args, kwargs = tree_map_only(Rows, lambda rows: rows.gathered, (args, kwargs or {}))
+        args, kwargs = tree_map_only(
+            LazyBatch, lambda batch: batch.materialized, (args, kwargs or {})
+        )
         return func(*args, **kwargs)
 
 
-TOLD_BY_ITSELF = {
+METADATA_FUNCTIONS = {
     *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "layout")),
     *(getattr(Tensor, name).__get__ for name in ("is_cuda", "requires_grad")),
     *(Tensor.__len__, Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point),
@@ -65,8 +69,8 @@ TOLD_BY_ITSELF = {
 """What a tensor is asked that has nothing to do with its values."""
 
 
-def at(images: Num[Tensor, "steps batch ..."], step: int) -> Num[Tensor, "batch ..."]:
-    """`images[step]`; of `Rows` which are not gathered, that step's alone."""
-    if isinstance(images, Rows) and not images.is_gathered:
-        return images.source.index_select(0, images.chosen[step])
-    return images[step]
+def step_of(batches: Num[Tensor, "steps batch ..."], step: int) -> Num[Tensor, "batch ..."]:
+    """`batches[step]`; of a `LazyBatch` that is not materialized, that step's alone."""
+    if isinstance(batches, LazyBatch) and not batches.is_materialized:
+        return batches.source.index_select(0, batches.indices[step])
+    return batches[step]

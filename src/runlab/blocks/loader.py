@@ -1,17 +1,25 @@
-"""Two ways from images and an order to batches: slices of tensors, or one image after another."""
+"""Two ways from samples and an order to batches: slices of tensors, or one sample after another."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Num
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.functional import to_pil_image
 
-from runlab.blocks.lazy_batch import Rows
+from runlab.blocks.lazy_batch import LazyBatch
 from runlab.blocks.sampler import EpochSampler, FixedSampler
-from runlab.extras.classification.idx import Images
+
+
+class Samples(NamedTuple):
+    """All inputs of a data set with their targets, in its own order."""
+
+    inputs: Num[Tensor, "samples ..."]
+    targets: Num[Tensor, "samples ..."]
+
+    def to(self, device: torch.device) -> "Samples":
+        return Samples(self.inputs.to(device), self.targets.to(device))
 
 
 class TensorLoader:
@@ -19,7 +27,7 @@ class TensorLoader:
 
     With `steps_per_execution`, up to that many batches come at once, as [steps, batch, ...]: what
     Python and Lightning cost is then paid once for all of them. The last block may be shorter. A
-    block's images are `Rows`, which runs that train together do not gather.
+    block's inputs are a `LazyBatch`, which runs that train together do not materialize.
 
     It resumes within an epoch, by the state that Lightning keeps in its checkpoints.
     """
@@ -28,7 +36,7 @@ class TensorLoader:
 
     def __init__(
         self,
-        data: Images,
+        data: Samples,
         sampler: EpochSampler | FixedSampler,
         batch_size: int,
         steps_per_execution: int | None = None,
@@ -43,8 +51,8 @@ class TensorLoader:
     def __len__(self) -> int:
         return -(-len(self.sampler) // self._block_size)
 
-    def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "..."], Int64[Tensor, "..."]]]:
-        order = self.sampler.order().to(self.data.labels.device)
+    def __iter__(self) -> Iterator[tuple[Num[Tensor, "..."], Num[Tensor, "..."]]]:
+        order = self.sampler.order().to(self.data.targets.device)
         blocks = order.split(self._block_size)
         start, self._start = self._start, 0
         for self._yielded, block in enumerate(blocks[start:], start=start + 1):
@@ -62,40 +70,42 @@ class TensorLoader:
 
     def _slice(
         self, block: Int64[Tensor, " block"]
-    ) -> tuple[UInt8[Tensor, "..."], Int64[Tensor, "..."]]:
+    ) -> tuple[Num[Tensor, "..."], Num[Tensor, "..."]]:
+        inputs, targets = self.data
         if self.steps_per_execution is None:
-            return self.data.images.index_select(0, block), self.data.labels.index_select(0, block)
+            return inputs.index_select(0, block), targets.index_select(0, block)
         indices = block.view(-1, self.batch_size)  # [steps, batch]
-        return Rows(self.data.images, indices), self.data.labels[indices]
+        return LazyBatch(inputs, indices), targets[indices]
 
 
-class ImageDataset(Dataset[tuple[Tensor, int]]):
-    """Images one by one, through a torchvision transform that takes a PIL image if there is one."""
+class SampleDataset(Dataset[tuple[Tensor, Any]]):
+    """Samples one by one, their inputs through a transform if there is one."""
 
-    def __init__(self, data: Images, transform: Callable[..., Any] | None = None) -> None:
+    def __init__(self, data: Samples, transform: Callable[[Tensor], Any] | None = None) -> None:
         self.data = data
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.data.labels)
+        return len(self.data.targets)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.image(index), int(self.data.labels[index])
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        return self.input(index), self.data.targets[index].item()
 
-    def image(self, index: int) -> Any:
+    def input(self, index: int) -> Any:
         """A tensor, if the transform is as it should be."""
-        image = self.data.images[index]
-        return image if self.transform is None else self.transform(to_pil_image(image))
+        sample = self.data.inputs[index]
+        return sample if self.transform is None else self.transform(sample)
 
 
-def image_loader(
-    dataset: ImageDataset,
+def sample_loader(
+    dataset: SampleDataset,
     sampler: EpochSampler | FixedSampler,
     batch_size: int,
     num_workers: int,
     pin_memory: bool,
     seed: int,
-) -> DataLoader[tuple[Tensor, int]]:
+) -> DataLoader[tuple[Tensor, Any]]:
+    """Torch's own loader in that order; its workers' seeds come from `seed`."""
     return DataLoader(
         dataset,
         batch_size=batch_size,

@@ -1,4 +1,4 @@
-"""What training measures at each block, and when it is looked at."""
+"""What training measures at each block: it waits on the device until somebody looks at it."""
 
 import time
 from collections.abc import Sequence
@@ -9,35 +9,35 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-PATIENCE = 30.0
+MAX_DELAY = 30.0
 """Seconds after which a dashboard should show what an epoch that goes on has measured."""
 
 
-class Point(NamedTuple):
-    """One value of a curve.
+class Entry(NamedTuple):
+    """One value of a metric.
 
     Attributes:
         step: optimizer steps taken by then.
-        shown: to loggers.
+        for_loggers: whether loggers get it, or its mean alone is needed.
     """
 
     name: str
     value: Float[Tensor, ""] | float
     step: int
-    shown: bool
+    for_loggers: bool
 
 
-class Points:
-    """Values that wait where they were computed, as each look at one would wait for a GPU."""
+class MetricBuffer:
+    """Values that stay where they were computed, as each look at one would wait for a GPU."""
 
     def __init__(self) -> None:
-        self.waiting: list[Point] = []
+        self.entries: list[Entry] = []
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
-        self.last_read = time.monotonic()
+        self.last_flush = time.monotonic()
 
     def add(self, name: str, value: Tensor | float, trainer: L.Trainer) -> None:
-        """Shown as often as Lightning shows what is logged in its way.
+        """Loggers get it as often as Lightning gives them what is logged in its way.
 
         Raises:
             ValueError: for a tensor of several numbers.
@@ -54,33 +54,33 @@ class Points:
             value = float(value)
         blocks = trainer.fit_loop.total_batch_idx + 1
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        shown = every > 0 and blocks % every == 0
-        self.waiting.append(Point(name, value, trainer.global_step, shown))
+        for_loggers = every > 0 and blocks % every == 0
+        self.entries.append(Entry(name, value, trainer.global_step, for_loggers))
 
     @property
-    def overdue(self) -> bool:
-        return time.monotonic() - self.last_read > PATIENCE
+    def is_overdue(self) -> bool:
+        return time.monotonic() - self.last_flush > MAX_DELAY
 
-    def read(self, trainer: L.Trainer) -> None:
-        """Gives loggers what waits."""
-        points, self.waiting = self.waiting, []
+    def flush(self, trainer: L.Trainer) -> None:
+        """Reads the values from the device and gives them to the loggers."""
+        entries, self.entries = self.entries, []
         rows: dict[int, dict[str, float]] = {}
-        for point, value in zip(points, values_of(points, trainer), strict=True):
-            self.sums[point.name] = self.sums.get(point.name, 0.0) + value
-            self.counts[point.name] = self.counts.get(point.name, 0) + 1
-            if point.shown:
-                rows.setdefault(point.step, {})[point.name] = value
+        for entry, value in zip(entries, read_values(entries, trainer), strict=True):
+            self.sums[entry.name] = self.sums.get(entry.name, 0.0) + value
+            self.counts[entry.name] = self.counts.get(entry.name, 0) + 1
+            if entry.for_loggers:
+                rows.setdefault(entry.step, {})[entry.name] = value
         for logger in trainer.loggers if rows else []:
             for step, row in rows.items():
                 logger.log_metrics(row, step)
             logger.save()
-        self.last_read = time.monotonic()
+        self.last_flush = time.monotonic()
 
     def means(self) -> dict[str, float]:
-        """Of what was read since `forget`."""
+        """Of what was read since `reset`."""
         return {name: total / self.counts[name] for name, total in self.sums.items()}
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self.sums, self.counts = {}, {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -90,13 +90,13 @@ class Points:
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
 
 
-def values_of(points: Sequence[Point], trainer: L.Trainer) -> list[float]:
-    """Their means across devices, each of which has to have the same points."""
+def read_values(entries: Sequence[Entry], trainer: L.Trainer) -> list[float]:
+    """The entries' values; means across devices, each of which has to have the same entries."""
     device = trainer.strategy.root_device
     # at once: each look at a GPU waits for it
-    there = [upcast_to_float32(p.value) for p in points if lies_on(device, p.value)]
-    read = iter(torch.stack(there).tolist() if there else [])
-    values = [next(read) if lies_on(device, p.value) else float(p.value) for p in points]
+    on_device = [upcast_to_float32(e.value) for e in entries if is_on(device, e.value)]
+    read = iter(torch.stack(on_device).tolist() if on_device else [])
+    values = [next(read) if is_on(device, e.value) else float(e.value) for e in entries]
     if trainer.world_size > 1 and values:
         means: Tensor = trainer.strategy.reduce(
             torch.tensor(values, device=device), reduce_op="mean"
@@ -105,7 +105,7 @@ def values_of(points: Sequence[Point], trainer: L.Trainer) -> list[float]:
     return values
 
 
-def lies_on(device: torch.device, value: Tensor | float) -> bool:
+def is_on(device: torch.device, value: Tensor | float) -> bool:
     return isinstance(value, Tensor) and value.device == device
 
 

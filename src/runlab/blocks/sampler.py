@@ -1,31 +1,34 @@
-"""Which image is seen when: the split, and the order within an epoch."""
+"""Which sample is seen when: the split, and the order within an epoch."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, Num
 from torch import Tensor
 from torch.utils.data import Sampler, SequentialSampler
 
 
 def stratified_split(
-    labels: Int64[Tensor, " images"], val_size: int, seed: int
+    targets: Num[Tensor, "samples ..."], val_size: int, seed: int
 ) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " val"]]:
-    """Sorted indices of the training and of the validation images.
+    """Sorted indices of the training and of the validation samples.
 
-    Each class has its share of `val_size`, rounded so that the shares add up (largest remainder).
+    Each value of an integer target has its share of `val_size`, rounded so that the shares add up
+    (largest remainder). Of floats any `val_size` samples are as likely as any others.
     """
-    classes, counts = np.unique(labels.numpy(), return_counts=True)
-    exact = counts * val_size / len(labels)
+    is_value = targets.ndim == 1 and not targets.is_floating_point()
+    strata = targets.numpy() if is_value else np.zeros(len(targets))
+    values, counts = np.unique(strata, return_counts=True)
+    exact = counts * val_size / len(strata)
     shares = np.floor(exact).astype(int)
     largest_remainders = np.argsort(shares - exact, kind="stable")[: val_size - shares.sum()]
     shares[largest_remainders] += 1
 
     random = np.random.RandomState(seed)  # its stream is frozen: the split outlives NumPy versions
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label, share in zip(classes, shares, strict=True):
-        members = np.flatnonzero(labels.numpy() == label)
+    chosen = np.zeros(len(strata), dtype=bool)
+    for value, share in zip(values, shares, strict=True):
+        members = np.flatnonzero(strata == value)
         chosen[random.permutation(members)[:share]] = True
     return torch.from_numpy(np.flatnonzero(~chosen)), torch.from_numpy(np.flatnonzero(chosen))
 
@@ -40,7 +43,7 @@ class EpochSampler(Sampler[int]):
 
     def __init__(
         self,
-        indices: Int64[Tensor, " images"],
+        indices: Int64[Tensor, " samples"],
         batch_size: int,
         seed: int,
         rank: int = 0,
@@ -66,7 +69,7 @@ class EpochSampler(Sampler[int]):
         return batches[:, self.rank :: self.world_size].flatten()
 
     def __iter__(self) -> Iterator[int]:
-        # A generator, so that the order is drawn at the first image: on resuming, Lightning makes
+        # A generator, so that the order is drawn at the first sample: on resuming, Lightning makes
         # the iterator before it calls `set_epoch`.
         yield from self.order().tolist()
 

@@ -18,24 +18,28 @@ from omegaconf import DictConfig
 from runlab.cli.signals import exit_on_sigterm
 from runlab.config.arguments import quoted
 from runlab.config.messages import is_user_error, user_message
-from runlab.config.schema import is_multirun
+from runlab.config.run_name import is_multirun
 from runlab.runs import lock, record
-from runlab.sweeps.callback import Sweep
-
-CONF = Path(__file__).parents[3] / "conf"
+from runlab.sweeps.callback import SweepCallback
 
 
 def main(
-    task: Callable[[DictConfig], Any], config_name: str, paths: Sequence[str] = ("data_dir",)
+    task: Callable[[DictConfig], Any],
+    config_name: str,
+    config_dir: Path,
+    paths: Sequence[str] = ("data_dir",),
 ) -> None:
     """Runs `task(cfg)` under Hydra; after a multirun, whole or partial, prints its comparison.
 
-    The values of the keys in `paths` may hold what Hydra's grammar reserves, as runs' names do.
+    Args:
+        config_name: of the configuration's file in `config_dir`, without its ending.
+        paths: keys whose values may hold what Hydra's grammar reserves, as runs' names do.
+
     A user's mistake ends the process with one sentence and exit code 1; with HYDRA_FULL_ERROR=1
     it comes with its traceback.
     """
     sys.argv[1:] = quoted(sys.argv[1:], paths)
-    Sweep.folder = None
+    SweepCallback.folder = None
     failures: list[str] = []
     stopped = 0  # exit code, if a signal did it
     logging.raiseExceptions = False  # a full disk is told once, not for each line of a log file
@@ -43,7 +47,9 @@ def main(
     with full_errors() as wanted_by_user, exit_on_sigterm():
         try:
             entry = task if wanted_by_user else guarded(task)
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(entry)()
+            hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(
+                entry
+            )()
         except (KeyboardInterrupt, SystemExit) as stop:
             stopped = code_of_signal(stop)
             if not stopped:
@@ -53,14 +59,15 @@ def main(
             if wanted_by_user or not is_user_error(error):
                 raise
             if isinstance(error, OSError) and error.filename is None:
-                error.filename = Sweep.folder and str(Sweep.folder)
+                error.filename = SweepCallback.folder and str(SweepCallback.folder)
             failures.append(user_message(error))
         finally:
-            if Sweep.folder is not None and any(Sweep.folder.glob("*/run.json")):
-                lock.mark_dead_runs(Sweep.folder)
-                if not failures or has_outcome(Sweep.folder):  # else what failed has been said
-                    failures += conclude(Sweep.folder)
-            HydraConfig.instance().cfg = None  # the multirun's, which Sweep has set
+            sweep = SweepCallback.folder
+            if sweep is not None and any(sweep.glob("*/run.json")):
+                lock.mark_dead_runs(sweep)
+                if not failures or has_outcome(sweep):  # else what failed has been said
+                    failures += conclude(sweep)
+            HydraConfig.instance().cfg = None  # the multirun's, which SweepCallback has set
     if stopped:
         print("\n".join(failures), file=sys.stderr)
         sys.exit(stopped)
@@ -117,16 +124,13 @@ def has_outcome(sweep: Path) -> bool:
 
 
 def conclude(folder: Path) -> list[str]:
-    """Writes and prints a sweep's comparison; returns what stood in its or its aggregates' way."""
+    """Writes and prints a sweep's comparison; returns what stood in its or its outputs' way."""
     # pandas, scipy and matplotlib: a second, needed only now
-    from runlab.analysis import Comparison
-    from runlab.extras.dashboard import rebuild
-
-    def show(comparison: Comparison) -> None:
-        print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n")
+    from runlab.analysis.rebuild import rebuild
+    from runlab.analysis.terminal import terminal
 
     try:
-        rebuild(folder, show=show)
+        rebuild(folder, show=lambda comparison: print(terminal(comparison), sep="\n\n"))
     except (ValueError, OSError) as error:
         return [user_message(error)]
     return []

@@ -48,8 +48,3 @@ def checkpoint(cfg: DictConfig) -> Path:
     if isinstance(value, list):
         raise ValueError(f"expected one checkpoint, got {len(value)}: give {example}")
     return Path(value).expanduser()
-
-
-def images(cfg: DictConfig) -> list[str]:
-    value = given(cfg, "images", "a file, a list [one.png,two.jpg] or a folder")
-    return value if isinstance(value, list) else [value]

@@ -2,28 +2,30 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 RESULT_NEUTRAL_KEYS = (
-    *("name", "overwrite", "retry", "fail_fast", "objective", "logger", "comparison"),
+    *("name", "overwrite", "retry", "fail_fast", "objective", "logger", "comparison", "watchers"),
     *("data_dir", "data.root", "data.download", "data.verify"),
-    *("callback.curves", "callback.gradient_norm", "callback.output_gradient"),
-    *("callback.predictions", "callback.progress", "callback.throughput"),
-    *(
-        "callback.sample_images",
-        "callback.confusion",
-        "callback.first_layer",
-        "callback.histograms",
-    ),
-    *("callback.pr_curves", "callback.graph", "callback.projector"),
 )
-"""Settings that change no result: where a run lies, how it is launched and watched."""
+"""Settings that change no result: where a run lies, how it is launched and compared."""
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's result depends on, of a resolved configuration: values by dotted keys."""
-    return {key: value for key, value in flatten(config).items() if affects_result(key)}
+    watchers = config.get("watchers") or ()
+    return {k: value for k, value in flatten(config).items() if affects_result(k, watchers)}
+
+
+def affects_result(key: str, watchers: Collection[str] = ()) -> bool:
+    """Whether a run's result may depend on the setting with this dotted key.
+
+    Args:
+        watchers: the callbacks that only watch, by their keys under `callback`.
+    """
+    neutral = (*RESULT_NEUTRAL_KEYS, *(f"callback.{name}" for name in watchers))
+    return not any(key == other or key.startswith(f"{other}.") for other in neutral)
 
 
 def key_of(override: str) -> str:
@@ -60,8 +62,3 @@ def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def affects_result(key: str) -> bool:
-    """Whether a run's result may depend on the setting with this dotted key."""
-    return not any(key == other or key.startswith(f"{other}.") for other in RESULT_NEUTRAL_KEYS)

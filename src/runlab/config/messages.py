@@ -1,6 +1,5 @@
 """A user's mistake as one clear sentence."""
 
-import inspect
 import pkgutil
 from dataclasses import fields
 
@@ -21,9 +20,9 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
-from runlab.config.schema import Train, unknown
+from runlab.config.schema import Train, accepted_parameters, unknown
 
-MISTAKES = (
+USER_ERRORS = (
     ValueError,
     OSError,
     HydraException,
@@ -32,7 +31,7 @@ MISTAKES = (
     YAMLError,
 )
 
-COMES_WITH = {"hydra/sweeper/optuna": "hydra-optuna-sweeper"}
+OPTIONAL_PACKAGES = {"hydra/sweeper/optuna": "hydra-optuna-sweeper"}
 """Choices that optional packages bring along."""
 
 HINTS = {
@@ -46,8 +45,8 @@ HINTS = {
 def is_user_error(error: BaseException) -> bool:
     """Whether a user's input is to blame, rather than a bug of ours or of a user's component."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
-        return isinstance(error.__cause__, (*MISTAKES, TypeError, ImportError))
-    return isinstance(error, MISTAKES)
+        return isinstance(error.__cause__, (*USER_ERRORS, TypeError, ImportError))
+    return isinstance(error, USER_ERRORS)
 
 
 def user_message(error: BaseException) -> str:
@@ -57,8 +56,8 @@ def user_message(error: BaseException) -> str:
         problem, _, _ = str(error).partition("\n")
         hint = ": a value that holds = is quoted twice, 'name=\"a=b\"'" * ("input '='" in problem)
         return f"cannot read {error.override} ({problem}){hint}"
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file in COMES_WITH:
-        package = COMES_WITH[error.missing_cfg_file]
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in OPTIONAL_PACKAGES:
+        package = OPTIONAL_PACKAGES[error.missing_cfg_file]
         return (
             f"expected {package} to be installed, which brings {error.missing_cfg_file}, "
             f"got no such package: pip install {package}"
@@ -90,17 +89,17 @@ def unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
     node = error.parent_node
     key, full_key = str(error.key), str(error.full_key)
     keys = [str(each) for each in node] if OmegaConf.is_dict(node) else []
-    if key in parameters(node):
+    if key in parameters_of(node):
         return f"{full_key} is not in the configuration yet: add it by +{full_key}=…"
     return unknown(full_key, key, "key", {k for k in keys if k != "hydra" and k[0] != "_"})
 
 
-def parameters(node: object) -> set[str]:
+def parameters_of(node: object) -> set[str]:
     """What the node's `_target_` takes; nothing if it has none that can be imported."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         return set()
     try:
-        return set(inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters)
+        return accepted_parameters(pkgutil.resolve_name(node["_target_"])) or set()
     except (ImportError, AttributeError, ValueError, TypeError):
         return set()
 

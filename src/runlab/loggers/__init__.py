@@ -1,0 +1,1 @@
+"""What loggers are told of a run besides its curves, and how curves go on when a run does."""

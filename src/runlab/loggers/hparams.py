@@ -8,14 +8,16 @@ first five by name. `result` gives each run those, finite also where it diverged
 """
 
 import logging
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from time import time
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
@@ -23,88 +25,95 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 
-from runlab.loggers.description import description
+from runlab.config.fingerprint import flatten, key_of
+from runlab.loggers.services import close_service_runs
+from runlab.text import piped
 
 log = logging.getLogger(__name__)
 
 
-class Session(L.Callback):
+class HParamsLogger(L.Callback):
     """Tells the loggers what the run is once it trains, and if it fails.
 
-    One that is stopped stays without an end, as if it were still training. Whatever this writes
-    comes from the process that trains: a writer opened before cannot follow into it.
+    One that is stopped stays without an end, as if it were still training. It writes only in
+    the process that trains: a writer that was opened before cannot follow into it.
     """
 
-    def __init__(self, folder: Path, entry: Mapping[str, Any], swept: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, entry: Mapping[str, Any], hparams: dict[str, Any]) -> None:
         self.folder = folder
         self.entry = entry
-        self.swept = swept
+        self.hparams = hparams
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         started = datetime.fromisoformat(self.entry["timing"]["started"]).timestamp()
         for logger in trainer.loggers:
-            logger.log_hyperparams(self.swept)
-        trial = trial_of(self.swept, self.folder.parent.name)
-        add(trainer, hparams_pb(self.swept, trial_id=trial, start_time_secs=started))
+            logger.log_hyperparams(self.hparams)
+        trial = trial_name(self.hparams, self.folder.parent.name)
+        add_summary(trainer, hparams_pb(self.hparams, trial_id=trial, start_time_secs=started))
         for name, text in description(self.entry, self.folder).items():
-            add(trainer, text_pb(f"run/{name}", text))
+            add_summary(trainer, text_pb(f"run/{name}", text))
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         if isinstance(exception, Exception) and not isinstance(exception, OSError):  # a full disk
             try:
-                add(trainer, ending(STATUS_FAILURE))
+                add_summary(trainer, session_end(STATUS_FAILURE))
                 if trainer.world_size == 1:  # other ranks may not have failed
-                    pl_module.points.read(trainer)  # type: ignore[operator, union-attr]
+                    pl_module.metric_buffer.flush(trainer)  # type: ignore[operator, union-attr]
             except Exception as error:  # a device that failed lets nothing be read
                 log.warning("curves end before the failure, as they could not be read: %s", error)
-        finish(trainer, exit_code=1)
+        close_service_runs(trainer.loggers, exit_code=1)
 
 
-def trial_of(swept: Mapping[str, Any], sweep: str) -> str:
+def trial_name(hparams: Mapping[str, Any], sweep: str) -> str:
     """The name of a run's row: HParams sorts by it and shows a hundred, so the seed comes first.
 
     The first page of a large sweep then holds every arm. No two runs may share it, also of two
     sweeps: HParams shows the mean of those that do.
     """
-    values = {"seed": swept["seed"]} | dict(swept)
+    values = {"seed": hparams["seed"]} | dict(hparams)
     return f"{','.join(f'{key}={value}' for key, value in values.items())} ({sweep})"
 
 
-def log_result(trainer: L.Trainer, metrics: Mapping[str, Any], final: Mapping[str, float]) -> None:
+def log_result(
+    trainer: L.Trainer, primary: str, metrics: Mapping[str, Any], final: Mapping[str, float]
+) -> None:
     """How good the run's weights are, and that it has ended.
 
     Args:
+        primary: the metric that runs are compared by, without its split.
         metrics: of the best checkpoint, or the final weights if the run diverged.
         final: `val/*` of the last validation of the training.
     """
     for logger in trainer.loggers:
-        logger.log_metrics(result(metrics, final), step=trainer.global_step)
-    add(trainer, ending(STATUS_SUCCESS))
+        logger.log_metrics(result(primary, metrics, final), step=trainer.global_step)
+    add_summary(trainer, session_end(STATUS_SUCCESS))
     for logger in trainer.loggers:
         logger.finalize("success")
-    finish(trainer, exit_code=0)
+    close_service_runs(trainer.loggers, exit_code=0)
 
 
-def result(metrics: Mapping[str, Any], final: Mapping[str, float]) -> dict[str, float]:
-    """`best/*` and `final/*`: validation accuracy, and for how many epochs those weights trained.
+def result(
+    primary: str, metrics: Mapping[str, Any], final: Mapping[str, float]
+) -> dict[str, float]:
+    """`best/*` and `final/*`: the primary metric on validation, and the epochs of those weights.
 
     With them `test/*` of the best weights.
     """
     best_epoch = metrics.get("best_epoch")  # from 0; none is kept of a run that diverged
     best = metrics["epochs"] if best_epoch is None else best_epoch + 1
     test = {name: value for name, value in metrics.items() if name.startswith("test/")}
-    del test["test/images"]
+    del test["test/samples"]
     return {
-        "best/accuracy": metrics["val/accuracy"],
+        f"best/{primary}": metrics[f"val/{primary}"],
         "best/epochs": best,
-        "final/accuracy": final["val/accuracy"],
+        f"final/{primary}": final[f"val/{primary}"],
         "final/epochs": metrics["epochs"],
     } | test
 
 
-def ending(status: int) -> Summary:
+def session_end(status: int) -> Summary:
     end = SessionEndInfo(status=status, end_time_secs=time())
     data = metadata.create_summary_metadata(HParamsPluginData(session_end_info=end))
     value = Summary.Value(
@@ -113,15 +122,52 @@ def ending(status: int) -> Summary:
     return Summary(value=[value])
 
 
-def add(trainer: L.Trainer, summary: Summary) -> None:
+def add_summary(trainer: L.Trainer, summary: Summary) -> None:
     """Writes at step 0 what only TensorBoard understands."""
     for logger in trainer.loggers:
         if trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
             logger.experiment._get_file_writer().add_summary(summary, 0)
 
 
-def finish(trainer: L.Trainer, exit_code: int) -> None:
-    """Ends what Lightning leaves open until the process ends, which may train other runs too."""
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger) and logger._experiment is not None:
-            logger._experiment.finish(exit_code)
+LAUNCH_KEYS = {"name", "overwrite", "retry", "fail_fast"}
+
+
+def description(entry: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Markdown by its subject.
+
+    Args:
+        entry: the run's record.
+        folder: the run's; it lies in its sweep's.
+    """
+    again = f"{entry['config']['name']}-again"
+    return {
+        "command": (
+            f"Trains this run again on its own, into `logs/{again}`:\n\n"
+            f"{fenced('sh', rerun_command(entry['overrides'], again))}"
+        ),
+        "comparison": (
+            f"What the sweep says, once it has ended: open\n\n"
+            f"{fenced('', str(folder.parent / 'comparison' / 'comparison.html'))}\n\n"
+            "Before that, or without it:\n\n"
+            f"{fenced('sh', shlex.join(['python', 'scripts/compare.py', str(folder.parent)]))}"
+        ),
+        "configuration": fenced("yaml", yaml.safe_dump(entry["config"], sort_keys=False)),
+        "provenance": "\n".join(piped(["", "of this run"], provenance_rows(entry))),
+    }
+
+
+def rerun_command(overrides: Iterable[str], name: str) -> str:
+    """The command line for a run of its own with these overrides, in another sweep."""
+    own = [each for each in overrides if key_of(each) not in LAUNCH_KEYS]
+    return shlex.join(["python", "scripts/train.py", *own, f"name={name}"])
+
+
+def provenance_rows(entry: Mapping[str, Any]) -> list[list[str]]:
+    """What it trains on, a row each; not what it trained on before it was resumed elsewhere."""
+    now = {key: value for key, value in entry["provenance"].items() if key != "earlier"}
+    rows = {"started": entry["timing"]["started"], "data": now.pop("data")} | flatten(now)
+    return [[name, str(value)] for name, value in rows.items()]
+
+
+def fenced(language: str, text: str) -> str:
+    return f"```{language}\n{text.strip()}\n```"

@@ -4,12 +4,12 @@ import io
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from losslab.classifier import Classifier
 from runlab import atomic
 
 
@@ -32,8 +32,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         atomic.replace(Path(path), content.getbuffer())
 
 
-def load(path: Path) -> tuple[Classifier, dict[str, Any]]:
-    """The trained classifier, on the CPU, and the resolved configuration that it was trained with.
+def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
+    """The trained module, on the CPU, and the resolved configuration that it was trained with.
 
     Raises:
         ValueError: if the file is missing, damaged, or not a checkpoint of ours.
@@ -56,19 +56,23 @@ def load(path: Path) -> tuple[Classifier, dict[str, Any]]:
         config, weights = content["hyper_parameters"]["config"], content["state_dict"]
     except (KeyError, TypeError, IndexError):
         raise ValueError(
-            f"expected a checkpoint that losslab wrote in {path}, got another program's: "
+            f"expected a checkpoint that runlab wrote in {path}, got another program's: "
             f"it holds no configuration"
         ) from None
+    if "module" not in config:
+        raise ValueError(
+            f"expected a checkpoint of this release in {path}, got one of losslab 0.1, whose "
+            "configuration names no module: load it with that release, or train the run again"
+        )
     try:
-        classifier = Classifier(
+        module = instantiate(config["module"])(
             network=instantiate(config["model"]),
             loss=instantiate(config["loss"]),
             optimizer=instantiate(config["optimizer"]),
-            num_classes=config["data"]["num_classes"],
         )
-        classifier.load_state_dict(weights)
+        module.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError, HydraException) as error:
         raise ValueError(
             f"the weights in {path} and their configuration do not fit this code: {error!r}"
         ) from error
-    return classifier.eval(), config
+    return module.eval(), config

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("losslab", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy")
-DECISIVE = ("losslab", "torch", "torchvision", "lightning", "torchmetrics")
+from runlab import __version__
+
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy")
+DECISIVE = ("runlab", "torch", "torchvision", "lightning", "torchmetrics")
 """Packages whose release series, 2.15 of 2.15.1, changes what the same configuration trains."""
 
 
@@ -32,7 +34,7 @@ def provenance() -> dict[str, Any]:
 @functools.cache
 def versions() -> dict[str, str]:
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **packages}
+    return {"python": platform.python_version(), "runlab": __version__, **packages}
 
 
 def series(versions: Mapping[str, str]) -> dict[str, str]:

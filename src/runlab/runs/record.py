@@ -13,11 +13,19 @@ STATUSES = ("running", "finished", "diverged", "failed", "interrupted")
 ENDED = ("finished", "diverged")
 """Statuses that are outcomes: nothing is left to train, and both belong in every mean."""
 
+LAYOUT = 2
+"""Of a record: which keys it has, and what they mean."""
+
+
+class LayoutError(ValueError):
+    """A record that another version of the engine wrote: sound, but not for this one to read."""
+
 
 def read(folder: Path) -> dict[str, Any]:
     """The record of the run in this folder.
 
     Raises:
+        LayoutError: if it is of another layout.
         ValueError: if there is none, or it is no record.
     """
     path = folder / "run.json"
@@ -31,6 +39,13 @@ def read(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(record, dict) or record.get("status") not in STATUSES:
         raise ValueError(f"expected a run record in {path}, got JSON without a known status")
+    if (layout := record.get("layout", 1)) != LAYOUT:
+        version = nested_dict(record, "provenance", "versions")
+        wrote = version.get("runlab") or version.get("losslab") or "of another version"
+        raise LayoutError(
+            f"expected a run record of layout {LAYOUT} in {path}, got layout {layout}, which "
+            f"release {wrote} wrote: read it with that release, or train into another sweep"
+        )
     return record
 
 
@@ -88,7 +103,7 @@ def nested_dict(outer: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
     """Replaces the record atomically; numbers that are not finite are written as null."""
-    atomic.replace(folder / "run.json", json.dumps(finite(record), indent=1).encode())
+    atomic.replace(folder / "run.json", json.dumps(finite({"layout": LAYOUT} | {**record}), indent=1).encode())
 
 
 def finite(value: Any) -> Any:

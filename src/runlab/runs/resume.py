@@ -1,41 +1,30 @@
 """Going on from a run's last checkpoint, so that it ends as if it had never stopped."""
 
-import csv
-import io
 import logging
 import random
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.loggers import (
-    CSVLogger,
-    Logger,
-    MLFlowLogger,
-    TensorBoardLogger,
-    WandbLogger,
-)
-from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.summary.writer.record_writer import RecordWriter
 
-from runlab import atomic
-from runlab.config import fingerprint
+from runlab.config.fingerprint import difference, fingerprint
+from runlab.loggers.rewind import flush, rewind
+from runlab.loggers.services import continue_service_runs, service_run_ids
 from runlab.runs import record
 
 log = logging.getLogger(__name__)
 
-STATE = "losslab"  # under which our part of a checkpoint lies
-LOGGED_AGAIN = ("best/", "final/", "test/", "run/", "_hparams_/")  # at a run's start or its end
-EXPECTED = "(Checkpoint|Experiment logs) directory .* exists and is not empty"
+STATE_KEY = "runlab"
+"""Under which our part of a checkpoint lies."""
+
+EXISTING_DIR = "(Checkpoint|Experiment logs) directory .* exists and is not empty"
 
 WAYS_ON = "choose another sweep with name=…, or replace the run with overwrite=true"
 
@@ -48,14 +37,14 @@ class Restart:
         step: optimizer steps taken before it.
         seconds: training time before it.
         metrics: what Lightning's `callback_metrics` held.
-        tracked: under which names other services keep the run, by the class of their logger.
+        service_run_ids: under which ids other services keep the run, by the class of their logger.
     """
 
     path: Path
     step: int
     seconds: float
     metrics: dict[str, float]
-    tracked: dict[str, str]
+    service_run_ids: dict[str, str]
 
 
 def last_checkpoint(folder: Path, config: Mapping[str, Any]) -> Restart | None:
@@ -68,34 +57,34 @@ def last_checkpoint(folder: Path, config: Mapping[str, Any]) -> Restart | None:
     for path in sorted(paths, key=lambda path: (path.stem == "last", path.stat().st_mtime))[::-1]:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-            state, theirs = content[STATE], content["hyper_parameters"]["config"]
+            state, theirs = content[STATE_KEY], content["hyper_parameters"]["config"]
         except (OSError, MemoryError):
             raise  # a disk that cannot be read now says nothing about the checkpoint
         except Exception as error:  # torch raises whatever its unpickler and zip reader raise
             log.warning("%s: cannot go on from it (%s)", path, type(error).__name__)
             continue
-        if fingerprint.fingerprint(theirs) != fingerprint.fingerprint(config):
+        if fingerprint(theirs) != fingerprint(config):
             raise ValueError(another_configuration(folder, theirs, config))
         return Restart(
             path,
             content["global_step"],
             state["seconds"],
             state["metrics"],
-            state.get("tracked", {}),  # which older checkpoints do not have
+            state["service_run_ids"],
         )
     return None
 
 
 def another_configuration(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    changes = "; ".join(fingerprint.difference(old, new))
-    return f"{folder} holds a run of another configuration ({changes}): {WAYS_ON}"
+    changed = "; ".join(difference(old, new))
+    return f"{folder} holds a run of another configuration ({changed}): {WAYS_ON}"
 
 
 @contextmanager
 def ignore_existing_dir_warnings() -> Iterator[None]:
     """Without Lightning's warnings of what is there already."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=EXPECTED)
+        warnings.filterwarnings("ignore", message=EXISTING_DIR)
         yield
 
 
@@ -111,56 +100,67 @@ class ResumeCallback(L.Callback):
         self.folder = folder
         self.entry = entry
         self.restart = restart
-        self.before = restart.seconds if restart else 0.0
+        self.seconds_before = restart.seconds if restart else 0.0
         self.started = time.perf_counter()
-        self.elsewhere = 0.0
-        self.generators: dict[str, Any] | None = None
+        self.seconds_of_others = 0.0
+        self.rng_states: dict[str, Any] | None = None
 
     @property
     def seconds(self) -> float:
-        """Since the run's start; neither time between two processes nor other runs' turns count."""
-        return self.before + time.perf_counter() - self.started - self.elsewhere
+        """Of training: neither time between two processes nor that of other runs counts."""
+        return self.seconds_before + time.perf_counter() - self.started - self.seconds_of_others
+
+    @contextmanager
+    def resumed(self, trainer: L.Trainer) -> Iterator[Path | None]:
+        """The checkpoint to fit from, its curves ready to go on; None for a run from its start."""
+        if trainer.is_global_zero:
+            ids = self.restart.service_run_ids if self.restart else {}
+            continue_service_runs(trainer.loggers, ids)
+        with ignore_existing_dir_warnings() if self.restart else nullcontext():
+            if trainer.is_global_zero and self.restart:
+                rewind(trainer.loggers, self.restart.step)
+            yield self.restart.path if self.restart else None
+
+    def last_metrics(self, trainer: L.Trainer) -> dict[str, float]:
+        """The latest of a fit, `train/*` and `val/*`, though nothing was left to train."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        return (self.restart.metrics if self.restart else {}) | metrics
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         # curves up to the checkpoint have to outlive the process as the checkpoint does
-        pl_module.points.read(trainer)  # type: ignore[operator, union-attr]
+        pl_module.metric_buffer.flush(trainer)  # type: ignore[operator, union-attr]
         for logger in trainer.loggers:
             flush(logger)
-        self.leave_out_turns(pl_module)
-        checkpoint[STATE] = {
-            "generators": generators(pl_module.device),
+        self.leave_out_others(pl_module)
+        checkpoint[STATE_KEY] = {
+            "rng_states": rng_states(pl_module.device),
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
-            "points": pl_module.points.state_dict(),  # type: ignore[union-attr]
-            "tracked": {
-                kind.__name__: str(logger.version)
-                for kind in (MLFlowLogger, WandbLogger)
-                for logger in trainer.loggers
-                if isinstance(logger, kind)
-            },
+            "metric_buffer": pl_module.metric_buffer.state_dict(),  # type: ignore[union-attr]
+            "service_run_ids": service_run_ids(trainer.loggers),
         }
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        state = checkpoint[STATE]
-        self.generators = state["generators"]
+        state = checkpoint[STATE_KEY]
+        self.rng_states = state["rng_states"]
         trainer.should_stop = state["should_stop"]
-        if "points" in state:  # which older checkpoints do not have
-            pl_module.points.load_state_dict(state["points"])  # type: ignore[union-attr]
+        pl_module.metric_buffer.load_state_dict(state["metric_buffer"])  # type: ignore[union-attr]
         for own in checkpoint["callbacks"].values():
             if isinstance(own, dict) and own.get("dirpath"):  # of ModelCheckpoint
-                own.update(moved(own, own["dirpath"], str((self.folder / "checkpoints").resolve())))
+                folder = str((self.folder / "checkpoints").resolve())
+                own.update(with_folder(own, own["dirpath"], folder))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.generators is not None:
-            restore(self.generators, pl_module.device)
+        if self.rng_states is not None:
+            restore_rng(self.rng_states, pl_module.device)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.leave_out_turns(pl_module)
+        self.leave_out_others(pl_module)
         epochs = trainer.current_epoch + 1
         pl_module.log("epochs", float(epochs), logger=False, sync_dist=True)
         if trainer.is_global_zero:
@@ -168,11 +168,11 @@ class ResumeCallback(L.Callback):
             self.entry["timing"]["seconds"] = self.seconds
             record.write(self.folder, self.entry)
 
-    def leave_out_turns(self, pl_module: L.LightningModule) -> None:
-        self.elsewhere = getattr(pl_module.stack, "elsewhere", 0.0)
+    def leave_out_others(self, pl_module: L.LightningModule) -> None:
+        self.seconds_of_others = getattr(pl_module.stack, "seconds_of_others", 0.0)
 
 
-def generators(device: torch.device) -> dict[str, Any]:
+def rng_states(device: torch.device) -> dict[str, Any]:
     """The state of each global random number generator, as tensors and plain values."""
     name, keys, *rest = np.random.get_state(legacy=True)
     states = {
@@ -185,7 +185,7 @@ def generators(device: torch.device) -> dict[str, Any]:
     return states
 
 
-def restore(states: dict[str, Any], device: torch.device) -> None:
+def restore_rng(states: dict[str, Any], device: torch.device) -> None:
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"])
@@ -197,66 +197,12 @@ def numbered(device: torch.device) -> tuple[torch.device, ...]:
     return () if device.type == "mps" else (device,)  # of which a machine has one
 
 
-def moved(value: Any, old: str, new: str) -> Any:
+def with_folder(value: Any, old: str, new: str) -> Any:
     """The same nested value with the paths under one folder under another."""
     if isinstance(value, str) and (value == old or value.startswith(f"{old}/")):
         return new + value[len(old) :]
     if isinstance(value, dict):
-        return {moved(key, old, new): moved(child, old, new) for key, child in value.items()}
+        return {
+            with_folder(key, old, new): with_folder(child, old, new) for key, child in value.items()
+        }
     return value
-
-
-def flush(logger: Logger) -> None:
-    if isinstance(logger, TensorBoardLogger):
-        logger.experiment.flush()  # its `save` writes hyperparameters, which are not known yet
-    else:
-        logger.save()
-
-
-def track(loggers: Iterable[Logger], tracked: Mapping[str, str]) -> None:
-    """Has services keep all of a run as one, whichever process logs: that of before, if resumed."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger._wandb_init["id"] = tracked.get("WandbLogger", uuid4().hex[:8])
-        elif isinstance(logger, MLFlowLogger):
-            logger._run_id = tracked.get("MLFlowLogger") or logger.run_id
-
-
-def rewind(loggers: Iterable[Logger], step: int) -> None:
-    """Takes back what TensorBoard's and CSV files say of later steps, of the run and its result."""
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            rewind_events(Path(logger.log_dir), step)
-        elif isinstance(logger, CSVLogger):
-            rewind_rows(logger, step)
-
-
-def rewind_events(folder: Path, step: int) -> None:
-    """Leaves event files that sort before any new one, even if the clock has gone back since."""
-    paths = sorted(folder.glob("events.out.tfevents.*"))
-    for number, path in enumerate(paths):  # those of an earlier rewind come first
-        atomic.replace(path, events_until(path, step))
-        path.rename(path.with_name(f"events.out.tfevents.{number:010d}.earlier"))
-
-
-def events_until(path: Path, step: int) -> bytes:
-    kept = io.BytesIO()
-    writer = RecordWriter(kept)
-    for serialized in RawEventFileLoader(str(path)).Load():
-        event = Event.FromString(serialized)
-        is_again = any(value.tag.startswith(LOGGED_AGAIN) for value in event.summary.value)
-        if event.step <= step and not is_again:
-            writer.write(serialized)
-    return kept.getvalue()
-
-
-def rewind_rows(logger: CSVLogger, step: int) -> None:
-    path = Path(logger.log_dir) / "metrics.csv"
-    if not path.exists():
-        return
-    whole_lines, _, _ = path.read_text().rpartition("\n")
-    for row in csv.DictReader(whole_lines.splitlines()):  # the logger, once used, deletes the file
-        values = {name: float(value) for name, value in row.items() if value and name != "step"}
-        if int(row["step"]) <= step and not any(name.startswith(LOGGED_AGAIN) for name in values):
-            logger.experiment.log_metrics(values, int(row["step"]))
-    logger.save()

@@ -15,14 +15,14 @@ from runlab.config.messages import is_user_error, user_message
 log = logging.getLogger(__name__)
 
 
-class Sweep(Callback):
+class SweepCallback(Callback):
     """Hydra's callback; Hydra turns whatever it raises into a warning, so it does little."""
 
     folder: Path | None = None  # of the multirun that this process launched
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # a sweep's name may hold ${hydra:…}
-        Sweep.folder = Path(config.hydra.sweep.dir).absolute()
+        SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"

@@ -1,26 +1,33 @@
-"""Hydra's sweeper, quicker with many runs: it must live here, where Hydra looks for plugins."""
+"""Hydra's sweeper for a grid of values, which launches only what is left of it."""
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import open_dict, read_write
 
 from runlab.config.fingerprint import affects_result, key_of
-from runlab.config.schema import SWEEP_SIZE, SWEPT
+from runlab.config.run_name import SWEEP_SIZE, SWEPT_KEYS
 from runlab.runs import record
+
+if TYPE_CHECKING:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+else:  # Hydra loads its plugins anew: who derives from one outside of them derives from an old one
+    BasicSweeper = object
 
 log = logging.getLogger(__name__)
 
 Job = Sequence[str]  # its overrides
 
 
-class GridSweeper(BasicSweeper):
-    """Runs what is left of the grid, after composing each value of each override once.
+class GridSweeperMixin(BasicSweeper):
+    """Runs what is left of a grid, after composing each value of each override once.
+
+    Mixed into Hydra's basic sweeper, in `hydra_plugins`.
 
     The basic sweeper composes every run's configuration beforehand, and the launcher composes it
     again: at 0.14 s each, 300 runs waited 40 s for the first. A choice or a key that does not
@@ -30,8 +37,8 @@ class GridSweeper(BasicSweeper):
     def split_arguments(  # type: ignore[override]  # a static method there, called as a method
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        [jobs] = BasicSweeper.split_arguments(overrides, None)
-        os.environ[SWEPT] = ",".join(sorted(varying(jobs)))
+        [jobs] = super().split_arguments(overrides, None)
+        os.environ[SWEPT_KEYS] = ",".join(sorted(swept_keys(jobs)))
         left = self.not_ended(jobs)
         if len(left) < len(jobs):
             log.info("%d of %d runs have ended already", len(jobs) - len(left), len(jobs))
@@ -44,15 +51,21 @@ class GridSweeper(BasicSweeper):
         `train` has the last word: only what looks as if it had ended is composed, and asked there.
         """
         assert self.config is not None
-        known = {
-            identifying(entry["overrides"])
+        watchers = list(self.config.watchers)
+        ended = {
+            identifying(entry["overrides"], watchers)
             for _, entry in record.readable(Path(self.config.hydra.sweep.dir))
             if entry["status"] in record.ENDED
         }
-        return [job for job in jobs if identifying(job) not in known or not self.has_ended(job)]
+        return [
+            job for job in jobs
+            if identifying(job, watchers) not in ended or not self.has_ended(job)
+        ]  # fmt: skip
 
     def has_ended(self, job: Job) -> bool:
-        from runlab.train import is_done  # seconds; Hydra imports its plugins even for --help
+        from runlab.runs.lifecycle import (
+            is_done,  # seconds; Hydra imports its plugins even for --help
+        )
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -77,16 +90,16 @@ class GridSweeper(BasicSweeper):
         super().validate_batch_is_legal(covering(batch))
 
 
-def varying(jobs: Sequence[Job]) -> set[str]:
+def swept_keys(jobs: Sequence[Job]) -> set[str]:
     """The keys that not all of them give the same value."""
     each = [set(overrides) for overrides in jobs]
     constant = set.intersection(*each) if each else set()
     return {key_of(override) for overrides in each for override in overrides - constant}
 
 
-def identifying(overrides: Job) -> frozenset[str]:
+def identifying(overrides: Job, watchers: Collection[str]) -> frozenset[str]:
     """Those of a run's overrides that its result may depend on."""
-    return frozenset(each for each in overrides if affects_result(key_of(each)))
+    return frozenset(each for each in overrides if affects_result(key_of(each), watchers))
 
 
 def covering(batch: Sequence[Job]) -> list[Job]:

@@ -1,31 +1,31 @@
 """What a sweeper that chooses its next runs by the results of earlier ones is told of each."""
 
 import sys
+from collections.abc import Sequence
 from math import inf, isfinite
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from losslab.classifier import quality
 from runlab.config.schema import unknown
+from runlab.measure import Measure, declared_measures
 from runlab.train import train
-
-METRICS = [f"val/{name}" for name in quality(num_classes=2)]
-HIGHER_IS_BETTER = ("val/accuracy",)
 
 
 def train_and_report(cfg: DictConfig) -> float | None:
     """Trains the run that `cfg` describes; returns the metric that `cfg.objective` names.
 
-    A diverged run's accuracy is the one it had, at chance; its losses may be no numbers, and are
-    infinite then: as bad as can be.
+    A diverged run's metric is the one it had; one that is no number counts as infinite: as bad as
+    can be.
 
     Raises:
         ValueError: if another process is training the run; and whatever `train` raises.
         SystemExit: before anything is trained, if the objective is none that the sweeper can use.
     """
-    if wrong := mistake(cfg.objective):
+    config: Any = OmegaConf.to_container(cfg)
+    if wrong := mistake(cfg.objective, declared_measures(config)):
         sys.exit(wrong)
     entry = train(cfg)
     if cfg.objective is None:
@@ -39,20 +39,21 @@ def train_and_report(cfg: DictConfig) -> float | None:
     return value if value is not None and isfinite(value) else inf  # null in a record that was read
 
 
-def mistake(objective: str | None) -> str:
+def mistake(objective: str | None, measures: Sequence[Measure]) -> str:
     """What is wrong with the objective, whichever the run; empty if nothing is."""
-    if objective is not None and objective not in METRICS:
-        return unknown(f"objective={objective}", objective, "metric", METRICS)
+    by_metric = {f"val/{each.name}": each for each in measures}
+    if objective is not None and objective not in by_metric:
+        return unknown(f"objective={objective}", objective, "metric", by_metric)
     direction = HydraConfig.get().sweeper.get("direction")
     if direction is None:
         return ""  # this sweeper does not ask for one
     if objective is None:
         return (
             "expected an objective for a sweeper that chooses runs by their results, got null: "
-            f"name one of {', '.join(METRICS)}"
+            f"name one of {', '.join(by_metric)}"
         )
     got = getattr(direction, "name", direction)
-    better = "maximize" if objective in HIGHER_IS_BETTER else "minimize"
+    better = "maximize" if by_metric[objective].higher_is_better else "minimize"
     if got == better:
         return ""
     return f"expected hydra.sweeper.direction={better} with objective={objective}, got {got}"

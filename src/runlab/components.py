@@ -1,0 +1,84 @@
+"""What a run is made of, built from its configuration: data, module, trainer."""
+
+from collections.abc import Callable
+from functools import partial
+from multiprocessing import current_process
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from omegaconf import DictConfig
+
+from runlab.module import Module, stack_of_run
+from runlab.runs.checkpoint import AtomicCheckpointIO
+
+
+def build_components(
+    cfg: DictConfig, config: dict[str, Any], *callbacks: L.Callback
+) -> tuple[Any, Module, L.Trainer]:
+    """Data module, module and Trainer, seeded and ready to fit.
+
+    Args:
+        config: the same as plain values, for checkpoints.
+        callbacks: beside those of the configuration.
+
+    Raises:
+        ValueError: for settings that cannot be trained.
+    """
+    torch.set_num_threads(cfg.threads)
+    data = build_data(cfg)
+    module = build_module(cfg, data)
+    module.save_hyperparameters({"config": config}, logger=False)
+    trainer = build_trainer(cfg, *callbacks)
+    if trainer.world_size == 1:
+        module.stack = stack_of_run.get()
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    return data, module, trainer
+
+
+def build_data(cfg: DictConfig) -> Any:
+    """The data module, its data fetched and verified."""
+    data: Any = instantiate(cfg.data)
+    if getattr(data, "num_workers", 0) > 0 and current_process().name.startswith("Loky"):
+        raise ValueError(
+            "expected data.num_workers=0 inside joblib's processes, where a DataLoader can't start "
+            f"its own, got {data.num_workers}: use hydra/launcher=basic, or no workers"
+        )
+    data.prepare_data()
+    return data
+
+
+def build_module(cfg: DictConfig, data: Any) -> Module:
+    """The module, its initial weights a function of the seed alone."""
+    scheduler: Callable[..., Any] | None = instantiate(cfg.scheduler)
+    if scheduler is not None:
+        total_steps = cfg.trainer.max_epochs * data.steps_per_epoch
+        scheduler = partial(scheduler, total_steps=total_steps)
+    with torch.random.fork_rng(devices=[]):  # networks are built on the CPU
+        torch.manual_seed(cfg.seed)
+        network = instantiate(cfg.model)
+    return instantiate(cfg.module)(
+        network=network,
+        loss=instantiate(cfg.loss),
+        optimizer=instantiate(cfg.optimizer),
+        scheduler=scheduler,
+        gradient_clip=cfg.gradient_clip,
+    )
+
+
+def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
+    """Lightning's, with the configuration's callbacks and loggers, and `others` after them."""
+    callbacks = [instantiate(node) for node in (cfg.callback or {}).values()]
+    loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
+    trainer: L.Trainer = instantiate(cfg.trainer)(
+        callbacks=[*callbacks, *others],
+        logger=loggers,
+        enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
+        enable_progress_bar=any(isinstance(each, ProgressBar) for each in callbacks),
+    )
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+    return trainer

@@ -1,0 +1,102 @@
+"""The name of a run, its place in its sweep, and what tells it from the other runs there."""
+
+import os
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from runlab.config.fingerprint import affects_result, key_of
+from runlab.text import file_name
+
+SWEEP_SIZE = "RUNLAB_SWEEP_SIZE"
+"""An environment variable that tells the runs, in whatever process, how many they are."""
+
+SWEPT_KEYS = "RUNLAB_SWEPT_KEYS"
+"""And in which keys they differ."""
+
+NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed", "experiment"}
+"""In the run's name already; what an experiment sets is seen in its values."""
+
+
+def extra_overrides(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """What was overridden beyond loss, learning rate and seed: values by their short keys.
+
+    A short key is the last part of a dotted key, or the whole key where that would be ambiguous.
+    Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
+    """
+    watchers = list(cfg.watchers)
+    texts = {key_of(each): each.partition("=")[2] for each in overrides}
+    if only_watches(texts.get("callback", ""), watchers):
+        del texts["callback"]
+    keys = sorted(key for key in texts.keys() - NAMED_ELSEWHERE if affects_result(key, watchers))
+    stems = [key.rsplit(".", 1)[-1] for key in keys]
+    taken = {"loss", "lr", "seed"} | {stem for stem in stems if stems.count(stem) > 1}
+    values = {}
+    for key, stem in zip(keys, stems, strict=True):
+        value = OmegaConf.select(cfg, key)
+        if OmegaConf.is_list(value):
+            value = f"[{','.join(map(str, value))}]"
+        is_group = OmegaConf.is_dict(value) or value is None
+        values[key if stem in taken else stem] = texts[key] if is_group else value
+    return values
+
+
+def only_watches(choice: str, watchers: Collection[str]) -> bool:
+    """Whether callbacks chosen as `[default,histograms]` are the default and some that watch."""
+    names = {name.strip() for name in choice.strip("[]").split(",")}
+    added = names - {"default"}
+    return added < names and added <= {*watchers}
+
+
+def run_name(
+    loss: str, learning_rate: object, seed: int, overrides: Sequence[str], *, _root_: DictConfig
+) -> str:
+    """A run's folder under its sweep: `loss=mse,lr=0.1,seed=0`, then whatever else was overridden.
+
+    It does not depend on the order of the overrides, is safe as a file name (what is not is
+    percent-encoded), and never longer than one may be.
+    """
+    parts = {"loss": loss, "lr": learning_rate, "seed": seed} | extra_overrides(_root_, overrides)
+    return file_name(",".join(f"{key}={value}" for key, value in parts.items()))
+
+
+def swept_hparams(cfg: DictConfig) -> dict[str, Any]:
+    """Loss, learning rate and seed, and what else tells this run from the others of its multirun.
+
+    As plain values for a table of hyperparameters. Of a run by itself, whatever was overridden.
+    """
+    named = {"loss": cfg.run.choices["loss"], "lr": cfg.optimizer.lr, "seed": cfg.seed}
+    overrides = list(cfg.run.overrides)
+    if is_multirun() and SWEPT_KEYS in os.environ:  # set by our sweeper; others do not tell
+        keys = os.environ[SWEPT_KEYS].split(",")
+        overrides = [each for each in overrides if key_of(each) in keys]
+    return named | extra_overrides(cfg, overrides)
+
+
+def is_multirun() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def sweep_index() -> dict[str, int] | None:
+    """Which run of a multirun this is, from 1, of how many; None for a single run."""
+    if not is_multirun():
+        return None
+    size = HydraConfig.get().sweeper.get("n_trials", os.environ.get(SWEEP_SIZE))  # Optuna's, ours
+    if size is None:
+        return None
+    return {"number": HydraConfig.get().job.num + 1, "of": int(size)}
+
+
+def position() -> str:
+    """`[12/300] ` for the twelfth of a sweep's 300 runs; empty for a single run."""
+    index = sweep_index()
+    if index is None:
+        return ""
+    return f"[{index['number']:{len(str(index['of']))}d}/{index['of']}] "
+
+
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("position", position, replace=True)
