@@ -11,6 +11,7 @@ import torch
 from jaxtyping import install_import_hook
 
 import tests.typechecker  # noqa: F401  the hook finds it by name
+from tests.commands import Commands
 from tests.idx import write_idx
 
 install_import_hook(["losslab", "runlab"], "tests.typechecker.check")
@@ -47,6 +48,13 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_idx(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """Runs a script as a user does, in a process of its own."""
+    with Commands() as started:
+        yield started
 
 
 @pytest.fixture(autouse=True)
