@@ -1,6 +1,7 @@
 """What a test asks of a figure."""
 
 import io
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+from runlab.analysis.palette import INK, LINES, MUTED, PAPER
 
 
 def drawn(figure: Figure | None) -> Figure:
@@ -38,3 +41,17 @@ def words(artists: Iterable[Any]) -> list[str]:
 
 def legend(figure: Figure) -> list[str]:
     return words(figure.legends[0].get_texts())
+
+
+def assert_greys_follow_the_page(svg: str) -> None:
+    """Every text has a colour, and every grey is one of the four that the page replaces."""
+    texts = re.findall(r'<g id="text_\d+">\s*(?:<!--.*?-->\s*)?<g ([^>]*)>', svg)
+    assert texts
+    assert all("fill: #" in attributes for attributes in texts)  # else they would be black
+    greys = {color for color in re.findall(r"#(?:[0-9a-f]{2}){3}", svg) if _is_grey(color)}
+    assert greys <= {INK, MUTED, LINES, PAPER}
+
+
+def _is_grey(color: str) -> bool:
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return max(red, green, blue) - min(red, green, blue) < 12

@@ -1,60 +1,90 @@
 """One colour, marker and dash pattern per arm, the same wherever the arm is drawn."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from runlab.analysis.arms import ordered
+from matplotlib.lines import Line2D
+
+from runlab.analysis.arms import order_arms
 
 INK = "#1a1a1a"
 MUTED = "#5a5a5a"
 LINES = "#d8d8d8"
 PAPER = "#ffffff"
-"""Text, what is less important, grid lines and ground. In the page they follow light and dark."""
+"""Text, less important text, grid lines and ground. In the page they follow light and dark."""
+
+BLUE = "#0072B2"
+VERMILION = "#D55E00"
+GREEN = "#009E73"
+"""Three colours of Okabe and Ito, for any colour vision. Their yellow is too faint for a line."""
 
 
 @dataclass(frozen=True)
 class Style:
+    """`marker` and `dashes` as in matplotlib."""
+
     color: str
     marker: str
-    dashes: Any = "-"
+    dashes: str = "-"
 
 
-KNOWN = {
-    "cross_entropy": Style("#0072B2", "o"),
-    "mse": Style("#D55E00", "s"),
-    "mse_logits": Style("#009E73", "^"),
-}
-"""Colours of Okabe and Ito, for any colour vision. Their yellow is too faint for a line."""
-
-OTHERS = [
+SPARE_STYLES = [
     Style(color, marker, dashes)
     for dashes, markers in (("-", "DvPXh"), ("--", "<>pd*"), (":", "8H123"))
     for color, marker in zip(
         ("#CC79A7", "#E69F00", "#56B4E9", INK, "#8c6bb1"), markers, strict=True
     )
 ]
+"""For arms that the configuration does not name."""
 
-Looks = Mapping[str, Style]
 
+def known_styles(config: Mapping[str, Any]) -> dict[str, Style]:
+    """The styles by arm that a configuration declares as `comparison.arm_styles`.
 
-def styles(arms: Iterable[str], looks: Looks | None = None) -> dict[str, Style]:
-    """Each arm's style out of `looks`; without, a known loss has its own, any other is given one.
-
-    That one is chosen by the arm's name, the next if it is taken: so it depends on the company, and
-    figures of one sweep need the looks of all its arms.
+    Raises:
+        ValueError: if an entry is no style.
     """
-    if looks is not None:
-        return {arm: looks[arm] for arm in ordered(arms)}
-    taken: dict[str, Style] = {}
-    for arm in ordered(arms):
-        taken[arm] = KNOWN[arm] if arm in KNOWN else _style(arm, set(taken.values()))
-    return taken
+    return {arm: _read_style(arm, entry) for arm, entry in config.items()}
 
 
-def _style(arm: str, taken: set[Style]) -> Style:
+def _read_style(arm: str, entry: Any) -> Style:
+    names = {each.name for each in fields(Style)}
+    if isinstance(entry, Mapping) and {"color", "marker"} <= entry.keys() <= names:
+        values = {key: str(value) for key, value in entry.items()}
+        style = Style(**values)
+        # the page's CSS takes the colour too: it does not know matplotlib's names
+        is_color = re.fullmatch("#[0-9a-fA-F]{6}", style.color)
+        if is_color and style.marker in Line2D.markers and style.dashes in Line2D.lineStyles:
+            return style
+    raise ValueError(
+        f"expected comparison.arm_styles.{arm} with a color such as '{BLUE}', a marker and "
+        f"perhaps dashes of matplotlib, got {entry}"
+    )
+
+
+def arm_styles(arms: Iterable[str], known: Mapping[str, Style]) -> dict[str, Style]:
+    """Each arm's style, in the order in which arms are shown; arms that are not known get a spare.
+
+    The arm's name chooses the spare, the next one if that is taken. So it depends on the other
+    arms: all figures of one sweep need the styles of all its arms.
+    """
+    given: dict[str, Style] = {}
+    for arm in order_arms(arms, known):
+        given[arm] = known[arm] if arm in known else _spare_style(arm, set(given.values()))
+    return given
+
+
+def _spare_style(arm: str, taken: set[Style]) -> Style:
     # hash() differs from process to process
     start = int.from_bytes(hashlib.sha256(arm.encode()).digest()[:4], "big") % 5
-    turns = [*OTHERS[start:], *OTHERS[:start]]
-    return next((style for style in turns if style not in taken), turns[0])
+    candidates = [*SPARE_STYLES[start:], *SPARE_STYLES[:start]]
+    return next((style for style in candidates if style not in taken), candidates[0])
+
+
+def select_styles(arms: Iterable[str], arm_styles: Mapping[str, Style]) -> dict[str, Style]:
+    """The styles of these arms alone, each once, in the order of `arm_styles`."""
+    places = list(arm_styles)
+    return {arm: arm_styles[arm] for arm in sorted(set(arms), key=places.index)}

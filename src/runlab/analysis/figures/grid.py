@@ -1,6 +1,7 @@
 """Every cell of the sweep as a table: what was tried, and how it ended."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -9,16 +10,26 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from runlab.analysis.arms import SETTING, ordered
-from runlab.analysis.figures.canvas import SMALL, WIDTH, blank, fitted, tidy
-from runlab.analysis.figures.heat import draw_heat, write
-from runlab.analysis.figures.scales import height
-from runlab.analysis.measure import ACCURACY, Measure
-from runlab.analysis.palette import INK, MUTED
-from runlab.analysis.wording import ABSENT, number
+from runlab.analysis.arms import SETTING
+from runlab.analysis.figures.canvas import (
+    DIGIT_WIDTH,
+    FIGURE_WIDTH,
+    FONT_SIZE,
+    apply_style,
+    draw_heatmap,
+    new_figure,
+    wrap_label,
+    write_cell,
+)
+from runlab.analysis.figures.scales import goodness
+from runlab.analysis.formatting import ABSENT, number
+from runlab.analysis.palette import INK, MUTED, Style, select_styles
+from runlab.measure import Measure
 
 
-def grid_figure(cells: pd.DataFrame, measure: Measure) -> Figure | None:
+def grid_figure(
+    cells: pd.DataFrame, measure: Measure, arm_styles: Mapping[str, Style]
+) -> Figure | None:
     """Mean validation score over the learning rate, or else over the setting with most values.
 
     The other settings are the rows. The darker the better, the chosen cells outlined. None for a
@@ -26,28 +37,27 @@ def grid_figure(cells: pd.DataFrame, measure: Measure) -> Figure | None:
     """
     if len(cells) < 2:
         return None
-    placed, label, columns = _place(cells)
+    placed, label, columns = _place(cells, list(select_styles(cells["arm"], arm_styles)))
     rows = list(dict.fromkeys(placed["row"]))
-    names = [fitted(str(name), 14) for name in columns]
+    names = [wrap_label(str(name), 14) for name in columns]
     upright = sum(len(name) + 1 for name in names) > 85  # characters beside each other
-    figure = blank(1.0 + 0.42 * len(rows) + 0.5 * upright)
+    figure = new_figure(1.0 + 0.42 * len(rows) + 0.5 * upright)
     axes = figure.subplots()
-    tidy(axes, grid=None)
+    apply_style(axes, grid=None)
     scores = _table(placed, rows, columns)
-    shades = _shades(scores, measure)
-    draw_heat(axes, shades, np.nanmin(shades, initial=0), np.nanmax(shades, initial=0))
+    shades = goodness(scores, measure)  # so that 97 and 98% differ
+    draw_heatmap(axes, shades, np.nanmin(shades, initial=0), np.nanmax(shades, initial=0))
     for _, cell in placed.iterrows():
         _write_cell(axes, cell, rows, columns, measure)
     axes.set_xticks(range(len(columns)), names, rotation=90 * upright)
-    axes.set_yticks(range(len(rows)), [fitted(row, 26) for row in rows])
+    axes.set_yticks(range(len(rows)), [wrap_label(row, 26) for row in rows])
     axes.set_xlabel(label)
-    axes.set_title(_title(placed, measure), loc="left", fontsize=SMALL, color=MUTED, pad=6)
+    axes.set_title(_title(placed, measure), loc="left", fontsize=FONT_SIZE, color=MUTED, pad=6)
     return figure
 
 
-def _place(cells: pd.DataFrame) -> tuple[pd.DataFrame, str, list[str]]:
+def _place(cells: pd.DataFrame, arms: list[str]) -> tuple[pd.DataFrame, str, list[str]]:
     """The cells with `row` and `column` names, the label of the columns, and their order."""
-    arms = ordered(cells["arm"])
     cells = cells.assign(order=cells["arm"].map(arms.index)).sort_values("order")
     if cells["learning_rate"].nunique() > 1:
         columns = [f"{rate:g}" for rate in sorted(cells["learning_rate"].unique())]
@@ -75,24 +85,17 @@ def _table(placed: pd.DataFrame, rows: list[str], columns: list[str]) -> NDArray
     return table
 
 
-def _shades(scores: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
-    """Larger is better; accuracy by the logarithm of its error, so that 97 and 98% differ."""
-    if measure == ACCURACY:
-        return np.where(np.isnan(scores), np.nan, height(scores))
-    return scores if measure.higher_is_better else -scores
-
-
 def _write_cell(
     axes: Axes, cell: pd.Series, rows: list[str], columns: list[str], measure: Measure
 ) -> None:
     row, column = rows.index(cell["row"]), columns.index(cell["column"])
     digits = max(len(number(cell["val_mean"], measure.digits)), 5)
-    size = 72 * (WIDTH - 1.5) / len(columns) / digits / 0.62  # a digit is 0.62 of its size wide
+    size = 72 * (FIGURE_WIDTH - 1.5) / len(columns) / digits / DIGIT_WIDTH
     diverged = cell["diverged"] > 0
     score = number(cell["val_mean"], measure.digits)
-    write(axes, column, row - 0.14 * diverged, score, size)
+    write_cell(axes, column, row - 0.14 * diverged, score, size)
     if diverged:
-        write(axes, column, row + 0.24, f"†{cell['diverged']}", size - 1)
+        write_cell(axes, column, row + 0.24, f"†{cell['diverged']}", size - 1)
     if cell["chosen"]:
         axes.add_patch(
             Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False, ec=INK, lw=1.8)

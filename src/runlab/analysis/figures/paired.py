@@ -1,6 +1,7 @@
 """What one seed says of two arms, seed by seed."""
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,20 +10,25 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from runlab.analysis.arms import ordered
-from runlab.analysis.figures.canvas import SMALL, blank, entitle, fitted, legend, tidy
-from runlab.analysis.figures.scales import plain
-from runlab.analysis.measure import Measure
-from runlab.analysis.palette import INK, MUTED, Looks, Style, styles
-from runlab.analysis.wording import MINUS
+from runlab.analysis.figures.canvas import (
+    FONT_SIZE,
+    add_legend,
+    apply_style,
+    new_figure,
+    set_title,
+    wrap_label,
+)
+from runlab.analysis.figures.scales import tick_label
+from runlab.analysis.formatting import MINUS
+from runlab.analysis.palette import INK, MUTED, Style, select_styles
+from runlab.measure import Measure
 
-PAIRS_AT_MOST = 6
-SEEDS_NAMED = 20
-FAR = 30
-"""A difference this many times the median one: from there on the axis is logarithmic."""
+MAX_PAIRS = 6
+MAX_NAMED_SEEDS = 20
+OUTLIER = 30
+"""A difference this many times the median one makes the axis logarithmic."""
 
-BAND = 0.22
-"""Opacity of the margin."""
+MARGIN_OPACITY = 0.22
 
 
 def paired_figure(
@@ -30,42 +36,43 @@ def paired_figure(
     differences: pd.DataFrame,
     margin: float | None,
     measure: Measure,
-    looks: Looks | None = None,
+    arm_styles: Mapping[str, Style],
 ) -> Figure | None:
-    """A dot a seed in the look of the arm that did better, the mean with its 95% interval below.
+    """A dot for each seed in the style of the arm that did better; below them, their mean.
 
-    The first six pairs of `differences`; the band is the margin, which does not matter.
+    The mean has its 95% interval; the grey band is the margin within which nothing matters. Of more
+    than six pairs in `differences` the first six are shown.
     """
     known = paired.dropna(subset="difference")
     named = set(zip(known["arm"], known["other"], strict=True))
     pairs = [row for _, row in differences.iterrows() if (row["arm"], row["other"]) in named]
     if not pairs:
         return None
-    shown = pairs[:PAIRS_AT_MOST]
+    shown = pairs[:MAX_PAIRS]
     points = [known[(known["arm"] == p["arm"]) & (known["other"] == p["other"])] for p in shown]
-    looks = styles(pd.concat([paired["arm"], paired["other"]]), looks)
+    shown_styles = select_styles(pd.concat([paired["arm"], paired["other"]]), arm_styles)
     titles = [_title(row, 28 if len(shown) > 1 else 90) for row in shown]
     figure, panels = _panels(titles, max(map(len, points)))
     for axes, title, row, own in zip(panels, titles, shown, points, strict=True):
-        _draw_pair(axes, row, own, looks, measure)
-        entitle(axes, title)
+        _draw_pair(axes, row, own, shown_styles, measure)
+        set_title(axes, title)
         if margin is not None:
-            axes.axvspan(-margin, margin, color=MUTED, alpha=BAND, linewidth=0, zorder=0)
+            axes.axvspan(-margin, margin, color=MUTED, alpha=MARGIN_OPACITY, linewidth=0, zorder=0)
     _scale(panels, pd.concat(points)["difference"])
-    _explain(figure, pd.concat(points), looks, margin, measure)
-    figure.supxlabel(_direction(measure, len(pairs)), fontsize=SMALL + 1, color=INK)
+    _add_legend(figure, pd.concat(points), shown_styles, margin, measure)
+    figure.supxlabel(_direction(measure, len(pairs)), fontsize=FONT_SIZE + 1, color=INK)
     return figure
 
 
 def _title(row: pd.Series, width: int) -> str:
-    return f"{fitted(row['arm'], width)}\n{MINUS} {fitted(row['other'], width - 2)}"
+    return f"{wrap_label(row['arm'], width)}\n{MINUS} {wrap_label(row['other'], width - 2)}"
 
 
 def _panels(titles: list[str], seeds: int) -> tuple[Figure, list[Axes]]:
     pairs, lines = len(titles), max(title.count("\n") + 1 for title in titles)
     columns = 2 if pairs == 4 else min(3, pairs)
     rows = math.ceil(pairs / columns)
-    figure = blank(0.4 + rows * (0.8 + 0.14 * lines + 0.15 * min(seeds, SEEDS_NAMED)))
+    figure = new_figure(0.4 + rows * (0.8 + 0.14 * lines + 0.15 * min(seeds, MAX_NAMED_SEEDS)))
     grid = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
     for axes in grid[pairs:]:
         axes.remove()
@@ -75,19 +82,19 @@ def _panels(titles: list[str], seeds: int) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_pair(
-    axes: Axes, row: pd.Series, own: pd.DataFrame, looks: dict[str, Style], measure: Measure
+    axes: Axes, row: pd.Series, own: pd.DataFrame, arm_styles: Mapping[str, Style], measure: Measure
 ) -> None:
     own = own.sort_values("seed", ignore_index=True)
     axes.axvline(0, color=INK, linewidth=0.8)
-    for name, look in looks.items():
-        better = own[_winner(own, measure) == name]
-        axes.plot(better["difference"], better.index, ls="", marker=look.marker, color=look.color,
+    for arm, style in arm_styles.items():
+        better = own[_winner(own, measure) == arm]
+        axes.plot(better["difference"], better.index, ls="", marker=style.marker, color=style.color,
                   ms=5)  # fmt: skip
     equal = own[own["difference"] == 0]
     axes.plot(equal["difference"], equal.index, ls="", marker="o", color=MUTED, ms=5)
     _draw_mean(axes, row, len(own))
     _name_seeds(axes, own)
-    tidy(axes, "x")
+    apply_style(axes, "x")
 
 
 def _winner(own: pd.DataFrame, measure: Measure) -> pd.Series:
@@ -108,7 +115,7 @@ def _gap(seeds: int) -> float:
 
 
 def _name_seeds(axes: Axes, own: pd.DataFrame) -> None:
-    named = own["seed"].tolist() if len(own) <= SEEDS_NAMED else []
+    named = own["seed"].tolist() if len(own) <= MAX_NAMED_SEEDS else []
     mean = len(own) + _gap(len(own))
     axes.set_yticks([*range(len(named)), mean], [*map(str, named), "mean"])
     axes.tick_params(axis="y", length=0)
@@ -121,37 +128,37 @@ def _scale(panels: list[Axes], differences: pd.Series) -> None:
     usual, reach = float(differences.abs().median()), float(differences.abs().max())
     powers = [10.0**exponent for exponent in range(-6, 7) if 10.0**exponent > usual]
     for axes in panels:
-        if usual > 0 and reach > FAR * usual:
+        if usual > 0 and reach > OUTLIER * usual:
             axes.set_xscale("symlog", linthresh=usual)
             ticks = [*(-power for power in powers), 0.0, *powers]
             low, high = axes.get_xlim()
             axes.set_xticks([tick for tick in ticks if low <= tick <= high])
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: plain(tick)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: tick_label(tick)))
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def _explain(
-    figure: Figure, points: pd.DataFrame, looks: dict[str, Style], margin: float | None,
+def _add_legend(
+    figure: Figure, points: pd.DataFrame, arm_styles: Mapping[str, Style], margin: float | None,
     measure: Measure,
 ) -> None:  # fmt: skip
-    winners = ordered(set(_winner(points, measure)) - {""})
+    winners = select_styles(set(_winner(points, measure)) - {""}, arm_styles)
     handles: list[Line2D | Patch] = [
-        Line2D([], [], ls="", marker=looks[arm].marker, color=looks[arm].color, ms=5)
-        for arm in winners
+        Line2D([], [], ls="", marker=style.marker, color=style.color, ms=5)
+        for style in winners.values()
     ]
-    labels = [fitted(f"a seed at which {arm} is better", 84, 2) for arm in winners]
+    labels = [wrap_label(f"a seed at which {arm} is better", 84, 2) for arm in winners]
     handles.append(Line2D([], [], color=INK, marker="D", ms=6, linewidth=2))
     labels.append("mean over seeds with its 95% interval")
     if margin is not None:
-        handles.append(Patch(color=MUTED, alpha=BAND, linewidth=0))
+        handles.append(Patch(color=MUTED, alpha=MARGIN_OPACITY, linewidth=0))
         unit = f" {measure.difference_unit}" if measure.difference_unit else ""
         labels.append(f"within ±{margin:g}{unit}: does not matter")
-    legend(figure, handles, labels)
+    add_legend(figure, handles, labels)
 
 
 def _direction(measure: Measure, pairs: int) -> str:
     unit = f", {measure.difference_unit}" if measure.difference_unit else ""
     side = "right" if measure.higher_is_better else "left"
-    more = f"\nthe first {PAIRS_AT_MOST} of {pairs} pairs" if pairs > PAIRS_AT_MOST else ""
+    more = f"\nthe first {MAX_PAIRS} of {pairs} pairs" if pairs > MAX_PAIRS else ""
     return f"difference in test {measure.title}{unit} ({side} of 0: the first is better){more}"

@@ -1,25 +1,25 @@
 """Axes for learning rates, and for measures: small errors stay apart, a diverged run stays on."""
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike, NDArray
 
-from runlab.analysis.measure import ACCURACY, Measure
-from runlab.analysis.wording import MINUS
+from runlab.analysis.formatting import MINUS
+from runlab.measure import Measure
 
-SMALLEST_ERROR = 0.01
-"""Percent; an accuracy of 100% is drawn here, as the scale has no place for no error at all."""
+ERROR_TICKS = (0, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000, 3000, 5000, 7000, 9000)
+"""In units of a value's last digit: 100, 99.95, … 30, 10 where 100 is best and digits are 2."""
 
-TICKS = (10, 30, 50, 70, 80, 90, 95, 97, 98, 99, 99.5, 99.8, 99.9, 99.95, 100)
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def scale_learning_rate(axes: Axes, rates: Iterable[float]) -> None:
+    """A logarithmic x axis with a tick at each rate that was tried, if they are few."""
     tried = sorted(set(rates))
     axes.set_xscale("log")
     axes.set_xlim(tried[0] / 1.5, tried[-1] * 1.5)
@@ -29,14 +29,18 @@ def scale_learning_rate(axes: Axes, rates: Iterable[float]) -> None:
 
 
 def scale_measure(axes: Axes, values: Iterable[float], measure: Measure, split: str) -> None:
-    """Accuracy by the logarithm of its error, another measure by its own where it is positive."""
+    """A y axis with its label: by log error where the measure has a best value, else by log value.
+
+    It stays linear where there is no best value and some value is negative. Values that are not
+    finite are left out.
+    """
     known = [value for value in values if math.isfinite(value)]
-    if measure == ACCURACY:
-        _scale_accuracy(axes, min(known, default=0), max(known, default=90))
-        axes.set_ylabel(f"{measure.axis(split)}\n(spaced by log error)")
-    else:
+    if measure.best is None:
         scale_positive(axes, known)
         axes.set_ylabel(measure.axis(split))
+    else:
+        ErrorScale(measure).apply(axes, known)
+        axes.set_ylabel(f"{measure.axis(split)}\n(spaced by log error)")
 
 
 def scale_positive(axes: Axes, values: Iterable[float]) -> None:
@@ -52,6 +56,74 @@ def scale_positive(axes: Axes, values: Iterable[float]) -> None:
     _fix_ticks(axes.yaxis, logarithmic_ticks(low, high))
 
 
+def goodness(values: ArrayLike, measure: Measure) -> NDArray[np.float64]:
+    """The values spaced as on the measure's axis by error, turned so that larger is better."""
+    spaced = np.asarray(values, dtype=float)
+    if measure.best is not None:
+        spaced = ErrorScale(measure).position(values)
+    return spaced if measure.higher_is_better else -spaced
+
+
+class ErrorScale:
+    """Spaces a measure's values by the logarithm of their error, the distance from the best one.
+
+    A logarithm has no place for an error of 0. So one unit of a value's last digit is added to each
+    error, and the axis may go on a little beyond the best value.
+    """
+
+    def __init__(self, measure: Measure) -> None:
+        if measure.best is None:
+            raise ValueError(f"expected a measure with a best value, got {measure.name}")
+        self.measure = measure
+        self.best = measure.best
+        self.unit = 10.0**-measure.digits
+        self.sign = 1 if measure.higher_is_better else -1
+
+    def position(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Grows with the value: minus log10 of its error, or plus where lower is better."""
+        error = self.sign * (self.best + self.sign * self.unit - np.asarray(values, dtype=float))
+        return -self.sign * np.log10(np.maximum(error, self.unit / 10))
+
+    def value(self, positions: ArrayLike) -> NDArray[np.float64]:
+        """The inverse of `position`."""
+        error = 10 ** (-self.sign * np.asarray(positions, dtype=float))
+        return self.best + self.sign * self.unit - self.sign * error
+
+    def apply(self, axes: Axes, values: Sequence[float]) -> None:
+        axes.set_yscale("function", functions=(self.position, self.value))
+        bottom, top = self.limits(values)
+        axes.set_ylim(bottom, top)
+        _fix_ticks(axes.yaxis, self.ticks(bottom, top))
+
+    def limits(self, values: Sequence[float]) -> tuple[float, float]:
+        """Around the values; where none is known, around a poor and a fair one."""
+        shown = self.position(values or [self._at_error(10_000), self._at_error(1_000)])
+        low, high = float(shown.min()), float(shown.max())
+        margin = 0.06 * (high - low) or 0.1
+        bottom, top = self.value([low - margin, high + margin]).tolist()
+        if self.measure.proportion and self.measure.higher_is_better:
+            bottom = max(bottom, 0)
+        elif self.measure.proportion:
+            top = min(top, self.measure.scale)
+        return bottom, top
+
+    def ticks(self, bottom: float, top: float) -> list[float]:
+        """At round errors; at equal distances where the axis has too few of these."""
+        ends = (self.sign * (self.best - end) / self.unit for end in (bottom, top))
+        smallest, largest = sorted(ends)
+        errors: Iterable[float] = ERROR_TICKS
+        if largest > 1.5 * ERROR_TICKS[-1]:
+            errors = logarithmic_ticks(max(smallest, 1), largest)
+        ticks = _between(sorted(map(self._at_error, errors)), bottom, top)
+        if len(ticks) < 4:
+            equal = _between(MaxNLocator(6).tick_values(bottom, top), bottom, top)
+            ticks = [tick for tick in equal if self.sign * (self.best - tick) >= 0]
+        return ticks
+
+    def _at_error(self, units: float) -> float:
+        return round(self.best - self.sign * units * self.unit, self.measure.digits)
+
+
 def logarithmic_ticks(low: float, high: float) -> list[float]:
     """1-2-5 where that gives 3 to 8 ticks, else round numbers or powers of ten."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -63,7 +135,7 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     return _between([10.0**e for e in exponents[:: math.ceil(len(exponents) / 8)]], low, high)
 
 
-def plain(value: float) -> str:
+def tick_label(value: float) -> str:
     """`0.05` or, where that has too many zeros, `5·10⁻⁷`."""
     if value == 0 or abs(value) >= 0.001:
         return f"{value:g}".replace("-", MINUS)
@@ -72,36 +144,11 @@ def plain(value: float) -> str:
     return power if mantissa == "1" else f"{mantissa}·{power}"
 
 
-def height(accuracy: Any) -> Any:
-    """Where the scale puts an accuracy in percent: minus the logarithm of its error.
-
-    A hundredth of a percent is added to each error, so that 100% has a place, and some air above.
-    """
-    error = 100 + SMALLEST_ERROR - np.asarray(accuracy, dtype=float)
-    return -np.log10(np.maximum(error, SMALLEST_ERROR / 10))
-
-
-def accuracy_at(height: Any) -> Any:
-    return 100 + SMALLEST_ERROR - 10 ** -np.asarray(height, dtype=float)
-
-
-def _scale_accuracy(axes: Axes, lowest: float, highest: float) -> None:
-    axes.set_yscale("function", functions=(height, accuracy_at))
-    low, high = float(height(lowest)), float(height(highest))
-    margin = 0.06 * (high - low) or 0.1
-    bottom, top = max(float(accuracy_at(low - margin)), 0), float(accuracy_at(high + margin))
-    axes.set_ylim(bottom, top)
-    ticks = _between(TICKS, bottom, top)
-    if len(ticks) < 4:
-        ticks = _between(MaxNLocator(6).tick_values(bottom, top), bottom, min(top, 100))
-    _fix_ticks(axes.yaxis, ticks)
-
-
 def _between(ticks: Iterable[float], low: float, high: float) -> list[float]:
     return [float(tick) for tick in ticks if low <= tick <= high]
 
 
 def _fix_ticks(axis: Axis, ticks: list[float]) -> None:
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FuncFormatter(lambda tick, _: plain(tick)))
+    axis.set_major_formatter(FuncFormatter(lambda tick, _: tick_label(tick)))
     axis.set_minor_locator(NullLocator())
