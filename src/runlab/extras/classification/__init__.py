@@ -1,0 +1,1 @@
+"""What is particular to the classification of images: their files, pictures and predictions."""

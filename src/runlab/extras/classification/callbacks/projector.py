@@ -1,3 +1,5 @@
+"""What the last layer takes of each image, as points in TensorBoard's projector."""
+
 import logging
 from typing import Any
 
@@ -7,25 +9,26 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from runlab.callbacks.pictures import class_names, tensorboards
+from runlab.callbacks.pictures import summary_writers
 from runlab.extras.classification.callbacks.first_layer import owns_parameters
+from runlab.extras.classification.callbacks.predictions import class_names
 
 log = logging.getLogger(__name__)
 
-MOST = 200
-LARGEST = 8192
+MAX_FEATURES = 200
+MAX_SIDE = 8192
 """Pixels of a side of the picture of all images, beyond which the projector shows none."""
 
-LARGEST_VALUE = 1e15
+MAX_MAGNITUDE = 1e15
 """Beyond it single precision may have no squares of distances."""
 
 
 class Projector(L.Callback):
     """What the last layer takes of each validation image, for TensorBoard's projector.
 
-    Once, of a fit's last weights, with the images themselves, where these are [channels, height,
-    width], and their classes. Of more than 200 features the first 200 principal components, since
-    they are kept as text. A run that diverged has none.
+    Written once, of a fit's last weights, with the images themselves, where these are [channels,
+    height, width], and their classes. Of more than 200 features the first 200 principal components
+    are written, since they are kept as text. A run that diverged has none.
 
     Args:
         count: images, the first of the validation, of several processes' those of the first; or as
@@ -38,26 +41,27 @@ class Projector(L.Callback):
         self.count = count
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        writers = tensorboards(trainer)
+        writers = summary_writers(trainer)
         if not writers:
             return
         images, labels = first_images(trainer.datamodule, self.count)  # type: ignore[attr-defined]
-        classes = class_names(trainer)
         with trainer.precision_plugin.forward_context():
-            inputs = last_inputs(pl_module.network, images.to(pl_module.device))  # type: ignore[arg-type]
-        if not (inputs.abs() <= LARGEST_VALUE).all():
+            features = last_layer_inputs(pl_module.network, images.to(pl_module.device))  # type: ignore[arg-type]
+        if not (features.abs() <= MAX_MAGNITUDE).all():
             log.warning(
                 "the projector shows nothing: expected what the last layer takes to be finite and "
                 "at most %g, got other values; a run that does not diverge has a projector",
-                LARGEST_VALUE,
+                MAX_MAGNITUDE,
             )
             return
+        classes = class_names(trainer)
         names = [classes[label] for label in labels.tolist()]
+        thumbnails = to_thumbnails(images) if are_images(images) else None
         for writer in writers:
             writer.add_embedding(
-                components(inputs.float()),
+                principal_components(features.float()),
                 names,
-                sprites(images) if are_pictures(images) else None,
+                thumbnails,
                 trainer.global_step,
                 tag="projector",
             )
@@ -67,52 +71,51 @@ def first_images(
     data: Any, count: int
 ) -> tuple[Float[Tensor, "images *shape"], Int[Tensor, " images"]]:
     """A data module's first validation images, as the network takes them, and their labels."""
-    batches, held = [], 0
+    batches, collected = [], 0
     for batch in data.val_dataloader():
         batches.append(data.on_after_batch_transfer(batch, 0))
-        held += len(batch[1])
-        if held >= count:
+        collected += len(batch[1])
+        if collected >= count:
             break
     images, labels = map(torch.cat, zip(*batches, strict=True))
-    most = count
-    if are_pictures(images):
-        most = min(count, (LARGEST // max(images.shape[2:])) ** 2)
-    return images[:most], labels[:most]
+    if are_images(images):
+        count = min(count, (MAX_SIDE // max(images.shape[2:])) ** 2)
+    return images[:count], labels[:count]
 
 
 @torch.inference_mode()
-def last_inputs(
+def last_layer_inputs(
     network: nn.Module, images: Float[Tensor, "images ..."]
 ) -> Float[Tensor, "images features"]:
     """What the last of the modules with parameters is given; the network is left as it was."""
     *_, last = filter(owns_parameters, network.modules())
-    taken: list[Tensor] = []
-    hook = last.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].flatten(1)))
+    inputs: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, args: inputs.append(args[0].flatten(1)))
     training = network.training
     try:
         network.eval()(images)
     finally:
         hook.remove()
         network.train(training)
-    return taken[-1]
+    return inputs[-1]
 
 
-def are_pictures(images: Float[Tensor, "images *shape"]) -> bool:
+def are_images(inputs: Float[Tensor, "images *shape"]) -> bool:
     """Neither the rows of a table nor series."""
-    return images.ndim == 4
+    return inputs.ndim == 4
 
 
-def components(
-    inputs: Float[Tensor, "images features"],
+def principal_components(
+    features: Float[Tensor, "images features"],
 ) -> Float[Tensor, "images at_most_200"]:
-    """The images' places along the directions in which they differ most, where these are fewer."""
-    if inputs.shape[1] <= MOST:
-        return inputs
-    left, sizes, _ = torch.linalg.svd(inputs - inputs.mean(dim=0), full_matrices=False)
-    return (left * sizes)[:, :MOST]
+    """Coordinates along the directions of largest variance; features as they are if at most 200."""
+    if features.shape[1] <= MAX_FEATURES:
+        return features
+    left, sizes, _ = torch.linalg.svd(features - features.mean(dim=0), full_matrices=False)
+    return (left * sizes)[:, :MAX_FEATURES]
 
 
-def sprites(
+def to_thumbnails(
     images: Float[Tensor, "images channels height width"],
 ) -> Float[Tensor, "images channels side side"]:
     """Each image from its own darkest, 0, to its brightest, 1; made square by its darkest."""

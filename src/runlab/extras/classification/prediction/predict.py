@@ -1,6 +1,8 @@
-"""What a trained network sees in a person's own images."""
+"""The command that classifies a person's own images."""
 
+import glob
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +10,16 @@ import torch
 from hydra.utils import instantiate
 from jaxtyping import Num, UInt8
 from omegaconf import DictConfig
+from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
 from runlab.config import arguments
-from runlab.extras.classification.prediction.bars import bars
-from runlab.extras.classification.prediction.drawing import read
-from runlab.extras.classification.prediction.files import find
-from runlab.extras.classification.prediction.picture import check, picture
+from runlab.extras.classification.prediction.display import (
+    check_target,
+    prediction_figure,
+    text_bars,
+)
+from runlab.extras.classification.prediction.preprocessing import read_drawing
 from runlab.runs import checkpoint
 
 
@@ -25,38 +29,82 @@ def predict(cfg: DictConfig) -> None:
     Raises:
         ValueError: before anything is printed or written, if any part of it cannot be done.
     """
-    classifier, config = checkpoint.load(arguments.checkpoint(cfg))
+    module, config = checkpoint.load(arguments.checkpoint(cfg))
+    if not hasattr(module, "predict_probabilities"):
+        raise ValueError(
+            f"expected a module that can predict_probabilities(inputs) in {cfg.checkpoint}, got "
+            f"{type(module).__name__}, which cannot: add that method to it"
+        )
+    patterns = arguments.given(cfg, "images", "a file, a list [one.png,two.jpg] or a folder")
     target = None if cfg.picture is None else Path(str(cfg.picture)).expanduser()
-    files = find(arguments.images(cfg), leave_out=target)
+    files = find_images([patterns] if isinstance(patterns, str) else patterns, exclude=target)
     if target is not None:
-        check(target, files, cfg.overwrite)
-    drawings = torch.stack([read(file, config["data"]["shape"], cfg.margin) for file in files])
+        check_target(target, files, cfg.overwrite)
+    shape = config["data"]["shape"]
+    drawings = torch.stack([read_drawing(file, shape, cfg.margin) for file in files])
     data = instantiate(config["data"])
     with torch.inference_mode():
-        probabilities = classifier.predict_probabilities(network_input(data, drawings))
+        inputs = network_inputs(data, drawings)
+        probabilities = module.predict_probabilities(inputs)  # type: ignore[operator]
     if not probabilities.isfinite().all():
         raise ValueError(
             f"expected probabilities from the network in {cfg.checkpoint}, got NaN: it diverged"
         )
     encoding = sys.stdout.encoding or "ascii"
     results = zip(files, probabilities, strict=True)
-    print("\n\n".join(bars(str(f), p, data.classes, encoding) for f, p in results))
+    print("\n\n".join(text_bars(str(f), p, data.classes, encoding) for f, p in results))
     if target is not None:
         titles = [file.name for file in files]
-        picture(titles, drawings, probabilities, data.classes).savefig(target, dpi=150)
+        figure = prediction_figure(titles, drawings, probabilities, data.classes)
+        figure.savefig(target, dpi=150)
 
 
-def network_input(
+def network_inputs(
     data: Any, images: UInt8[Tensor, "images channels height width"]
 ) -> Num[Tensor, "images channels height width"]:
     """What validation would make of these images."""
     transform = getattr(data, "eval_transform", None)
     if transform is None:
-        return data.normalise(images)
-    transformed = torch.stack([transform(to_pil_image(image)) for image in images])
+        return data.normalize(images)
+    transformed = torch.stack([transform(image) for image in images])
     if transformed.shape != images.shape:
         raise ValueError(
             f"expected data.eval_transform to keep images of the network's shape "
             f"{tuple(images.shape[1:])} as large, got {tuple(transformed.shape[1:])}"
         )
-    return data.normalise(transformed) if transformed.dtype == torch.uint8 else transformed
+    return data.normalize(transformed) if transformed.dtype == torch.uint8 else transformed
+
+
+def find_images(patterns: Iterable[str], exclude: Path | None = None) -> list[Path]:
+    """The files that are meant, in this order, each once.
+
+    Args:
+        patterns: each a file, a folder of images, or a pattern such as `drawings/*.png`.
+        exclude: a file that is no drawing though it lies in one of the folders.
+
+    Raises:
+        ValueError: if one of them has no image file.
+    """
+    files = [file for pattern in patterns for file in expand(Path(pattern).expanduser(), exclude)]
+    return list(dict.fromkeys(files))
+
+
+def expand(pattern: Path, exclude: Path | None) -> list[Path]:
+    if pattern.is_dir():
+        files = [path for path in sorted(pattern.iterdir()) if is_image(path, exclude)]
+        if not files:
+            raise ValueError(f"expected images in the folder {pattern}, found none")
+        return files
+    if not pattern.exists():
+        files = [Path(name) for name in sorted(glob.glob(str(pattern)))]
+        if not files:
+            raise ValueError(f"expected an image at {pattern}, got no such file")
+        return files
+    return [pattern]
+
+
+def is_image(path: Path, exclude: Path | None) -> bool:
+    """By its name alone."""
+    is_excluded = exclude is not None and path.resolve() == exclude.resolve()
+    suffixes = Image.registered_extensions()
+    return path.is_file() and path.suffix.lower() in suffixes and not is_excluded

