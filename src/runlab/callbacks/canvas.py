@@ -56,9 +56,9 @@ class Canvas:
         is_light = self.colours.mean(axis=1) > 110
         text = np.where(is_light[:, None], DARK, LIGHT)[:, None]  # [colours, 1, 3]
         palette = (1 - shares) * self.colours[:, None] + shares * text  # [colours, coverages, 3]
-        image = Image.fromarray(self.pixels).convert("P")
-        image.putpalette(palette.round().astype(np.uint8).tobytes())
-        return image
+        picture = Image.fromarray(self.pixels).convert("P")
+        picture.putpalette(palette.round().astype(np.uint8).tobytes())
+        return picture
 
     def to_png(self) -> bytes:
         content = io.BytesIO()
@@ -84,6 +84,6 @@ def text_coverage(text: str, size: int) -> UInt8[np.ndarray, "height width"]:
     font = ImageFont.load_default(size)
     text = text.replace(" ", "  ")  # at such sizes the font's are two pixels wide
     half = round(0.7 * size)
-    image = Image.new("L", (round(font.getlength(text)) + 1, 2 * half))
-    ImageDraw.Draw(image).text((0, half + round(0.36 * size)), text, 255, font, anchor="ls")
-    return np.asarray(image) // (256 // COVERAGE_LEVELS)
+    picture = Image.new("L", (round(font.getlength(text)) + 1, 2 * half))
+    ImageDraw.Draw(picture).text((0, half + round(0.36 * size)), text, 255, font, anchor="ls")
+    return np.asarray(picture) // (256 // COVERAGE_LEVELS)

@@ -86,7 +86,7 @@ class Throughput(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.samples += batch[1].numel() * trainer.world_size
+        self.samples += batch[1].numel() * trainer.world_size  # targets: [batch] or [steps, batch]
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from runlab.measure import Measure
 from runlab.text import shortened
 
-BESIDE_THE_NAME = 70  # columns for the epoch, the bar, the time and the measure
+RESERVED_COLUMNS = 70  # for the epoch, the bar, the time and the measure
 
 
 class Progress(ProgressBar):
@@ -47,7 +47,7 @@ class Progress(ProgressBar):
         others = other_runs(pl_module)
         silent = None if others is not None and self.enabled and trainer.is_global_zero else True
         blocks, epochs = int(trainer.num_training_batches), trainer.max_epochs
-        name = shortened(self.description, max(get_terminal_size().columns - BESIDE_THE_NAME, 20))
+        name = shortened(self.description, max(get_terminal_size().columns - RESERVED_COLUMNS, 20))
         description = f"{name}{others or ''} epoch {trainer.current_epoch + 1}/{epochs}"
         if self.bar.disable:  # until now the bar of another run may have been shown
             self.bar = tqdm(

@@ -27,13 +27,13 @@ from runlab.runs import record
 from runlab.stacks import train_together
 from runlab.train import train
 from tests.compose import compose
-from tests.extras.classification.trained import (
+from tests.extras.classification.runs import (
     EVERYTHING,
     SLOW,
     TAGS,
     Album,
     Stop,
-    Trained,
+    TrainedRun,
     curves,
     events,
     pictures,
@@ -41,14 +41,14 @@ from tests.extras.classification.trained import (
     weights,
 )
 
-HELPERS = "tests.extras.classification.trained"
+HELPERS = "tests.extras.classification.runs"
 NOTHING = ["~callback.sample_images", "~callback.confusion", "~callback.first_layer"]
 
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory, tiny):
-    def train_run(*overrides: str) -> Trained:
-        return Trained(tmp_path_factory.mktemp("trained") / "run", *tiny, *overrides)
+    def train_run(*overrides: str) -> TrainedRun:
+        return TrainedRun(tmp_path_factory.mktemp("trained") / "run", *tiny, *overrides)
 
     return train_run
 

@@ -63,10 +63,11 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
     found = source.faults(folder)
     if not found:
         return
-    lacking = [fault for name, fault in found.items() if not _has_archive(folder, source, name)]
-    if lacking and not download:
+    missing = [fault for name, fault in found.items() if not _has_archive(folder, source, name)]
+    if missing and not download:
         raise ValueError(
-            f"{'; '.join(lacking)}; set data.download=true, or {_manual_way(folder, source)}"
+            f"{'; '.join(missing)}; set data.download=true, or "
+            f"{_manual_instructions(folder, source)}"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,11 +158,11 @@ def _fetch_by_any_route(folder: Path, source: Source, names: list[str], staging:
             log.info("%s: not available %s", source.name, reasons[-1])
     raise ValueError(
         f"{source.name} could not be fetched {'; nor '.join(reasons)}; "
-        f"{_manual_way(folder, source)}"
+        f"{_manual_instructions(folder, source)}"
     )
 
 
-def _manual_way(folder: Path, source: Source) -> str:
+def _manual_instructions(folder: Path, source: Source) -> str:
     form = "unpacked or as .gz" if source.md5s else "as .gz"
     return f"put {', '.join(FILES)} into {folder.absolute()} yourself, {form}"
 

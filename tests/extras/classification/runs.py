@@ -21,7 +21,7 @@ EVERYTHING = "callback=[default,histograms,pr_curves,graph,projector]"
 SLOW = "optimizer.lr=0.005"  # so that mistakes are left
 
 
-class Trained:
+class TrainedRun:
     """A run's folder and record, and what its pictures were drawn of, in the order of drawing."""
 
     def __init__(self, folder: Path, *overrides: str) -> None:
