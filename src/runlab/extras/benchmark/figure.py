@@ -6,18 +6,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from runlab.analysis.figures.canvas import blank, entitle, legend, tidy
+from runlab.analysis.figures.canvas import add_legend, apply_style, new_figure, set_title
 from runlab.analysis.figures.scales import scale_positive
-from runlab.analysis.palette import KNOWN, MUTED
+from runlab.analysis.palette import BLUE, GREEN, MUTED, VERMILION
 from runlab.extras.benchmark.results import Results, Spread, in_words, spread
 from runlab.text import plural
 
-STACKED, LOSSLAB, BARE = (style.color for style in KNOWN.values())
+STACKED, LOSSLAB, BARE = BLUE, VERMILION, GREEN
 
 
 def scaling_figure(results: Results) -> Figure:
     """Time per step against the number of runs; beside it one alone, the bare loop, the floors."""
-    figure = blank(3.6)
+    figure = new_figure(3.6)
     axes = figure.subplots()
     bare, losslab, *_ = results.seconds
     _draw_stacks(axes, results)
@@ -31,8 +31,8 @@ def scaling_figure(results: Results) -> Figure:
         axes.axhline(1e6 * floor, color=MUTED, linestyle=dashes, linewidth=1.4,
                      label=f"floor: {of}, {in_words(1e6 * floor)} µs")  # fmt: skip
     _scale(axes, sorted(results.stacks.values()))
-    entitle(axes, "A step of one run, the more runs train together", _note(results))
-    legend(figure, *axes.get_legend_handles_labels())
+    set_title(axes, "A step of one run, the more runs train together", _note(results))
+    add_legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -56,7 +56,7 @@ def _draw_level(axes: Axes, label: str, times: Spread, color: str) -> None:
 
 
 def _scale(axes: Axes, runs: list[int]) -> None:
-    tidy(axes, "y")
+    apply_style(axes, "y")
     scale_positive(axes, axes.dataLim.intervaly)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(runs))

@@ -5,10 +5,10 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from runlab.analysis.rendering import KINDS
+from runlab.analysis.rendering import FORMATS
 from runlab.config import schema as configuration
 
-SUFFIXES = [f".{kind}" for kind in KINDS]
+SUFFIXES = [f".{kind}" for kind in FORMATS]
 
 
 @dataclass

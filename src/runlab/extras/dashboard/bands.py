@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runlab.analysis import Comparison
-from runlab.analysis.figures.curve import along_epochs, is_known
+from runlab.analysis.figures.learning_curves import has_values, summarize_curve
 from runlab.text import percent_encoded
 
 METRICS = {
@@ -27,7 +27,7 @@ class Point(NamedTuple):
 
 def metrics(comparison: Comparison) -> dict[str, str]:
     """Those that the runs kept: titles by column."""
-    return {key: title for key, title in METRICS.items() if is_known(comparison.history, key)}
+    return {key: title for key, title in METRICS.items() if has_values(comparison.history, key)}
 
 
 def bands(comparison: Comparison, arm: str) -> Iterator[Point]:
@@ -43,7 +43,7 @@ def bands(comparison: Comparison, arm: str) -> Iterator[Point]:
     places[chosen_name(comparison)] = curves[curves["arm"] == arm]
     for column in metrics(comparison):
         for place, runs in places.items():
-            table = along_epochs(runs, column)
+            table = summarize_curve(runs, column)
             steps = runs.groupby(runs["epoch"].round(6))["step"].max()[table.index]
             for tag, end in zip(tags(column, place), ENDS.values(), strict=True):
                 for value, step in zip(table[end], steps, strict=True):

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from runlab.analysis.figures.canvas import SMALL, blank, entitle, fitted, legend
+from runlab.analysis.figures.canvas import FONT_SIZE, add_legend, new_figure, set_title, wrap_label
 from runlab.analysis.palette import MUTED
 from runlab.extras.landscape.hidden import draw_hidden
 from runlab.extras.landscape.maps import diameter, draw_map
@@ -15,7 +15,7 @@ from runlab.extras.landscape.result import Descended, Landscape
 
 def landscape_figure(landscape: Landscape) -> Figure:
     """A map for each loss, one if both are the same; beneath, each arm's loss over its steps."""
-    figure = blank(6.4)
+    figure = new_figure(6.4)
     above = ["map 0", "map 0"] if landscape.one_loss else ["map 0", "map 1"]
     axes: dict[str, Any] = figure.subplot_mosaic(
         [above, ["hidden 0", "hidden 1"]],  # type: ignore[list-item]
@@ -24,10 +24,10 @@ def landscape_figure(landscape: Landscape) -> Figure:
     for index, each in enumerate(landscape.arms):
         if f"map {index}" in axes:
             draw_map(figure, axes[f"map {index}"], landscape, each)
-            entitle(axes[f"map {index}"], title(landscape, each), note(landscape, each))
+            set_title(axes[f"map {index}"], title(landscape, each), note(landscape, each))
         draw_hidden(axes[f"hidden {index}"], each)
-        entitle(axes[f"hidden {index}"], f"Along the path of {fitted(each.arm, 30, 2)}")
-    axes["hidden 0"].set_ylabel("loss on the same images", fontsize=SMALL)
+        set_title(axes[f"hidden {index}"], f"Along the path of {wrap_label(each.arm, 30, 2)}")
+    axes["hidden 0"].set_ylabel("loss on the same images", fontsize=FONT_SIZE)
     if "map 1" in axes:
         axes["map 1"].set_ylabel("")  # the planes are one
     explain(figure, landscape)
@@ -38,7 +38,7 @@ def title(landscape: Landscape, each: Descended) -> str:
     return (
         "The loss surface of both"
         if landscape.one_loss
-        else f"The loss surface of {fitted(each.arm, 30, 2)}"
+        else f"The loss surface of {wrap_label(each.arm, 30, 2)}"
     )
 
 
@@ -54,7 +54,7 @@ def explain(figure: Figure, landscape: Landscape) -> None:
     for each in landscape.arms:
         style = each.style
         handles.append(Line2D([], [], color=style.color, linestyle=style.dashes, linewidth=1.6))
-        labels.append(f"path of {fitted(each.arm, 34, 2)} (lr {each.run.learning_rate:g})")
+        labels.append(f"path of {wrap_label(each.arm, 34, 2)} (lr {each.run.learning_rate:g})")
     farthest = max(each.farthest for each in landscape.arms)
     for distance, words in (
         (0.0, "on the plane"),
@@ -63,4 +63,4 @@ def explain(figure: Figure, landscape: Landscape) -> None:
         size = diameter(distance, farthest)
         handles.append(Line2D([], [], linestyle="", marker="o", markersize=size, color=MUTED))
         labels.append(words)
-    legend(figure, handles, labels)
+    add_legend(figure, handles, labels)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from runlab.analysis.figures.canvas import SMALL, tidy
+from runlab.analysis.figures.canvas import FONT_SIZE, apply_style
 from runlab.analysis.figures.scales import scale_positive
 from runlab.analysis.palette import INK
 from runlab.extras.landscape.result import Descended
@@ -12,7 +12,7 @@ from runlab.extras.landscape.result import Descended
 
 def draw_hidden(axes: Axes, each: Descended) -> None:
     """Both over optimizer steps, logarithmic from step 1 on; the start is step 0."""
-    tidy(axes, grid="both")
+    apply_style(axes, grid="both")
     steps, color = each.path["step"], each.style.color
     true, projected = (
         each.path[column].replace([np.inf, -np.inf], np.nan)
@@ -33,5 +33,5 @@ def draw_hidden(axes: Axes, each: Descended) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
     scale_positive(axes, [*true, *projected])
     axes.set_xlim(0, steps.iloc[-1] * 1.15)
-    axes.set_xlabel("optimizer step", fontsize=SMALL)
-    axes.legend(frameon=False, fontsize=SMALL - 0.5, labelcolor=INK, loc="best")
+    axes.set_xlabel("optimizer step", fontsize=FONT_SIZE)
+    axes.legend(frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=INK, loc="best")

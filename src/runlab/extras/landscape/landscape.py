@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from runlab.analysis import compare
-from runlab.analysis.palette import Style, styles
+from runlab.analysis.palette import Style
 from runlab.extras.evaluate import located
 from runlab.extras.landscape.choice import Pair, Run, choose
 from runlab.extras.landscape.images import training_images
@@ -48,7 +48,7 @@ def landscape(
             raise ValueError(f"expected {name} of at least {least}, got {value}")
     comparison = compare(sweep)
     runs = choose(comparison, arms, seed)
-    colours = styles(comparison.cells["arm"])
+    colours = comparison.arm_styles
     data = [located(run.config["data"], str(data_dir) if data_dir else None) for run in runs]
     seen, labels = training_images(data[0], images)
     require_same_images((seen, labels), training_images(data[1], images), runs)

@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from runlab.analysis.figures.canvas import SMALL, fitted, tidy
+from runlab.analysis.figures.canvas import FONT_SIZE, apply_style, wrap_label
 from runlab.analysis.figures.scales import logarithmic_ticks
 from runlab.analysis.palette import INK, MUTED, PAPER
 from runlab.extras.landscape.result import Descended, Landscape
@@ -27,7 +27,7 @@ SMALLEST, LARGEST = 2.2, 9.0
 
 def draw_map(figure: Figure, axes: Axes, landscape: Landscape, shown: Descended) -> None:
     """The surface of one arm's loss, both arms' paths on it, and its −gradient at the start."""
-    tidy(axes, grid=None)
+    apply_style(axes, grid=None)
     a, b = landscape.a, landscape.b
     axes.set(xlim=(a[0], a[-1]), ylim=(b[0], b[-1]), aspect="equal")
     axes.locator_params(nbins=6)
@@ -37,9 +37,9 @@ def draw_map(figure: Figure, axes: Axes, landscape: Landscape, shown: Descended)
         draw_path(axes, each, farthest)
     draw_slope(axes, landscape, shown)
     draw_places(axes, landscape)
-    first, second = (fitted(each.arm, 24, 2) for each in landscape.arms)
-    axes.set_xlabel(f"distance in weight space towards\nthe end of {first}", fontsize=SMALL)
-    axes.set_ylabel(f"at right angles, towards\nthe end of {second}", fontsize=SMALL)
+    first, second = (wrap_label(each.arm, 24, 2) for each in landscape.arms)
+    axes.set_xlabel(f"distance in weight space towards\nthe end of {first}", fontsize=FONT_SIZE)
+    axes.set_ylabel(f"at right angles, towards\nthe end of {second}", fontsize=FONT_SIZE)
 
 
 def draw_surface(figure: Figure, axes: Axes, landscape: Landscape, shown: Descended) -> None:
@@ -57,7 +57,7 @@ def draw_surface(figure: Figure, axes: Axes, landscape: Landscape, shown: Descen
     bar.ax.yaxis.set_major_locator(FixedLocator(ticks))
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
     bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.tick_params(color=MUTED, labelcolor=INK, labelsize=SMALL - 1)
+    bar.ax.tick_params(color=MUTED, labelcolor=INK, labelsize=FONT_SIZE - 1)
 
 
 def spaced(values: np.ma.MaskedArray) -> NDArray[np.float64]:
@@ -115,7 +115,7 @@ def draw_places(axes: Axes, landscape: Landscape) -> None:
         )  # fmt: skip
         at_edge = each.end[0] > np.quantile(landscape.a, 0.75)
         offset, side = ((14, above), "right") if at_edge else ((0, above), "center")
-        label(axes, f"end of\n{fitted(each.arm, 16, 2)}", each.end, offset, side)
+        label(axes, f"end of\n{wrap_label(each.arm, 16, 2)}", each.end, offset, side)
 
 
 def label(
@@ -127,6 +127,6 @@ def label(
 ) -> None:
     """Above the place or below it, by the offset in points."""
     axes.annotate(
-        text, at, offset, textcoords="offset points", color=INK, fontsize=SMALL - 0.5, ha=side,
+        text, at, offset, textcoords="offset points", color=INK, fontsize=FONT_SIZE - 0.5, ha=side,
         va="bottom" if offset[1] > 0 else "top", path_effects=HALO, zorder=5,
     )  # fmt: skip
