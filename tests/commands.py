@@ -215,9 +215,9 @@ def command(
         warnings.filterwarnings("ignore", message="`fork` start method should not be used")
         loky.set_start_method("fork")
     if kill is not None:
-        from tests.runs.kill import die_at
+        from tests.runs.kill import Kill, die_at
 
-        die_at(**kill)
+        die_at(Kill(**kill), Path.cwd() / "logs")
     code: Any = 0
     try:
         interpret(arguments, root)

@@ -1,5 +1,7 @@
 """Configurations as the command line would compose them, without a command line."""
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 from hydra import compose as hydra_compose
@@ -16,8 +18,7 @@ CONF = ROOT / "conf"
 
 def compose(*overrides: str, folder: Path | None = None) -> DictConfig:
     """What `scripts/train.py` with these overrides hands to `train`, its folder the one given."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
+    cfg = deepcopy(composed(*overrides))
     with open_dict(cfg):
         cfg.hydra.mode = "RUN"
         cfg.hydra.runtime.output_dir = str(folder or "nowhere")
@@ -26,3 +27,9 @@ def compose(*overrides: str, folder: Path | None = None) -> DictConfig:
     with open_dict(resolved):
         del resolved["hydra"]
     return resolved
+
+
+@cache  # it takes a quarter of the time of a run
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)

@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import lightning as L
@@ -16,10 +13,10 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from runlab.runs import record
 from runlab.train import build, train
-from tests.compose import ROOT, compose
+from tests.compose import compose
 from tests.idx import write_idx
 
-SCRIPT = str(ROOT / "scripts" / "train.py")
+SCRIPT = "scripts/train.py"
 
 
 @pytest.fixture
@@ -251,16 +248,13 @@ class OnTheFirstDevice(L.Callback):
             pl_module.log("own", 1.0, rank_zero_only=True)
 
 
-def test_two_cpu_processes_train_as_one_does(run, tmp_path, tiny):
+def test_two_cpu_processes_train_as_one_does(run, tmp_path, commands, tiny):
     alone = run("alone", "trainer.max_epochs=1")["metrics"]
-    # in a fresh interpreter: autograd has already run in this one, and cannot after a fork
+    # in another process: autograd has already run in this one, and cannot after a fork
     overrides = [*tiny, "trainer=ddp_sim", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/both"]
     overrides += ["+callback.first._target_=tests.test_train.OnTheFirstDevice"]
-    paths = os.pathsep.join([str(Path(SCRIPT).parents[1]), os.environ.get("PYTHONPATH", "")])
-    subprocess.run(
-        [sys.executable, SCRIPT, *overrides], check=True, timeout=120,
-        env=os.environ | {"PYTHONPATH": paths},
-    )  # fmt: skip
+    done = commands.run(tmp_path, SCRIPT, *overrides)
+    assert done.returncode == 0, done.stderr
     both = record.read(tmp_path / "both")["metrics"]
     assert both["test/images"] == alone["test/images"] == 50
     labels = [np.load(tmp_path / name / "predictions.npz")["label"] for name in ("alone", "both")]
@@ -345,10 +339,10 @@ def test_the_seed_gives_the_start_and_the_order_each(tmp_path, tiny):
     assert not torch.equal(*orders)
 
 
-def test_lightnings_own_processes_share_one_run(run, tmp_path, tiny):
+def test_lightnings_own_processes_share_one_run(tmp_path, commands, tiny):
     overrides = [*tiny, "trainer=ddp_sim", "trainer.strategy=ddp", "trainer.max_epochs=1"]
-    command = [sys.executable, SCRIPT, *overrides, f"hydra.run.dir={tmp_path}/both"]
-    subprocess.run(command, check=True, timeout=120, cwd=tmp_path)
+    done = commands.run(tmp_path, SCRIPT, *overrides, f"hydra.run.dir={tmp_path}/both")
+    assert done.returncode == 0, done.stderr
     assert record.read(tmp_path / "both")["status"] == "finished"
     assert record.read(tmp_path / "both")["metrics"]["test/images"] == 50
 

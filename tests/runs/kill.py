@@ -1,10 +1,5 @@
-"""Sweeps in processes that die at a moment of our choosing.
+"""Sweeps in processes that die at a moment of our choosing."""
 
-`python -m tests.runs.kill` imports everything once and forks for each sweep that it is asked for.
-"""
-
-import gc
-import json
 import os
 import re
 import resource
@@ -12,16 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from runlab.runs import provenance
-from tests.compose import ROOT
+from tests.commands import ROOT, Commands
 
 CHANGES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 LONGEST = 120.0  # seconds
@@ -60,38 +52,19 @@ class Launch:
         return self.code in KILLED
 
 
-class Launcher:
-    """Starts sweeps, each in a fork of one process that has imported everything already."""
-
-    def __enter__(self) -> "Launcher":
-        command = [sys.executable, "-m", "tests.runs.kill"]
-        self.server = subprocess.Popen(
-            command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.server.kill()
-        self.server.communicate()
-
-    def launch(self, folder: Path, arguments: Sequence[str], kill: Kill | None = None) -> Launch:
-        """What `python scripts/train.py` with these arguments does in this folder."""
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        started = time.monotonic()
-        asked = {"folder": str(folder), "arguments": [*arguments], "kill": asdict(kill or Kill())}
-        print(json.dumps(asked), file=self.server.stdin, flush=True)
-        code = int(self.server.stdout.readline())
-        output, changes = (folder / name for name in ("output.txt", "changes.txt"))
-        seconds = time.monotonic() - started
-        return Launch(
-            [*arguments], seconds, code, output.read_text(), changes.read_text().splitlines()
-        )
+def launch(
+    commands: Commands, folder: Path, arguments: Sequence[str], kill: Kill | None = None
+) -> Launch:
+    """What `python scripts/train.py` with these arguments does in this folder."""
+    started = time.monotonic()
+    output, changes = folder / "output.txt", folder / "changes.txt"
+    output.unlink(missing_ok=True)
+    kill = kill or Kill()
+    process = commands.start(
+        folder, "scripts/train.py", *arguments, output=output, kill=asdict(kill)
+    )
+    code, seconds = process.wait(LONGEST + 10), time.monotonic() - started
+    return Launch([*arguments], seconds, code, output.read_text(), changes.read_text().splitlines())
 
 
 def start(folder: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -120,47 +93,6 @@ def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
     while not happened():
         assert time.monotonic() < deadline, f"nothing within {seconds} s"
         time.sleep(0.02)
-
-
-def serve() -> None:
-    """Answers each line of standard input, a sweep, with the exit code of its process."""
-    import runlab.analysis.comparison
-    import runlab.train  # noqa: F401
-
-    provenance.provenance()  # asks git, once
-    gc.freeze()  # nor need each fork look through what is here
-    for line in sys.stdin:
-        asked = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            code = sweep(Path(asked["folder"]), asked["arguments"], Kill(**asked["kill"]))
-            os._exit(code)  # to take down the modules would last longer than a run
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-
-
-def sweep(folder: Path, arguments: list[str], kill: Kill) -> int:
-    from runlab.cli.main import main
-    from runlab.train import train
-
-    os.chdir(folder)
-    output = os.open("output.txt", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-    for number, to in enumerate([os.open(os.devnull, os.O_RDONLY), output, output]):
-        os.dup2(to, number)
-    sys.argv = [str(ROOT / "scripts" / "train.py"), *arguments]
-    die_at(kill, folder / "logs")
-    code: object = 0
-    try:
-        main(train, config_name="train")
-    except SystemExit as stop:
-        code = stop.code
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    if isinstance(code, str):
-        print(code, file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code if isinstance(code, int) else int(code is not None)
 
 
 def die_at(kill: Kill, folder: Path) -> None:
@@ -194,7 +126,3 @@ def die(size: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it
-
-
-if __name__ == "__main__":
-    serve()

@@ -19,8 +19,9 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from runlab.runs import record
+from tests.commands import Commands
 from tests.runs import kill
-from tests.runs.kill import Kill, Launch, Launcher
+from tests.runs.kill import Kill, Launch
 from tests.runs.test_resume import assert_same
 
 SEED = 0
@@ -40,23 +41,17 @@ MOMENTS = [
 
 
 @pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    with Launcher() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def command(tiny) -> list[str]:
     return ["-m", *tiny, *MODEL, "loss=mse,cross_entropy", "trainer.max_epochs=4", "name=grid"]
 
 
 @pytest.fixture(scope="module")
-def unstopped(launcher, command, tmp_path_factory) -> tuple[Path, Launch]:
-    return launched(launcher, command, tmp_path_factory.mktemp("unstopped"))
+def unstopped(commands, command, tmp_path_factory) -> tuple[Path, Launch]:
+    return launched(commands, command, tmp_path_factory.mktemp("unstopped"))
 
 
-def launched(launcher: Launcher, command: list[str], folder: Path) -> tuple[Path, Launch]:
-    launch = launcher.launch(folder, command)
+def launched(commands: Commands, command: list[str], folder: Path) -> tuple[Path, Launch]:
+    launch = kill.launch(commands, folder, command)
     assert launch.code == 0, launch.output
     return folder, launch
 
@@ -73,12 +68,12 @@ def kills(changes: Sequence[str], count: int) -> list[Kill]:
 
 
 def finish(
-    launcher: Launcher, folder: Path, command: list[str], kills: Sequence[Kill]
+    commands: Commands, folder: Path, command: list[str], kills: Sequence[Kill]
 ) -> list[Launch]:
     """Launches the sweep with each kill, and then once without, until it ends by itself."""
     launches: list[Launch] = []
     for each in [*kills, Kill()]:
-        launches.append(launcher.launch(folder, command, each))
+        launches.append(kill.launch(commands, folder, command, each))
         if not launches[-1].killed:
             break
     return launches
@@ -121,12 +116,12 @@ def assert_went_on(outputs: Sequence[str]) -> None:
 
 
 def assert_same_in_the_end(
-    launcher: Launcher, folder: Path, unstopped: tuple[Path, Launch], count: int
+    commands: Commands, folder: Path, unstopped: tuple[Path, Launch], count: int
 ) -> None:
     """Kills so many times at changes to files, goes on to the end and compares."""
     reference, whole = unstopped
     chosen = kills(whole.changes, count)
-    launches = finish(launcher, folder, whole.arguments, chosen)
+    launches = finish(commands, folder, whole.arguments, chosen)
     story = f"seed {SEED}: " + "; ".join(each.changes[-1] for each in launches)
     assert [each.killed for each in launches] == [True] * count + [False], story
     for each, launch in zip(chosen, launches, strict=False):
@@ -137,9 +132,9 @@ def assert_same_in_the_end(
 
 
 def test_a_sweep_killed_at_changes_to_its_files_ends_as_one_that_was_not(
-    launcher, unstopped, tmp_path
+    commands, unstopped, tmp_path
 ):
-    assert_same_in_the_end(launcher, tmp_path, unstopped, 5)
+    assert_same_in_the_end(commands, tmp_path, unstopped, 5)
 
 
 @pytest.fixture(scope="module")
@@ -150,21 +145,21 @@ def long_command(tiny) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def long_unstopped(launcher, long_command, tmp_path_factory) -> tuple[Path, Launch]:
-    return launched(launcher, long_command, tmp_path_factory.mktemp("long"))
+def long_unstopped(commands, long_command, tmp_path_factory) -> tuple[Path, Launch]:
+    return launched(commands, long_command, tmp_path_factory.mktemp("long"))
 
 
 @pytest.mark.long
-def test_so_it_does_after_many_kills(launcher, long_unstopped, tmp_path):
-    assert_same_in_the_end(launcher, tmp_path, long_unstopped, 12)
+def test_so_it_does_after_many_kills(commands, long_unstopped, tmp_path):
+    assert_same_in_the_end(commands, tmp_path, long_unstopped, 12)
 
 
 @pytest.mark.long
-def test_so_it_does_after_kills_at_any_time(launcher, long_unstopped, tmp_path):
+def test_so_it_does_after_kills_at_any_time(commands, long_unstopped, tmp_path):
     reference, whole = long_unstopped
     random = Random(SEED)
     times = [Kill(after=random.uniform(0.3, whole.seconds / 5)) for _ in range(6)]
-    launches = finish(launcher, tmp_path, whole.arguments, times)
+    launches = finish(commands, tmp_path, whole.arguments, times)
     assert sum(each.killed for each in launches) >= 4, f"seed {SEED}: {times}"
     assert launches[-1].code == 0, f"seed {SEED}: {launches[-1].output}"
     assert_went_on([each.output for each in launches])
@@ -271,7 +266,7 @@ def test_two_sweeps_at_once_share_the_runs(start, long_command, long_unstopped, 
 @pytest.mark.long
 @pytest.mark.parametrize("launch", ["basic", "processes"])
 def test_a_sweep_that_is_asked_to_stop_does_so_and_says_how_to_go_on(
-    start, launcher, long_command, long_unstopped, tmp_path, launch
+    start, commands, long_command, long_unstopped, tmp_path, launch
 ):
     command = [*long_command, f"hydra/launcher={launch}"]
     for ended, number in [(1, signal.SIGINT), (2, signal.SIGTERM)]:
@@ -286,7 +281,7 @@ def test_a_sweep_that_is_asked_to_stop_does_so_and_says_how_to_go_on(
         goes_on = [line for line in outputs(tmp_path) if "the same command goes on" in line]
         assert len(goes_on) == ended
         assert (tmp_path / "logs" / "grid" / "comparison" / "comparison.md").exists()
-    assert launcher.launch(tmp_path, command).code == 0
+    assert kill.launch(commands, tmp_path, command).code == 0
     assert_same_sweep(tmp_path, long_unstopped[0])
 
 
@@ -305,13 +300,13 @@ def small_disk(tmp_path) -> Iterator[Path]:
 @pytest.mark.long
 @pytest.mark.parametrize("left", [0, 20, 60, 100, 250, 700])
 def test_a_full_disk_stops_a_sweep_with_one_sentence_and_once_freed_it_goes_on(
-    launcher, unstopped, tmp_path, small_disk, left
+    commands, unstopped, tmp_path, small_disk, left
 ):
     filler = small_disk / "filler"
     space = os.statvfs(small_disk)
     filler.write_bytes(bytes(space.f_bavail * space.f_frsize - left * 1024))
     reference, whole = unstopped
-    full = launcher.launch(tmp_path, whole.arguments)
+    full = kill.launch(commands, tmp_path, whole.arguments)
     assert full.code not in (0, *kill.KILLED), full.output
     sentences = [line for line in full.output.splitlines() if "No space left on device" in line]
     assert any(f"{small_disk}/" in line for line in sentences), full.output
@@ -322,17 +317,17 @@ def test_a_full_disk_stops_a_sweep_with_one_sentence_and_once_freed_it_goes_on(
         assert entry["status"] != "failed"
         assert entry["status"] != "finished" or entry["metrics"] == whole_run["metrics"]
     filler.unlink()
-    again = launcher.launch(tmp_path, whole.arguments)
+    again = kill.launch(commands, tmp_path, whole.arguments)
     assert again.code == 0, again.output
     assert_same_sweep(tmp_path, reference)
 
 
 @pytest.fixture(scope="module")
-def forty(launcher, tiny, tmp_path_factory) -> tuple[Path, Launch]:
+def forty(commands, tiny, tmp_path_factory) -> tuple[Path, Launch]:
     seeds = ",".join(map(str, range(10)))
     grid = ["loss=mse,cross_entropy", "optimizer.lr=0.1,0.2", f"seed={seeds}", "name=grid"]
     command = ["-m", *tiny, *grid, "trainer.max_epochs=1"]
-    return launched(launcher, command, tmp_path_factory.mktemp("forty"))
+    return launched(commands, command, tmp_path_factory.mktemp("forty"))
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,8 @@ def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unsto
 
 SETTINGS = {
     "dropout, adam and a schedule": [
-        "model=cnn", "model.dropout=0.3", "optimizer=adam", "optimizer.lr=0.003",
-        "scheduler=one_cycle",
+        "model=cnn", "model.widths=[8]", "model.dropout=0.3", "optimizer=adam",
+        "optimizer.lr=0.003", "scheduler=one_cycle",
     ],
     "momentum and clipping": ["optimizer.momentum=0.9", "gradient_clip=0.5"],
     "one image after another": ["data.loader=dataloader", "trainer.log_every_n_steps=1"],
@@ -185,13 +186,20 @@ def test_a_run_goes_on_within_an_epoch_from_its_latest_validation(
     assert_same(tmp_path / "run", unstopped(*overrides))
 
 
-@pytest.fixture
-def stopped(run, tmp_path):
-    """A run that was stopped in its third epoch of four."""
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory, tiny):
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    folder.mkdir()
     Stop.at("second block", 2)
     with pytest.raises(SystemExit, match="stopped by the test"):
-        run("run", STOP)
-    return tmp_path / "run"
+        train(compose(*tiny, *SLOW, STOP, folder=folder))
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A run that was stopped in its third epoch of four."""
+    return Path(shutil.copytree(stopped_once, tmp_path / "run"))
 
 
 def cut(path: Path) -> None:
@@ -392,15 +400,23 @@ def test_what_a_killed_writer_left_is_removed(run, stopped):
     assert not left.exists()
 
 
-@pytest.fixture
-def failed(run, tmp_path, monkeypatch):
-    """A run that failed in a multirun."""
-    monkeypatch.setattr("runlab.config.schema.is_multirun", lambda: True)
-    with monkeypatch.context() as broken:
+@pytest.fixture(scope="module")
+def failed_once(tmp_path_factory, tiny):
+    folder = tmp_path_factory.mktemp("failed") / "run"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr("runlab.config.schema.is_multirun", lambda: True)
         broken.setattr("runlab.train.score", fail)
         with pytest.raises(RuntimeError, match="no luck"):
-            run("run")
-    return tmp_path / "run"
+            train(compose(*tiny, *SLOW, folder=folder))
+    return folder
+
+
+@pytest.fixture
+def failed(failed_once, tmp_path, monkeypatch):
+    """A run that failed in a multirun."""
+    monkeypatch.setattr("runlab.config.schema.is_multirun", lambda: True)
+    return Path(shutil.copytree(failed_once, tmp_path / "run"))
 
 
 def fail(*arguments: Any) -> None:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from runlab.cli.main import main
 from runlab.runs import record
 from runlab.sweeps.search import train_and_report
-from tests.sweeps.test_sweep import ROOT
+from tests.compose import ROOT
 
 # one process: what pytest checks the types of cannot be sent to another
 STUDY = [

@@ -2,8 +2,6 @@
 
 import pickle
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,27 +9,29 @@ from hydra.errors import InstantiationException
 
 from runlab.runs import record
 from runlab.sweeps.stacked import groups, sendable
-from tests.runs.kill import start, wait_until
+from tests.runs.kill import wait_until
 from tests.runs.test_resume import curves
-from tests.sweeps.test_sweep import ROOT, train
 
+TRAIN = "scripts/train.py"
 GRID = ["loss=mse,cross_entropy", "optimizer.lr=0.05,0.1", "seed=0,1"]
 STACKED = "hydra/launcher=stacked"
 
 
 @pytest.fixture(scope="module")
-def sweeps(tmp_path_factory, tiny):
+def sweeps(tmp_path_factory, commands, tiny):
     """The same grid by two launchers."""
     folder = tmp_path_factory.mktemp("stacked")
     done = [
-        train(folder, "-m", *tiny, *GRID, f"name={name}", f"hydra/launcher={name}")
+        commands.run(folder, TRAIN, "-m", *tiny, *GRID, f"name={name}", f"hydra/launcher={name}")
         for name in ("stacked", "basic")
     ]
     return folder, *done
 
 
-def test_a_backend_that_torch_compile_does_not_have_is_refused(tmp_path, tiny):
-    done = train(tmp_path, "-m", *tiny, *GRID, STACKED, "hydra.launcher.compile=wishful")
+def test_a_backend_that_torch_compile_does_not_have_is_refused(tmp_path, commands, tiny):
+    done = commands.run(
+        tmp_path, TRAIN, "-m", *tiny, *GRID, STACKED, "hydra.launcher.compile=wishful"
+    )
     assert done.returncode == 1
     assert "got wishful" in done.stderr
     assert "inductor" in done.stderr
@@ -88,30 +88,31 @@ def test_each_runs_log_file_holds_its_own_lines(sweeps):
         assert f"{name}: val " in line
 
 
-def test_a_stacked_runs_checkpoint_is_evaluated_to_its_records_metrics(sweeps):
+def test_a_stacked_runs_checkpoint_is_evaluated_to_its_records_metrics(sweeps, commands):
     folder, *_ = sweeps
     run = next(iter(runs(folder / "logs" / "stacked").values()))
-    script = str(ROOT / "scripts" / "evaluate.py")
-    command = [sys.executable, script, f"checkpoint={run}/checkpoints/best.ckpt"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
+    done = commands.run(folder, "scripts/evaluate.py", checkpoint)
     assert done.returncode == 0, done.stderr
     [line] = [line for line in done.stdout.splitlines() if line.startswith("nll")]
     expected = [record.read(run)["metrics"][f"{split}/nll"] for split in ("val", "test")]
     assert [float(each) for each in line.split()[1:]] == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_same_command_again_trains_nothing(sweeps, tiny):
+def test_the_same_command_again_trains_nothing(sweeps, commands, tiny):
     folder, *_ = sweeps
     found = runs(folder / "logs" / "stacked").values()
     before = {run: (run / "run.json").stat().st_mtime_ns for run in found}
-    again = train(folder, "-m", *tiny, *GRID, "name=stacked", STACKED)
+    again = commands.run(folder, TRAIN, "-m", *tiny, *GRID, "name=stacked", STACKED)
     assert "8 of 8 runs have ended already" in again.stdout
     assert {run: (run / "run.json").stat().st_mtime_ns for run in before} == before
 
 
-def test_a_run_that_fails_leaves_the_others_their_results(sweeps, tiny):
+def test_a_run_that_fails_leaves_the_others_their_results(sweeps, commands, tiny):
     folder, *_ = sweeps
-    done = train(folder, "-m", *tiny, "optimizer.lr=0.1,-1", "seed=0,1", "name=partly", STACKED)
+    done = commands.run(
+        folder, TRAIN, "-m", *tiny, "optimizer.lr=0.1,-1", "seed=0,1", "name=partly", STACKED
+    )
     assert done.returncode == 1
     found = {n: record.read(run)["status"] for n, run in runs(folder / "logs" / "partly").items()}
     assert sorted(found.values()) == ["failed", "failed", "finished", "finished"]
@@ -121,43 +122,45 @@ def test_a_run_that_fails_leaves_the_others_their_results(sweeps, tiny):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, tiny, number, code):
-    grid = [*tiny, "trainer.max_epochs=40", "loss=mse,cross_entropy", "seed=0,1", "name=stopped"]
+def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, commands, tiny, number, code):
+    grid = [*tiny, "trainer.max_epochs=30", "loss=mse,cross_entropy", "seed=0,1", "name=stopped"]
     options = [STACKED, "hydra.launcher.processes=2"]
-    process = start(tmp_path, ["-m", *grid, *options])
+    output = tmp_path / "output.txt"
+    process = commands.start(tmp_path, TRAIN, "-m", *grid, *options, output=output)
     sweep = tmp_path / "logs" / "stopped"
     wait_until(lambda: sum(epochs(run) > 1 for run in runs(sweep).values()) == 4)
     process.send_signal(number)
     assert process.wait(timeout=60) == code
-    assert "interrupted: the same command goes on" in (tmp_path / "output.txt").read_text()
+    assert "interrupted: the same command goes on" in output.read_text()
     statuses = [record.read(run)["status"] for run in runs(sweep).values()]
     assert set(statuses) <= {"interrupted", "finished"}
     assert "interrupted" in statuses
-    done = train(tmp_path, "-m", *grid, *options)
+    done = commands.run(tmp_path, TRAIN, "-m", *grid, *options)
     assert done.returncode == 0, done.stderr
     entries = [record.read(run) for run in runs(sweep).values()]
-    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 40)] * 4
+    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 30)] * 4
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, tiny, number, code):
-    grid = [*tiny, "trainer.max_epochs=40", "optimizer.lr=0.05,0.1,0.2", "name=stopped"]
-    process = start(tmp_path, ["-m", *grid, STACKED])
+def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, commands, tiny, number, code):
+    grid = [*tiny, "trainer.max_epochs=30", "optimizer.lr=0.05,0.1,0.2", "name=stopped"]
+    file = tmp_path / "output.txt"
+    process = commands.start(tmp_path, TRAIN, "-m", *grid, STACKED, output=file)
     sweep = tmp_path / "logs" / "stopped"
     wait_until(lambda: sum(epochs(run) > 1 for run in runs(sweep).values()) == 3)
     process.send_signal(number)
     assert process.wait(timeout=60) == code
-    output = (tmp_path / "output.txt").read_text()
+    output = file.read_text()
     assert "interrupted: the same command goes on with what is left" in output
     assert "Traceback" not in output
     assert "3 runs in 1 stack" in output
     assert "expected at least one finished run" not in output
     assert [record.read(run)["status"] for run in runs(sweep).values()] == ["interrupted"] * 3
     launcher = STACKED if number == signal.SIGINT else "hydra/launcher=basic"
-    done = train(tmp_path, "-m", *grid, launcher)
+    done = commands.run(tmp_path, TRAIN, "-m", *grid, launcher)
     assert done.returncode == 0, done.stderr
     entries = [record.read(run) for run in runs(sweep).values()]
-    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 40)] * 3
+    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 30)] * 3
     assert all(entry["timing"]["resumed"] == 1 for entry in entries)
 
 
@@ -165,9 +168,9 @@ def epochs(run: Path) -> int:
     return record.read(run)["metrics"].get("epochs", 0)
 
 
-def test_fail_fast_stops_every_run_of_a_stack(tmp_path, tiny):
+def test_fail_fast_stops_every_run_of_a_stack(tmp_path, commands, tiny):
     grid = [*tiny, "optimizer.lr=0.1,0.2,-1,0.3", "name=fast", "fail_fast=true"]
-    done = train(tmp_path, "-m", *grid, STACKED)
+    done = commands.run(tmp_path, TRAIN, "-m", *grid, STACKED)
     assert done.returncode == 1
     assert "got -1 (fail_fast)" in done.stderr
     statuses = [record.read(run)["status"] for run in runs(tmp_path / "logs" / "fast").values()]
@@ -213,10 +216,10 @@ def test_an_exception_leaves_a_process_with_what_it_says():
     assert (type(sent), str(sent)) == (ValueError, "expected k above 0, got -1")
 
 
-def test_one_process_and_several_come_to_the_same(sweeps, tiny):
+def test_one_process_and_several_come_to_the_same(sweeps, commands, tiny):
     folder, *_ = sweeps
     options = [STACKED, "hydra.launcher.processes=1", "name=by_one"]
-    done = train(folder, "-m", *tiny, *GRID, *options)
+    done = commands.run(folder, TRAIN, "-m", *tiny, *GRID, *options)
     assert done.returncode == 0, done.stderr
     ours, theirs = runs(folder / "logs" / "by_one"), runs(folder / "logs" / "stacked")
     for name, run in ours.items():
@@ -225,9 +228,9 @@ def test_one_process_and_several_come_to_the_same(sweeps, tiny):
         assert entries[0]["metrics"] == pytest.approx(entries[1]["metrics"], rel=1e-4, abs=1e-6)
 
 
-def test_a_stack_of_no_runs_is_refused(tmp_path, tiny):
+def test_a_stack_of_no_runs_is_refused(tmp_path, commands, tiny):
     grid = [*tiny, "seed=0,1", STACKED, "hydra.launcher.size=0"]
-    done = train(tmp_path, "-m", *grid)
+    done = commands.run(tmp_path, TRAIN, "-m", *grid)
     assert done.returncode == 1
     assert done.stderr.strip() == (
         "expected hydra.launcher.size to be a whole number of at least 1, got 0"

@@ -1,25 +1,17 @@
 """Multiruns as a user launches them, in processes of their own."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from runlab.runs import record
-from tests.compose import ROOT
 
-
-def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+TRAIN, COMPARE = "scripts/train.py", "scripts/compare.py"
 
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory, tiny):
+def sweep(tmp_path_factory, commands, tiny):
     folder = tmp_path_factory.mktemp("sweep")
     grid = ["loss=mse,cross_entropy", "optimizer.lr=0.1,0.5", "seed=0,1", "name=grid"]
-    return folder, train(folder, "-m", *tiny, *grid)
+    return folder, commands.run(folder, TRAIN, "-m", *tiny, *grid)
 
 
 def test_every_run_is_in_a_folder_of_its_readable_name(sweep):
@@ -47,10 +39,12 @@ def test_the_comparison_is_there_at_the_end(sweep):
     assert {"comparison.md", "cells.csv", "runs.csv", "sensitivity.png", "sensitivity.svg"} <= files
 
 
-def test_the_launcher_does_not_change_a_runs_result(sweep, tiny):
+def test_the_launcher_does_not_change_a_runs_result(sweep, commands, tiny):
     folder, _ = sweep
     alone = [*tiny, "loss=mse", "optimizer.lr=0.5", "seed=0,1", "name=processes"]
-    assert train(folder, "-m", *alone, "hydra/launcher=processes").returncode == 0
+    alone = [*alone, "hydra/launcher=processes"]
+    done = commands.run(folder, TRAIN, "-m", *alone, fresh_workers=True)
+    assert done.returncode == 0, done.stderr
     runs = sorted((folder / "logs" / "processes").glob("*/run.json"))
     assert len(runs) == 2
     for run in runs:
@@ -58,9 +52,9 @@ def test_the_launcher_does_not_change_a_runs_result(sweep, tiny):
         assert record.read(run.parent)["metrics"] == record.read(other)["metrics"]
 
 
-def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, tiny):
+def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, commands, tiny):
     folder, _ = sweep
-    done = train(folder, "-m", *tiny, "optimizer.lr=-1,0.1", "name=partly")
+    done = commands.run(folder, TRAIN, "-m", *tiny, "optimizer.lr=-1,0.1", "name=partly")
     assert done.returncode == 1
     [line] = [line for line in done.stdout.splitlines() if ": failed: " in line]
     assert line.startswith("loss=cross_entropy,lr=-1,seed=0")
@@ -75,12 +69,11 @@ def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, 
     assert (folder / "logs" / "partly" / "comparison" / "comparison.md").exists()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["basic", "processes"])
-def test_fail_fast_stops_a_sweep_at_its_first_failure(sweep, tiny, launcher):
+def test_fail_fast_stops_a_sweep_at_its_first_failure(sweep, commands, tiny, launcher):
     folder, _ = sweep
-    grid = ["optimizer.lr=-1,0.1,0.2,0.3,0.4", f"name=fast_{launcher}"]
-    done = train(folder, "-m", *tiny, *grid, "fail_fast=true", f"hydra/launcher={launcher}")
+    grid = ["optimizer.lr=-1,0.1,0.2,0.3,0.4", f"name=fast_{launcher}", "fail_fast=true"]
+    done = commands.run(folder, TRAIN, "-m", *tiny, *grid, f"hydra/launcher={launcher}")
     assert done.returncode == 1
     assert "got -1 (fail_fast)" in done.stderr
     assert "Traceback" not in done.stderr
@@ -88,19 +81,17 @@ def test_fail_fast_stops_a_sweep_at_its_first_failure(sweep, tiny, launcher):
     assert not any("lr=0.4" in name for name in left)
 
 
-def test_compare_rebuilds_the_comparison_alone(sweep):
+def test_compare_rebuilds_the_comparison_alone(sweep, commands):
     folder, done = sweep
     (folder / "logs" / "grid" / "comparison" / "comparison.md").unlink()
-    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), "logs/grid"]
-    again = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    again = commands.run(folder, COMPARE, "logs/grid")
     assert again.returncode == 0, again.stderr
     assert again.stdout.strip() in done.stdout
     assert (folder / "logs" / "grid" / "comparison" / "comparison.md").exists()
 
 
-def test_compare_says_what_is_wrong_with_a_folder(sweep):
-    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), "nowhere"]
-    done = subprocess.run(command, cwd=sweep[0], capture_output=True, text=True, timeout=120)
+def test_compare_says_what_is_wrong_with_a_folder(commands, tmp_path):
+    done = commands.run(tmp_path, COMPARE, "nowhere")
     assert done.returncode == 1
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
