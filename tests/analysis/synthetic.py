@@ -8,8 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from runlab.measure import Measure
+
 Accuracy = float | tuple[float, float]
 """One fraction for validation and test, or one for each."""
+
+ACCURACY = Measure(
+    "accuracy", "accuracy", unit="%", difference_unit="points", scale=100.0,
+    higher_is_better=True, digits=2, best=100.0, proportion=True, milestones=(90.0, 95.0, 97.0),
+    tolerance=0.5,
+)  # fmt: skip
+NLL = Measure("nll", "NLL")
+LOSS = Measure("loss", "loss", comparable=False)
+MEASURES = (ACCURACY, NLL, Measure("brier", "Brier score"), Measure("ece", "ECE"), LOSS)
+"""What runs declare, if nothing else is said."""
+
+ARM_STYLES = {
+    "cross_entropy": {"color": "#0072B2", "marker": "o"},
+    "mse": {"color": "#D55E00", "marker": "s"},
+    "mse_logits": {"color": "#009E73", "marker": "^"},
+}
 
 PROVENANCE: dict[str, Any] = {
     "git": {"revision": "abc1234", "dirty": False},
@@ -33,14 +51,18 @@ def write_run(
     choices: Mapping[str, str] | None = None,
     overrides: Iterable[str] = (),
     provenance: Mapping[str, Any] | None = None,
+    comparison: Mapping[str, Any] | None = None,
+    measures: Sequence[Measure] = MEASURES,
+    module: Mapping[str, str] | None = None,
 ) -> Path:
-    """One run's folder; `metrics`, `config`, `choices`, `provenance` replace default entries."""
+    """One run's folder; the mappings replace default entries."""
     folder = sweep / (name or f"loss={loss},lr={learning_rate:g},seed={seed}")
     folder.mkdir(parents=True)
     record = {
+        "layout": 2,
         "status": status,
-        "metrics": {**measure(accuracy), **(metrics or {})},
-        "timing": {"seconds": 3.0, "images_per_second": 40_000.0},
+        "metrics": {**metrics_of(accuracy), **(metrics or {})},
+        "timing": {"seconds": 3.0, "samples_per_second": 40_000.0},
         "overrides": [f"loss={loss}", f"optimizer.lr={learning_rate}", f"seed={seed}", *overrides],
         "choices": {"loss": loss, "model": "mlp", "data": "mnist", "optimizer": "sgd"}
         | dict(choices or {}),
@@ -51,41 +73,38 @@ def write_run(
             "loss": {"_target_": f"losslab.losses.{loss}"},
             "model": {"_target_": "losslab.models.MLP", "widths": [128, 64]},
             "trainer": {"max_epochs": 3, "default_root_dir": str(folder)},
-            "comparison": {"margin": 0.2},
+            "comparison": {"margin": 0.2, "arm_styles": ARM_STYLES} | dict(comparison or {}),
         }
         | dict(config or {}),
         "fingerprint": "00",
-        "mapping": "softmax(z)",
+        "measures": [each.to_record() for each in measures],
+        "module": {"probability_formula": "softmax(z)"} if module is None else dict(module),
         "provenance": PROVENANCE | dict(provenance or {}),
     }
     (folder / "run.json").write_text(json.dumps(record))
     return folder
 
 
-def keep_curves(folder: Path, accuracies: Iterable[float], name: str = "curves.csv") -> None:
-    """A learning curve with these accuracies on validation, one an epoch."""
-    lines = ["epoch,step,train/loss,train/output_gradient_norm,val/accuracy,val/nll"]
-    for epoch, accuracy in enumerate(accuracies, start=1):
-        error = 1.05 - accuracy
-        lines.append(f"{epoch}.0,{100 * epoch}.0,{error},{error},{accuracy},{3 * error}")
+def keep_curves(
+    folder: Path,
+    values: Iterable[float],
+    name: str = "curves.csv",
+    measures: Sequence[str] = ("accuracy", "nll"),
+) -> None:
+    """A learning curve with these values of the first measure on validation, one an epoch."""
+    lines = [f"epoch,step,train/loss,{','.join(f'val/{each}' for each in measures)}"]
+    for epoch, value in enumerate(values, start=1):
+        others = [str(3 * (1.05 - value))] * (len(measures) - 1)
+        row = [f"{epoch}.0", f"{100 * epoch}.0", str(1.05 - value), str(value), *others]
+        lines.append(",".join(row))
     (folder / name).write_text("\n".join(lines) + "\n")
 
 
-def keep_predictions(
-    folder: Path, correct: Sequence[bool] | np.ndarray, confidence: float | np.ndarray = 0.9
-) -> None:
-    """Image i is of class i mod 10; a wrong one is taken for the next class."""
-    label = (np.arange(len(correct)) % 10).astype(np.uint8)
-    predicted = np.where(correct, label, (label + 1) % 10).astype(np.uint8)
-    kept = np.broadcast_to(np.asarray(confidence, dtype=np.float32), label.shape)
-    np.savez(folder / "predictions.npz", label=label, predicted=predicted, confidence=kept)
-
-
-def measure(accuracy: Accuracy) -> dict[str, float | None]:
+def metrics_of(accuracy: Accuracy) -> dict[str, float | None]:
     val, test = accuracy if isinstance(accuracy, tuple) else (accuracy, accuracy)
     quality = {"loss": 0.5, "nll": 0.2, "brier": 0.1, "ece": 0.01}
     both = {f"{split}/{key}": value for split in ("val", "test") for key, value in quality.items()}
-    return {"val/accuracy": val, "test/accuracy": test, "test/images": 10_000, **both}
+    return {"val/accuracy": val, "test/accuracy": test, "test/samples": 10_000, **both}
 
 
 def write_sweep(sweep: Path, cells: Mapping[tuple[str, float], Iterable[Accuracy]]) -> Path:
@@ -127,14 +146,11 @@ def write_plausible_sweep(
     return sweep
 
 
-def write_kept_run(
+def write_complete_run(
     sweep: Path, loss: str, learning_rate: float, seed: int, accuracy: Accuracy, **rest: Any
 ) -> Path:
-    """A run with all that real ones leave for a comparison: 10 epochs, 10,000 test images."""
+    """A run with curves of 10 epochs."""
     folder = write_run(sweep, loss, learning_rate, seed, accuracy, **rest)
-    rng = np.random.default_rng([seed, int(1e6 * learning_rate), len(loss)])
-    val, test = accuracy if isinstance(accuracy, tuple) else (accuracy, accuracy)
+    val = accuracy[0] if isinstance(accuracy, tuple) else accuracy
     keep_curves(folder, [val * (1 - 0.5**epoch) for epoch in range(3, 13)])
-    confidence = np.sqrt(rng.uniform(0.1, 1, 10_000))
-    keep_predictions(folder, rng.uniform(0, 1, 10_000) < test, confidence)
     return folder

@@ -1,46 +1,59 @@
-"""The tables of a comparison by hand, small and plausible, for what only draws them."""
+"""A comparison by hand, with small and plausible tables, for what only shows them."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from runlab.analysis.measure import ACCURACY
-from runlab.analysis.palette import styles
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.palette import arm_styles, known_styles
+from tests.analysis.synthetic import ARM_STYLES, MEASURES
 
 ARMS = ("cross_entropy", "mse", "mse_logits")
+KNOWN = known_styles(ARM_STYLES)
+STYLES = arm_styles(ARMS, KNOWN)
 RATES = (0.1, 0.2, 0.5)
 CHOSEN = 0.2
 NAN = float("nan")
 
 
 def comparison(
-    losses: tuple[str, ...] = ARMS, rates: tuple[float, ...] = RATES, seeds: int = 3, **tables: Any
-) -> Any:
-    """With the attributes of a Comparison; `tables` replace them."""
-    made = {
+    losses: tuple[str, ...] = ARMS,
+    rates: tuple[float, ...] = RATES,
+    seeds: int = 3,
+    **changes: Any,
+) -> Comparison:
+    made: dict[str, Any] = {
         "sweep": Path("logs/mse_vs_cross_entropy"),
-        "measure": ACCURACY,
+        "measure": MEASURES[0],
+        "measures": MEASURES,
+        "primary": MEASURES[0],
         "margin": 0.2,
         "declared": True,
-        "looks": styles(losses),
-        "conclusions": ["cross_entropy better than mse by 0.41 points of test accuracy"],
-        "warnings": ["two runs trained elsewhere"],
-        "runs": pd.DataFrame({"run": range(len(losses) * len(rates) * seeds)}),
+        "runs": runs(losses, rates, seeds),
         "cells": cells(losses, rates, seeds),
         "arms": arms_table(losses, seeds),
         "paired": paired(losses, seeds),
         "differences": differences(losses, seeds),
         "naive": differences(losses, seeds),
+        "history": curves(losses, seeds),
         "speed": speed(losses, seeds),
-        "curves": curves(losses, seeds),
-        "reliability": reliability(losses, seeds),
-        "confusion": confusion(losses, seeds),
-        "provenance": {"hardware": ["cpu Synthetic CPU"], "revision": []},
+        "tables": {},
+        "arm_styles": arm_styles(losses, KNOWN),
+        "known_styles": KNOWN,
+        "sections": (),
+        "outputs": (),
+        "conclusions": ["cross_entropy better than mse by 0.41 points of test accuracy"],
+        "warnings": ["two runs trained elsewhere"],
     }
-    return SimpleNamespace(**made | tables)
+    return Comparison(**made | changes)
+
+
+def runs(arms: tuple[str, ...], rates: tuple[float, ...], seeds: int) -> pd.DataFrame:
+    keys = [(arm, rate, seed) for arm in arms for rate in rates for seed in range(seeds)]
+    table = pd.DataFrame(keys, columns=["arm", "learning_rate", "seed"])
+    known = {"status": "finished", "hardware": "cpu Synthetic CPU"}
+    return table.assign(**known, versions="", revision=None, data_checksum="")
 
 
 def cells(arms: tuple[str, ...], rates: tuple[float, ...], seeds: int) -> pd.DataFrame:
@@ -51,7 +64,7 @@ def cells(arms: tuple[str, ...], rates: tuple[float, ...], seeds: int) -> pd.Dat
         | _spread("val", 97 - 20 * abs(rate - CHOSEN) - place, seeds)
         | _spread("test", 96.8 - 20 * abs(rate - CHOSEN) - place, seeds)
         | {"test_nll": 0.1, "test_brier": 0.05, "test_ece": 0.01, "seconds": 1.4,
-           "images_per_second": 118_000.0}
+           "samples_per_second": 118_000.0}
         for place, arm in enumerate(arms)
         for rate in rates
     ]  # fmt: skip
@@ -67,7 +80,7 @@ def _spread(split: str, mean: float, seeds: int) -> dict[str, float]:
 
 def arms_table(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
     known = 1.0 if seeds > 1 else NAN
-    qualities = {
+    others = {
         f"test_{name}{end}": value * shift
         for name, value in (("nll", 0.1), ("brier", 0.05), ("ece", 0.0048))
         for end, shift in (("", 1.0), ("_low", 0.9 * known), ("_high", 1.1 * known))
@@ -76,9 +89,9 @@ def arms_table(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
         [
             {"arm": arm, "learning_rate": CHOSEN, "n": seeds, "diverged": 0, "val_mean": 97.0,
              "val_sd": 0.2 * known, "test_mean": 96.8, "test_sd": 0.2 * known,
-             "test_low": 96.6 * known, "test_high": 97.0 * known, "test_images_half_width": 0.32,
-             **qualities, "mapping": "softmax of the outputs", "good_range": "0.1 to 0.2",
-             "good_decades": 0.3, "diverged_anywhere": 3, "runs": 9}
+             "test_low": 96.6 * known, "test_high": 97.0 * known, "test_samples_half_width": 0.32,
+             **others, "module/probability_formula": "softmax of the outputs",
+             "good_range": "0.1 to 0.2", "good_decades": 0.3, "diverged_anywhere": 3, "runs": 9}
             for arm in arms
         ]
     )  # fmt: skip
@@ -109,7 +122,7 @@ def differences(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
            "low": 0.1 * known, "high": 0.7 * known, "p": 0.002, "p_holm": 0.006,
            "equivalence_low": 0.2 * known, "equivalence_high": 0.6 * known, "p_equivalent": 0.9,
            "p_equivalent_holm": 0.9, "superiority": 0.9, "superiority_low": 0.7,
-           "superiority_high": 1.0, "images_low": 0.05, "images_high": 0.75}  # fmt: skip
+           "superiority_high": 1.0, "samples_low": 0.05, "samples_high": 0.75}  # fmt: skip
     rows = [{"arm": arm, "other": other} | row for arm, other in pairs(arms)]
     return pd.DataFrame(rows, columns=["arm", "other", *row])
 
@@ -132,35 +145,9 @@ def curves(arms: tuple[str, ...], seeds: int, epochs: int = 3) -> pd.DataFrame:
         {"run": f"{arm},{seed}", "arm": arm, "learning_rate": CHOSEN, "seed": seed,
          "epoch": float(epoch), "step": 859 * epoch,
          "val/accuracy": 90 + 2 * epoch - place + 0.1 * seed,
-         "val/nll": 0.5 / epoch + 0.01 * seed, "train/output_gradient_norm": 0.1 / epoch,
-         "val/output_gradient_norm_wrong": 1.0 / (1 + 5 * place)}
+         "val/nll": 0.5 / epoch + 0.01 * seed}
         for place, arm in enumerate(arms)
         for seed in range(seeds)
         for epoch in range(1, epochs + 1)
     ]  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def reliability(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
-    rows = [
-        {"arm": arm, "learning_rate": CHOSEN, "n": seeds, "bin_low": low, "bin_high": low + 1 / 15,
-         "images": int(10_000 * low**8) + 1, "confidence": low + 1 / 30, "accuracy": low,
-         "accuracy_low": low - 0.05 if seeds > 1 else NAN,
-         "accuracy_high": low + 0.05 if seeds > 1 else NAN}
-        for arm in arms
-        for low in np.arange(3, 15) / 15
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def confusion(arms: tuple[str, ...], seeds: int, classes: int = 3) -> pd.DataFrame:
-    """90 images of each class are right, `truth + predicted + 0.5` of each wrong pair."""
-    rows = [
-        (arm, CHOSEN, seeds, truth, predicted, images, images / 100)
-        for arm in arms
-        for truth in range(classes)
-        for predicted in range(classes)
-        for images in [90.0 if truth == predicted else truth + predicted + 0.5]
-    ]
-    columns = ["arm", "learning_rate", "n", "truth", "predicted", "images", "share"]
-    return pd.DataFrame(rows, columns=columns)

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runlab.analysis import compare
+from runlab.analysis.compare import compare
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.terminal import terminal
 from tests.analysis.synthetic import Accuracy, write_run, write_sweep
 
 
@@ -68,15 +69,15 @@ def test_summary_by_hand(tmp_path: Path) -> None:
     arm = comparison.arms.iloc[0]
     # t(0.975, 2) = 4.302653 on sd 1: ±2.484138
     assert (arm["test_low"], arm["test_high"]) == pytest.approx((95.515862, 100.484138))
-    assert arm["test_images_half_width"] == pytest.approx(0.2744, abs=1e-4)
+    assert arm["test_samples_half_width"] == pytest.approx(0.2744, abs=1e-4)
     assert (arm["test_nll"], arm["test_brier"], arm["test_ece"]) == pytest.approx((0.2, 0.1, 0.01))
 
 
 def test_the_test_sets_uncertainty_is_left_out_where_its_size_is_unknown(tmp_path: Path) -> None:
-    write_run(tmp_path, "mse", 0.1, 0, metrics={"test/images": None})
+    write_run(tmp_path, "mse", 0.1, 0, metrics={"test/samples": None})
     comparison = compare(tmp_path)
-    assert comparison.arms["test_images_half_width"].isna().all()
-    assert "half-width" not in comparison.terminal()
+    assert comparison.arms["test_samples_half_width"].isna().all()
+    assert "half-width" not in terminal(comparison)
 
 
 def test_diverged_runs_stay_in_the_denominator(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_naive_differences_are_at_one_learning_rate_for_both(tmp_path: Path) -> 
     assert comparison.differences["difference"].tolist() == pytest.approx([0])
     assert comparison.naive["learning_rate"].tolist() == [0.1]
     assert comparison.naive["difference"].tolist() == pytest.approx([8])
-    assert "cross_entropy − mse: +8.00 at 0.1" in comparison.terminal()
+    assert "cross_entropy − mse: +8.00 at 0.1" in terminal(comparison)
 
 
 def test_unfinished_runs_are_left_out_of_a_partial_sweep(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runlab.analysis import Comparison, compare
-from runlab.analysis.figures.sensitivity import sensitivity_figure
-from runlab.analysis.measure import ACCURACY
-from runlab.analysis.palette import styles
+from runlab.analysis.compare import compare
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.figures import sensitivity_figure
+from runlab.analysis.terminal import terminal
+from runlab.analysis.write import write
 from runlab.text import aligned
-from tests.analysis.synthetic import write_plausible_sweep, write_run
+from tests.analysis.drawings import drawn
+from tests.analysis.synthetic import ACCURACY, write_plausible_sweep, write_run
+from tests.analysis.tables import STYLES
 
 ARMS = {"cross_entropy": (0.1, 0.979), "mse": (0.5, 0.975), "mse_logits": (0.05, 0.978)}
 
@@ -26,7 +29,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 
 def test_terminal_fits_100_columns(comparison: Comparison) -> None:
-    assert max(map(len, comparison.terminal().splitlines())) <= 100
+    assert max(map(len, terminal(comparison).splitlines())) <= 100
 
 
 def test_terminal_of_many_long_arms_fits_100_columns(tmp_path: Path) -> None:
@@ -35,21 +38,21 @@ def test_terminal_of_many_long_arms_fits_100_columns(tmp_path: Path) -> None:
         name = f"{'long' * 50}{width}"
         write_run(tmp_path, "mse_logits", 0.1, 0, config=config, name=name)
         write_run(tmp_path, "mse_logits", 0.1, 1, config=config, name=f"{name}x", status="failed")
-    assert max(map(len, compare(tmp_path).terminal().splitlines())) <= 100
+    assert max(map(len, terminal(compare(tmp_path)).splitlines())) <= 100
 
 
 def test_terminal_begins_with_the_verdict_and_marks_choice_and_divergence(tmp_path: Path) -> None:
     for seed, accuracy in enumerate((0.97, 0.99)):
         write_run(tmp_path, "mse", 0.1, seed, accuracy)
         write_run(tmp_path, "mse", 0.2, seed, 0.1, status="diverged" if seed else "finished")
-    lines = compare(tmp_path).terminal().splitlines()
+    lines = terminal(compare(tmp_path)).splitlines()
     assert lines[0].startswith("mse: 98.00 [85.29, 110.71]% test accuracy at learning rate 0.1")
     assert "0.1  98.00 ± 1.41 *" in lines
     assert "0.2  10.00 ± 0.00   †1" in lines
 
 
 def test_markdown_has_every_cell_and_the_choice_in_bold(comparison: Comparison) -> None:
-    page = (comparison.write() / "comparison.md").read_text()
+    page = (write(comparison) / "comparison.md").read_text()
     assert page.splitlines()[2] == f"- **{comparison.verdict}.**"
     cells = page.split("![Mean validation score")[1].split("## Speed of learning")[0]
     assert cells.count("\n| ") + cells.count("\n| **") == 2 + 21 + 3
@@ -58,15 +61,10 @@ def test_markdown_has_every_cell_and_the_choice_in_bold(comparison: Comparison) 
 
 
 def test_all_files_are_written_and_nothing_else(comparison: Comparison) -> None:
-    folder = comparison.write()
+    folder = write(comparison)
     assert folder == comparison.sweep / "comparison"
     tables = ("arms", "cells", "curves", "differences", "paired", "runs")
-    figures = (
-        "grid",
-        "gradients",
-        "paired",
-        "sensitivity",
-    )  # for the others these runs kept nothing
+    figures = ("grid", "paired", "sensitivity")  # for learning curves these runs kept nothing
     assert {path.name for path in folder.iterdir()} == {
         *("comparison.html", "comparison.md"),
         *(f"{name}.csv" for name in tables),
@@ -79,8 +77,8 @@ def test_all_files_are_written_and_nothing_else(comparison: Comparison) -> None:
 
 
 def test_the_same_runs_give_the_same_files(comparison: Comparison) -> None:
-    first = {path.name: path.read_bytes() for path in comparison.write().iterdir()}
-    again = {path.name: path.read_bytes() for path in compare(comparison.sweep).write().iterdir()}
+    first = {path.name: path.read_bytes() for path in write(comparison).iterdir()}
+    again = {path.name: path.read_bytes() for path in write(compare(comparison.sweep)).iterdir()}
     assert first == again
 
 
@@ -88,11 +86,11 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0)
     (tmp_path / "comparison").write_text("in the way")
     with pytest.raises(ValueError, match=r"expected to write the comparison into .*comparison"):
-        compare(tmp_path).write()
+        write(compare(tmp_path))
 
 
 def test_figure_has_a_line_an_arm_in_its_colour(comparison: Comparison) -> None:
-    main = sensitivity_figure(comparison.cells, ACCURACY).axes[0]
+    main = drawn(sensitivity_figure(comparison.cells, ACCURACY, STYLES)).axes[0]
     lines = {
         str(line.get_label()): line
         for line in main.get_lines()
@@ -107,12 +105,12 @@ def test_figure_has_a_line_an_arm_in_its_colour(comparison: Comparison) -> None:
 def test_the_figures_band_goes_no_further_than_any_run(tmp_path: Path) -> None:
     for seed, accuracy in enumerate([0.97] * 9 + [0.1]):  # the mean + sd would be 115%
         write_run(tmp_path, "mse", 0.1, seed, accuracy)
-    main = sensitivity_figure(compare(tmp_path).cells, ACCURACY).axes[0]
+    main = drawn(sensitivity_figure(compare(tmp_path).cells, ACCURACY, STYLES)).axes[0]
     assert main.get_ylim()[1] < 98.5
 
 
 def test_figure_counts_diverged_runs(comparison: Comparison) -> None:
-    below = sensitivity_figure(comparison.cells, ACCURACY).axes[1]
+    below = drawn(sensitivity_figure(comparison.cells, ACCURACY, STYLES)).axes[1]
     diverged = comparison.cells[comparison.cells["diverged"] > 0]
     assert [text.get_text() for text in below.texts] == [f"{n}/3" for n in diverged["diverged"]]
 
@@ -120,27 +118,16 @@ def test_figure_counts_diverged_runs(comparison: Comparison) -> None:
 @pytest.mark.parametrize("accuracy", [0.0, 0.1, 1.0])
 def test_figure_of_one_run_can_be_drawn(tmp_path: Path, accuracy: float) -> None:
     write_run(tmp_path, "mse", 0.1, 0, accuracy)
-    compare(tmp_path).write()
+    write(compare(tmp_path))
 
 
 def test_figure_without_any_known_accuracy_can_be_drawn(tmp_path: Path) -> None:
     nothing = {"val/accuracy": None, "test/accuracy": None}
     write_run(tmp_path, "mse", 0.1, 0, status="diverged", metrics=nothing)
     comparison = compare(tmp_path)
-    comparison.write()
+    write(comparison)
     assert comparison.verdict.startswith("No arm can be judged")
-    assert comparison.terminal()
-
-
-def test_an_arm_keeps_its_style_in_other_company() -> None:
-    alone = styles(["mse"]) | styles(["focal, model=cnn"])
-    together = styles(["focal, model=cnn", "mse", "cross_entropy"])
-    assert {arm: together[arm] for arm in alone} == alone
-
-
-def test_arms_differ_in_style() -> None:
-    arms = [f"mse, width={width}" for width in range(15)]
-    assert len(set(styles([*arms, "mse", "cross_entropy"]).values())) == 17
+    assert terminal(comparison)
 
 
 def test_a_table_aligns_cells_of_several_lines() -> None:
@@ -166,7 +153,7 @@ def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> 
     assert shown.cells["arm"].tolist() == [f"mse, width={width}" for width in range(4, 16)]
     assert len(shown.conclusions) == len(shown.differences) == 11
     assert shown.warnings[0].startswith("15 arms are compared, of which the 12 best on validation")
-    folder = comparison.write()
+    folder = write(comparison)
     assert len(pd.read_csv(folder / "cells.csv")) == 15
     assert len(pd.read_csv(folder / "differences.csv")) == 14
 

@@ -3,18 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from runlab.analysis import load
+from runlab.analysis.runs import load
 from tests.analysis.synthetic import write_run, write_sweep
 
 
 def arms(sweep: Path) -> list[str]:
-    return sorted(load(sweep)["arm"].unique())
+    return sorted(load(sweep)[0]["arm"].unique())
 
 
 def test_one_row_a_run_with_its_metrics(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0, (0.97, 0.96))
     write_run(tmp_path, "cross_entropy", 0.1, 3, 0.98)
-    runs = load(tmp_path).set_index("run")
+    runs = load(tmp_path)[0].set_index("run")
     assert len(runs) == 2
     row = runs.loc["loss=mse,lr=0.1,seed=0"]
     assert (row["arm"], row["learning_rate"], row["seed"], row["status"]) == (
@@ -29,20 +29,20 @@ def test_one_row_a_run_with_its_metrics(tmp_path: Path) -> None:
 
 def test_zero_is_a_seed(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0)
-    assert load(tmp_path)["seed"].tolist() == [0]
+    assert load(tmp_path)[0]["seed"].tolist() == [0]
 
 
 def test_folders_that_are_no_runs_are_passed_over(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0)
     (tmp_path / "comparison").mkdir()
-    assert len(load(tmp_path)) == 1
+    assert len(load(tmp_path)[0]) == 1
 
 
 def test_an_unreadable_record_is_a_row_with_its_problem(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0)
     broken = write_run(tmp_path, "mse", 0.1, 1)
     (broken / "run.json").write_text("{")
-    runs = load(tmp_path).set_index("run")
+    runs = load(tmp_path)[0].set_index("run")
     assert runs.loc[broken.name, "status"] == "unreadable"
     assert "run.json" in str(runs.loc[broken.name, "problem"])
 
@@ -59,18 +59,18 @@ def test_a_record_without_what_places_it_is_named(
     tmp_path: Path, config: dict[str, object], problem: str
 ) -> None:
     write_run(tmp_path, "mse", 0.1, 0, config=config)
-    assert problem in load(tmp_path)["problem"].iloc[0]
+    assert problem in load(tmp_path)[0]["problem"].iloc[0]
 
 
 def test_a_finished_run_without_validation_accuracy_is_named(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0, metrics={"val/accuracy": None})
-    assert "expected val/accuracy" in load(tmp_path)["problem"].iloc[0]
+    assert "expected val/accuracy" in load(tmp_path)[0]["problem"].iloc[0]
 
 
 def test_a_run_that_left_no_record_is_a_row(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0)
     (tmp_path / "loss=mse,lr=0.1,seed=1" / ".hydra").mkdir(parents=True)
-    assert load(tmp_path)["status"].tolist() == ["finished", "unrecorded"]
+    assert load(tmp_path)[0]["status"].tolist() == ["finished", "unrecorded"]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected folders with a run\.json in .*, got none"):
-        load(tmp_path)
+        load(tmp_path)[0]
 
 
 def test_a_single_runs_folder_points_to_its_sweep(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from runlab.analysis.statistics import (
     superiority,
     two_way_interval,
 )
+from runlab.measure import Measure
+from tests.analysis.synthetic import ACCURACY, NLL
 
 
 def test_interval_by_hand() -> None:
@@ -102,16 +104,29 @@ def test_next_value_continues_the_grid(rates: list[float], below: float, above: 
     assert next_value(rates, above=True) == pytest.approx(above)
 
 
+def text_of(means: pd.Series, chosen: float, measure: Measure = ACCURACY) -> str:
+    good = good_range(means, chosen, measure)
+    assert good is not None
+    return good.text
+
+
 def test_good_range_is_unbroken_and_says_where_the_grid_ends_it() -> None:
     rates = [0.001, 0.01, 0.02, 0.05, 0.1, 1.0]
     to_the_end = pd.Series([97.9, 90.0, 97.5, 98.0, 97.6, 97.6], index=rates)
-    assert good_range(to_the_end, 0.05).text == "0.02 to 1 (at least 1.7 decades)"
+    assert text_of(to_the_end, 0.05) == "0.02 to 1 (at least 1.7 decades)"
     within = pd.Series([97.9, 90.0, 97.5, 98.0, 97.6, 97.4], index=rates)
-    assert good_range(within, 0.05).text == "0.02 to 0.1 (0.7 decades)"
+    assert text_of(within, 0.05) == "0.02 to 0.1 (0.7 decades)"
 
 
 def test_good_range_of_one_rate() -> None:
-    assert good_range(pd.Series([98.0], index=[0.1]), 0.1).text == "0.1 only"
+    assert text_of(pd.Series([98.0], index=[0.1]), 0.1) == "0.1 only"
+
+
+def test_good_range_where_lower_is_better_and_where_no_tolerance_is_declared() -> None:
+    means = pd.Series([0.9, 0.52, 0.5, 0.54, 0.6], index=[0.01, 0.02, 0.05, 0.1, 0.2])
+    rmse = Measure("rmse", "RMSE", tolerance=0.05)
+    assert text_of(means, 0.05, rmse) == "0.02 to 0.1 (0.7 decades)"
+    assert good_range(means, 0.05, NLL) is None
 
 
 def test_equivalence_by_hand() -> None:

@@ -4,13 +4,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
 
 from runlab.config.fingerprint import affects_result, flatten, key_of
-
-KNOWN_LOSSES = ("cross_entropy", "mse", "mse_logits")
 
 IGNORED_GROUPS = ("run", "paths", "output", "hydra", "experiment")
 """Where a run came from and where it writes. What an experiment set is seen in its values."""
@@ -18,7 +17,6 @@ IGNORED_GROUPS = ("run", "paths", "output", "hydra", "experiment")
 IGNORED_KEYS = ("root", "path", "folder", "dir", "dirpath", "filename", "enable_progress_bar")
 IGNORED_ENDINGS = ("_dir", "_path", "_folder", "_root")
 AXES = ("loss", "optimizer.lr", "seed")
-
 
 SETTING = "setting/"
 """Begins the columns that hold what was varied: `setting/model`."""
@@ -34,10 +32,11 @@ def name_arms(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame({"arm": []})
     settings = pd.DataFrame([_settings(record) for record in records], dtype=object)
     overridden = {key for record in records for key in _override_keys(record)}
-    kept = _varying_settings(settings, _choice_groups(records), overridden)
-    names = _short_names(kept)
+    selected = _varying_settings(settings, _choice_groups(records), overridden)
+    names = _short_names(selected)
     rows = [
-        {"loss": _text(row["loss"]), **_others(row, names)} for row in settings.to_dict("records")
+        {"loss": _text(row["loss"]), **_other_settings(row, names)}
+        for row in settings.to_dict("records")
     ]
     return pd.DataFrame(
         [
@@ -55,30 +54,40 @@ def settings_of(arms: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def ordered(arms: Iterable[str]) -> list[str]:
-    """Each arm once: known losses first and in a fixed order, the rest by name."""
-    return sorted(set(arms), key=_position)
+def order_arms(arms: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Each arm once: those that begin with a known name first, in its order; the rest by name.
+
+    Numbers within names count by their value: `width=64` comes before `width=128`.
+    """
+    names = list(known)
+    return sorted(set(arms), key=lambda arm: (_place(arm, names), _natural(arm)))
 
 
-def _position(arm: str) -> tuple[int, list[tuple[float, str]]]:
-    """Numbers within names by their value: `width=64` comes before `width=128`."""
-    loss = arm.split(", ")[0]
-    known = loss in KNOWN_LOSSES
-    parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", arm)
-    natural = [(float(part), "") if index % 2 else (0.0, part) for index, part in enumerate(parts)]
-    return (KNOWN_LOSSES.index(loss) if known else len(KNOWN_LOSSES), natural)
+def _place(arm: str, names: list[str]) -> int:
+    first = arm.split(", ")[0]
+    return names.index(first) if first in names else len(names)
+
+
+def _natural(name: str) -> list[tuple[float, str]]:
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
+    return [(float(part), "") if index % 2 else (0.0, part) for index, part in enumerate(parts)]
 
 
 def _settings(record: dict[str, Any]) -> dict[str, str]:
-    flat = flatten(record.get("config") or {}) | (record.get("choices") or {})
-    return {key: json.dumps(value) for key, value in flat.items() if not _ignored(key)}
+    config = record.get("config") or {}
+    watchers = tuple(config.get("watchers") or ())
+    flat = flatten(config) | (record.get("choices") or {})
+    return {key: json.dumps(value) for key, value in flat.items() if _can_vary(key, watchers)}
 
 
-def _ignored(key: str) -> bool:
-    if key == "callback" or not affects_result(key.replace("/", ".")):
-        return True  # what a choice of callbacks changes, its callbacks' own settings tell
+@cache  # runs share their keys
+def _can_vary(key: str, watchers: tuple[str, ...]) -> bool:
+    """Whether a setting may tell arms apart, rather than say where a run came from or writes."""
+    if key == "callback" or not affects_result(key.replace("/", "."), watchers):
+        return False  # what a choice of callbacks changes, its callbacks' own settings tell
     group, last = key.replace("/", ".").split(".")[0], key.split(".")[-1]
-    return group in IGNORED_GROUPS or last in IGNORED_KEYS or last.endswith(IGNORED_ENDINGS)
+    is_path = last in IGNORED_KEYS or last.endswith(IGNORED_ENDINGS)
+    return group not in IGNORED_GROUPS and not is_path
 
 
 def _choice_groups(records: Sequence[dict[str, Any]]) -> set[str]:
@@ -94,15 +103,15 @@ def _varying_settings(settings: pd.DataFrame, groups: set[str], overridden: set[
         {key: pd.factorize(settings[key], use_na_sentinel=False)[0] for key in settings}
     )
     varying = [str(key) for key in settings if key not in AXES and codes[key].nunique() > 1]
-    kept: list[str] = []
+    selected: list[str] = []
     for key in sorted(varying, key=lambda key: (key not in groups, key not in overridden, key)):
-        causes = [cause for cause in kept if cause in groups or cause in overridden]
+        causes = [cause for cause in selected if cause in groups or cause in overridden]
         causes = [] if key in groups or key in overridden else causes
         causes += ["loss"] if key.startswith("loss.") else []
-        causes += [key.split(".")[0]] if key.split(".")[0] in kept else []
-        if not (_repeats(settings, key, kept) or any(_follows(codes, key, c) for c in causes)):
-            kept.append(key)
-    return sorted(kept)
+        causes += [key.split(".")[0]] if key.split(".")[0] in selected else []
+        if not (_repeats(settings, key, selected) or any(_follows(codes, key, c) for c in causes)):
+            selected.append(key)
+    return sorted(selected)
 
 
 def _repeats(settings: pd.DataFrame, key: str, others: list[str]) -> bool:
@@ -122,7 +131,7 @@ def _short_names(keys: list[str]) -> dict[str, str]:
     return {key: key if count[key.split(".")[-1]] > 1 else key.split(".")[-1] for key in keys}
 
 
-def _others(row: dict[Any, Any], names: dict[str, str]) -> dict[str, str]:
+def _other_settings(row: dict[Any, Any], names: dict[str, str]) -> dict[str, str]:
     return {names[key]: _text(row[key]) for key in names if isinstance(row[key], str)}
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from runlab.analysis.arms import settings_of
-from runlab.analysis.cells import values
-from runlab.analysis.kept import Predictions
-from runlab.analysis.measure import Measure
-from runlab.analysis.runs import counted
+from runlab.analysis.artifacts import SampleScores
+from runlab.analysis.cells import metric_values
+from runlab.analysis.runs import ended_runs
 from runlab.analysis.statistics import (
     Values,
     equivalence_p_value,
@@ -22,6 +21,7 @@ from runlab.analysis.statistics import (
     superiority,
     two_way_interval,
 )
+from runlab.measure import Measure
 
 Cell = tuple[str, float]
 """An arm and a learning rate."""
@@ -29,7 +29,7 @@ Cell = tuple[str, float]
 PAIRED = ["arm", "other", "seed", "value", "other_value", "difference", "run", "other_run"]
 TUNED = ["arm", "other", "learning_rate", "other_learning_rate", "pairs", "difference", "sd"]
 TUNED += ["low", "high", "p", "equivalence_low", "equivalence_high", "p_equivalent"]
-TUNED += ["superiority", "superiority_low", "superiority_high", "images_low", "images_high"]
+TUNED += ["superiority", "superiority_low", "superiority_high", "samples_low", "samples_high"]
 NAIVE = ["arm", "other", "learning_rate", "pairs", "difference", "low", "high"]
 EQUIVALENCE_CONFIDENCE = 0.90
 """Of the interval that lies within the margin exactly when two one-sided 5% tests say so."""
@@ -37,7 +37,7 @@ MOST_PAIRS = 100
 """Beyond it every arm is compared with the best alone: so many tests would conclude nothing."""
 
 
-def comparable(arms: pd.DataFrame, higher_is_better: bool) -> list[tuple[int, int]]:
+def comparable_pairs(arms: pd.DataFrame, higher_is_better: bool) -> list[tuple[int, int]]:
     """Positions of the pairs of arms to compare: those in which one setting alone differs.
 
     All pairs, where there is no such pair. Of more than 100 pairs those with the best arm on
@@ -49,11 +49,11 @@ def comparable(arms: pd.DataFrame, higher_is_better: bool) -> list[tuple[int, in
         best = int(np.argmax(mean) if higher_is_better else np.argmin(mean))
         pairs = [(best, other) for other in range(len(arms)) if other != best]
     settings = settings_of(arms)
-    single = [(a, b) for a, b in pairs if len(differing(settings[a], settings[b])) == 1]
+    single = [(a, b) for a, b in pairs if len(differing_settings(settings[a], settings[b])) == 1]
     return single or pairs
 
 
-def differing(settings: Mapping[str, object], others: Mapping[str, object]) -> list[str]:
+def differing_settings(settings: Mapping[str, object], others: Mapping[str, object]) -> list[str]:
     """The settings in which two arms differ; one that only one of them has follows from another."""
     return [
         key
@@ -68,8 +68,8 @@ def pair_runs(runs: pd.DataFrame, arms: pd.DataFrame, measure: Measure) -> pd.Da
     cells = list(zip(arms["arm"], arms["learning_rate"], strict=True))
     rows = [
         row
-        for a, b in comparable(arms, measure.higher_is_better)
-        for row in _paired(by_seed, cells[a], cells[b])
+        for a, b in comparable_pairs(arms, measure.higher_is_better)
+        for row in _pair_cells(by_seed, cells[a], cells[b])
     ]
     return pd.DataFrame(rows, columns=PAIRED)
 
@@ -79,26 +79,29 @@ def tuned_differences(
     arms: pd.DataFrame,
     measure: Measure,
     margin: float | None,
-    kept: Mapping[str, Predictions],
+    scores: Mapping[str, SampleScores],
 ) -> pd.DataFrame:
     """`arm` minus `other` on the test set, in the measure's unit, each at its chosen rate.
 
     Over the seeds that both ran. `low` and `high` are Student's 95% interval, `equivalence_*` his
-    90% one, `images_*` that over seeds and images; `p` is the permutation test's, `p_equivalent`
+    90% one, `samples_*` that over seeds and samples; `p` is the permutation test's, `p_equivalent`
     that of two one-sided t tests against the margin; `*_holm` are corrected over all rows.
-    `superiority` is the probability that `arm` is the better one for a seed.
+    `superiority` is the share of seeds for which `arm` is the better one.
+
+    Args:
+        scores: of single test samples, by run, as far as runs have them.
     """
     of_pair = dict(list(paired.groupby(["arm", "other"])))
-    rates = dict(zip(arms["arm"], arms["learning_rate"], strict=True))
+    chosen = dict(zip(arms["arm"], arms["learning_rate"], strict=True))
     names = arms["arm"].tolist()
-    pairs = [(names[a], names[b]) for a, b in comparable(arms, measure.higher_is_better)]
+    pairs = [(names[a], names[b]) for a, b in comparable_pairs(arms, measure.higher_is_better)]
     rows = [
         {
             "arm": arm,
             "other": other,
-            "learning_rate": rates[arm],
-            "other_learning_rate": rates[other],
-            **_tuned(of_pair.get((arm, other), paired[:0]), measure, margin, kept),
+            "learning_rate": chosen[arm],
+            "other_learning_rate": chosen[other],
+            **_difference(of_pair.get((arm, other), paired[:0]), measure, margin, scores),
         }
         for arm, other in pairs
     ]
@@ -113,29 +116,29 @@ def naive_differences(
 ) -> pd.DataFrame:
     """`arm` minus `other` at one learning rate for both, which favours the arm that it suits."""
     by_seed = _by_seed(runs, measure)
-    rates = cells.groupby("arm")["learning_rate"].agg(set).to_dict()
+    tried = cells.groupby("arm")["learning_rate"].agg(set).to_dict()
     names = arms["arm"].tolist()
     rows = []
-    for a, b in comparable(arms, measure.higher_is_better):
-        for rate in sorted(rates[names[a]] & rates[names[b]]):
-            paired = _paired(by_seed, (names[a], rate), (names[b], rate))
+    for a, b in comparable_pairs(arms, measure.higher_is_better):
+        for learning_rate in sorted(tried[names[a]] & tried[names[b]]):
+            paired = _pair_cells(by_seed, (names[a], learning_rate), (names[b], learning_rate))
             differences = np.array([row[PAIRED.index("difference")] for row in paired], dtype=float)
-            rows.append((names[a], names[b], rate, *_effect(differences)))
+            rows.append((names[a], names[b], learning_rate, *_effect(differences)))
     return pd.DataFrame(rows, columns=NAIVE)
 
 
 def _by_seed(runs: pd.DataFrame, measure: Measure) -> dict[Cell, dict[int, tuple[float, str]]]:
     """Value on the test set and name of each run: by arm and learning rate, then by seed."""
-    outcomes = counted(runs)
-    reached = values(outcomes, f"test/{measure.name}", measure.scale)
+    ended = ended_runs(runs)
+    reached = metric_values(ended, f"test/{measure.name}", measure.scale)
     by_seed: dict[Cell, dict[int, tuple[float, str]]] = {}
-    columns = (outcomes[name] for name in ("arm", "learning_rate", "seed", "run"))
-    for arm, rate, seed, run, value in zip(*columns, reached, strict=True):
-        by_seed.setdefault((arm, rate), {})[int(seed)] = (value, run)
+    columns = (ended[name] for name in ("arm", "learning_rate", "seed", "run"))
+    for arm, learning_rate, seed, run, value in zip(*columns, reached, strict=True):
+        by_seed.setdefault((arm, learning_rate), {})[int(seed)] = (value, run)
     return by_seed
 
 
-def _paired(
+def _pair_cells(
     by_seed: Mapping[Cell, Mapping[int, tuple[float, str]]], cell: Cell, other: Cell
 ) -> list[tuple[object, ...]]:
     mine, theirs = by_seed[cell], by_seed[other]
@@ -154,8 +157,8 @@ def _effect(differences: Values) -> tuple[int, float, float, float]:
     return len(differences), mean, *mean_interval(differences)
 
 
-def _tuned(
-    paired: pd.DataFrame, measure: Measure, margin: float | None, kept: Mapping[str, Predictions]
+def _difference(
+    paired: pd.DataFrame, measure: Measure, margin: float | None, scores: Mapping[str, SampleScores]
 ) -> dict[str, float]:
     differences = paired["difference"].to_numpy(dtype=float)
     effect = zip(("pairs", "difference", "low", "high"), _effect(differences), strict=True)
@@ -163,7 +166,7 @@ def _tuned(
     better = differences if measure.higher_is_better else -differences
     share = zip(("", "_low", "_high"), superiority(better), strict=True)
     equivalence_low, equivalence_high = mean_interval(differences, EQUIVALENCE_CONFIDENCE)
-    images_low, images_high = _images_interval(paired, measure, kept)
+    samples_low, samples_high = _samples_interval(paired, measure, scores)
     return {
         **dict(effect),
         "sd": float(np.std(differences, ddof=1)) if len(differences) > 1 else math.nan,
@@ -172,23 +175,22 @@ def _tuned(
         "equivalence_low": equivalence_low,
         "equivalence_high": equivalence_high,
         **{f"superiority{end}": value for end, value in share},
-        "images_low": images_low,
-        "images_high": images_high,
+        "samples_low": samples_low,
+        "samples_high": samples_high,
     }
 
 
-def _images_interval(
-    paired: pd.DataFrame, measure: Measure, kept: Mapping[str, Predictions]
+def _samples_interval(
+    paired: pd.DataFrame, measure: Measure, scores: Mapping[str, SampleScores]
 ) -> tuple[float, float]:
-    """NaN with too few seeds, or where not every run kept predictions of the same images."""
+    """NaN with too few seeds, or where not every run has scores of the same test samples."""
     runs = [*paired["run"], *paired["other_run"]]
-    few = len(paired) < seeds_needed(1)
-    if measure.name != "accuracy" or few or not kept.keys() >= set(runs):
+    if len(paired) < seeds_needed(1) or not scores.keys() >= set(runs):
         return math.nan, math.nan
-    labels = kept[runs[0]].label
-    if not all(np.array_equal(kept[run].label, labels) for run in runs):
+    targets = scores[runs[0]].targets
+    if not all(np.array_equal(scores[run].targets, targets) for run in runs):
         return math.nan, math.nan
-    correct = np.array([kept[run].correct for run in runs]).astype(np.int8)  # [2 seeds, images]
-    mine, theirs = correct[: len(paired)], correct[len(paired) :]
-    low, high = two_way_interval(mine - theirs)
+    table = np.array([scores[run].scores for run in runs])  # [2 seeds, samples]
+    first, second = table[: len(paired)], table[len(paired) :]
+    low, high = two_way_interval(first - second)
     return measure.scale * low, measure.scale * high

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from runlab.measure import Measure
+
 FAMILIES = ((1, 3), (1, 2, 5))
-TOLERANCE = 0.5
-"""Points of validation accuracy below an arm's best that still count as good."""
 
 
 def next_value(rates: Sequence[float], above: bool) -> float:
@@ -45,7 +45,7 @@ def _rounded(rate: float) -> float:
 
 @dataclass(frozen=True)
 class GoodRange:
-    """The unbroken stretch around the chosen learning rate within 0.5 points of its accuracy."""
+    """The unbroken stretch around the chosen learning rate in which others are about as good."""
 
     lowest: float
     highest: float
@@ -65,11 +65,19 @@ class GoodRange:
         return f"{self.lowest:g} to {self.highest:g} ({least}{self.decades:.1f} decades)"
 
 
-def good_range(accuracies: pd.Series, chosen: float) -> GoodRange:
-    """`accuracies` are in percent, indexed by learning rate."""
-    accuracies = accuracies.sort_index()
-    rates = [float(rate) for rate in accuracies.index]
-    good = (accuracies >= accuracies[chosen] - TOLERANCE).tolist()
+def good_range(means: pd.Series, chosen: float, measure: Measure) -> GoodRange | None:
+    """Around the learning rate `chosen`, those whose mean is within the measure's tolerance of its.
+
+    `means` are on validation, indexed by learning rate. None where no tolerance is declared.
+    """
+    if measure.tolerance is None:
+        return None
+    means = means.sort_index()
+    rates = [float(rate) for rate in means.index]
+    if measure.higher_is_better:
+        good = (means >= means[chosen] - measure.tolerance).tolist()
+    else:
+        good = (means <= means[chosen] + measure.tolerance).tolist()
     low = high = rates.index(chosen)
     while low > 0 and good[low - 1]:
         low -= 1

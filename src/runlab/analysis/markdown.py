@@ -1,16 +1,14 @@
 """The comparison as one Markdown page."""
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
 from runlab.analysis import method
-from runlab.analysis.figures import ALT_TEXTS
-from runlab.analysis.grid import TOLERANCE
-from runlab.analysis.measure import Measure
-from runlab.analysis.runs import counted
-from runlab.analysis.wording import (
+from runlab.analysis.cells import milestone_measure
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.formatting import (
+    bounds,
     epochs,
     interval,
     listed,
@@ -19,40 +17,50 @@ from runlab.analysis.wording import (
     pair_name,
     spread,
 )
+from runlab.analysis.runs import ended_runs
+from runlab.analysis.section import Section
+from runlab.measure import Measure
 from runlab.text import piped
 
-if TYPE_CHECKING:
-    from runlab.analysis.comparison import Comparison
+Texts = Mapping[str, str]
+"""Alternative texts of figures, by name."""
 
 
-def to_markdown(comparison: "Comparison", drawn: Collection[str], mountain: str | None) -> str:
-    """`drawn` are the names of the figures that there are, `mountain` the caption of that one."""
+def to_markdown(
+    comparison: Comparison,
+    drawn: Collection[str],
+    alt_texts: Texts,
+    sections: Sequence[Section],
+) -> str:
+    """`drawn` are the names of the figures that there are."""
+
+    def figures(*names: str) -> list[str]:
+        return ["\n\n".join(f"![{alt_texts[n]}]({n}.svg)" for n in names if n in drawn)]
+
     measure = comparison.measure
-    sections = [
+    parts = [
         [f"# Comparison of {comparison.sweep.name}"],
         [f"- **{conclusion}.**" for conclusion in comparison.conclusions],
         _bulleted("Warnings:", comparison.warnings),
         ["## Paired differences"],
         _differences(comparison),
-        _figures(drawn, "paired"),
+        figures("paired"),
         ["## Each arm at its chosen learning rate"],
         _arms(comparison.arms, measure),
-        [method.ARMS],
+        [method.arms(measure)],
         ["## Sensitivity to the learning rate"],
         [method.SENSITIVITY],
-        _figures(drawn, "sensitivity", "grid"),
+        figures("sensitivity", "grid"),
         _cells(comparison.cells, measure),
         ["## Speed of learning"],
-        _speed(comparison.speed),
-        _figures(drawn, "learning_curves"),
-        ["## Calibration"],
-        _calibration(comparison.arms),
-        _figures(drawn, "reliability", "confusion"),
-        ["## Why: the gradient at the outputs"],
-        [method.GRADIENTS],
-        _figures(drawn, "gradients"),
-        ["## The mountain"],
-        _mountain(comparison, mountain),
+        _speed(comparison),
+        figures("learning_curves"),
+        *(
+            part
+            for section in sections
+            if (text := section.to_markdown(comparison))
+            for part in ([f"## {section.title}"], [text], figures(*section.alt_texts))
+        ),
         ["## The same learning rate for both arms"],
         _naive(comparison.naive, measure),
         ["## Cost"],
@@ -60,51 +68,34 @@ def to_markdown(comparison: "Comparison", drawn: Collection[str], mountain: str 
         ["## Provenance"],
         _provenance(comparison),
     ]
-    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+    return "\n\n".join(filter(None, map("\n".join, parts))) + "\n"
 
 
 def _bulleted(title: str, items: list[str]) -> list[str]:
     return [title, "", *(f"- {item}" for item in items)] if items else []
 
 
-def _figures(drawn: Collection[str], *names: str) -> list[str]:
-    lines = [f"![{ALT_TEXTS[name]}]({name}.svg)" for name in names if name in drawn]
-    return "\n\n".join(lines).split("\n") if lines else []
-
-
-def _mountain(comparison: "Comparison", caption: str | None) -> list[str]:
-    if caption is None:
-        return [method.mountain(comparison.sweep)]
-    return [f"![{ALT_TEXTS['landscape']}](landscape.svg)", "", caption]
-
-
-def _differences(comparison: "Comparison") -> list[str]:
+def _differences(comparison: Comparison) -> list[str]:
     differences, measure = comparison.differences, comparison.measure
     if differences.empty:
         return ["None: a single arm."]
-    header = ["arms", "learning rates", "pairs", "difference [95%]", "seeds × images [95%]"]
+    header = ["arms", "learning rates", "pairs", "difference [95%]", "seeds × samples [95%]"]
     header += ["p (Holm)", "90%", "p equivalent (Holm)", "P(first better) [95%]"]
     rows = [_difference(row, measure) for _, row in differences.iterrows()]
-    return [
-        *piped(header, rows),
-        "",
-        method.differences(comparison),
-    ]
+    return [*piped(header, rows), "", method.differences(comparison)]
 
 
 def _difference(row: pd.Series, measure: Measure) -> list[str]:
     value, digits = row["difference"], measure.digits
-    both = interval(value, row["images_low"], row["images_high"], signed=True, digits=digits)
-    bounds = pd.isna(row["equivalence_low"])
-    ninety = interval(value, row["equivalence_low"], row["equivalence_high"], digits=digits)
+    both = interval(value, row["samples_low"], row["samples_high"], signed=True, digits=digits)
     return [
         pair_name(row),
         f"{row['learning_rate']:g}, {row['other_learning_rate']:g}",
         str(row["pairs"]),
         interval(value, row["low"], row["high"], signed=True, digits=digits),
-        "not kept" if pd.isna(row["images_low"]) else both,
+        "not kept" if pd.isna(row["samples_low"]) else both,
         p_number(row["p_holm"]),
-        number(float("nan")) if bounds else ninety.partition(" ")[2],
+        bounds(row["equivalence_low"], row["equivalence_high"], digits),
         p_number(row["p_equivalent_holm"]),
         interval(row["superiority"], row["superiority_low"], row["superiority_high"]),
     ]
@@ -114,8 +105,10 @@ def _arms(arms: pd.DataFrame, measure: Measure) -> list[str]:
     if arms.empty:
         return [f"None: no cell has a validation {measure.title} for each of its runs."]
     header = ["arm", "learning rate", "n", "diverged", f"validation {measure.title}"]
-    header += [f"test {measure.title} [95%]", "sd", "images"]
-    header += [f"within {TOLERANCE} points of its best"]
+    header += [f"test {measure.title} [95%]", "sd"]
+    header += ["samples"] * measure.proportion
+    if measure.tolerance is not None:
+        header.append(f"within {method.tolerance(measure)} of its best")
     return piped(header, [_arm(arm, measure) for _, arm in arms.iterrows()])
 
 
@@ -129,13 +122,17 @@ def _arm(arm: pd.Series, measure: Measure) -> list[str]:
         spread(arm["val_mean"], arm["val_sd"], digits),
         interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=digits),
         number(arm["test_sd"], digits),
-        number(arm["test_images_half_width"]),
-        arm["good_range"],
+        *([number(arm["test_samples_half_width"])] * measure.proportion),
+        *([arm["good_range"]] * (measure.tolerance is not None)),
     ]
 
 
-def _speed(speed: pd.DataFrame) -> list[str]:
-    if speed.empty:
+def _speed(comparison: Comparison) -> list[str]:
+    speed = comparison.speed
+    measure = milestone_measure(comparison.measure, comparison.measures)
+    if measure is None and not comparison.history.empty:
+        return []
+    if measure is None or speed.empty:
         return [method.NOT_KEPT]
     thresholds = sorted(set(speed["threshold"]))
     rows = [
@@ -146,25 +143,13 @@ def _speed(speed: pd.DataFrame) -> list[str]:
         ]
         for arm, own in speed.groupby("arm", sort=False)
     ]
-    header = ["arm", "learning rate", "n", *(f"to {threshold:g}%" for threshold in thresholds)]
-    return [*piped(header, rows), "", method.SPEED]
-
-
-def _calibration(arms: pd.DataFrame) -> list[str]:
-    header = ["arm", "probabilities", "n", "NLL [95%]", "Brier [95%]", "ECE [95%]"]
-    rows = [
-        [
-            arm["arm"],
-            arm["mapping"] or "not recorded",
-            str(arm["n"]),
-            *(
-                interval(arm[key], arm[f"{key}_low"], arm[f"{key}_high"], digits=4)
-                for key in ("test_nll", "test_brier", "test_ece")
-            ),
-        ]
-        for _, arm in arms.iterrows()
+    header = [
+        "arm",
+        "learning rate",
+        "n",
+        *(f"to {method.threshold(value, measure)}" for value in thresholds),
     ]
-    return [*piped(header, rows), "", method.CALIBRATION]
+    return [*piped(header, rows), "", method.speed(measure)]
 
 
 def _naive(naive: pd.DataFrame, measure: Measure) -> list[str]:
@@ -208,23 +193,23 @@ def _cell(cell: pd.Series, measure: Measure) -> list[str]:
 
 
 def _cost(arms: pd.DataFrame) -> list[str]:
-    header = ["arm", "learning rate", "n", "seconds a run", "images per second"]
+    header = ["arm", "learning rate", "n", "seconds a run", "samples per second"]
     rows = [
         [
             arm["arm"],
             f"{arm['learning_rate']:g}",
             str(arm["n"]),
             number(arm["seconds"], 1),
-            number(arm["images_per_second"], 0),
+            number(arm["samples_per_second"], 0),
         ]
         for _, arm in arms.iterrows()
     ]
     return [*piped(header, rows), "", method.COST]
 
 
-def _provenance(comparison: "Comparison") -> list[str]:
+def _provenance(comparison: Comparison) -> list[str]:
     runs = comparison.runs
-    lines = [f"- runs: {len(counted(runs))} counted of {len(runs)} found"]
+    lines = [f"- runs: {len(ended_runs(runs))} counted of {len(runs)} found"]
     for name, kinds in comparison.provenance.items():
         lines.append(f"- {name}: {listed(kinds, 3) or 'not recorded'}")
     return lines

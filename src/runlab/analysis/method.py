@@ -1,20 +1,16 @@
-"""How each number is come by, in words; beside the tables wherever they are shown."""
+"""How each number is come by, in words; beside the tables and figures wherever they are shown."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.formatting import with_unit
 from runlab.analysis.statistics import RESAMPLES
-
-if TYPE_CHECKING:
-    from runlab.analysis.comparison import Comparison
+from runlab.measure import Measure
 
 ARMS = (
     "The learning rate of each arm is chosen on validation, by the mean over seeds, of equal ones "
     "the smaller, among those with at least half as many runs as its fullest; test results are "
-    "those of that choice. Intervals are Student's 95% intervals over seeds, sd is over seeds; "
-    "`images` is the half-width of the 95% binomial interval that the finite test set adds. "
-    "Diverged runs count, with what their final weights reach."
+    "those of that choice. Intervals are Student's 95% intervals over seeds, sd is over seeds"
 )
+DIVERGED = "Diverged runs count, with what their final weights reach."
 NAIVE = (
     "Naive: both arms at the same learning rate, tuned for neither. It says which arm a rate "
     "happens to suit, not which arm is better."
@@ -27,22 +23,6 @@ SENSITIVITY = (
     "How well each arm does at each learning rate on validation. A flat top forgives a badly "
     "chosen rate; diverged runs are counted in their cell."
 )
-SPEED = (
-    "Epochs to a validation accuracy, median [lowest, highest] over seeds, and how many got there; "
-    "`never` is a run that had not reached it when training ended (censored)."
-)
-CALIBRATION = (
-    "How good the probabilities are, on the test set: negative log-likelihood (natural logarithm), "
-    "Brier score (0 to 2), expected calibration error over 15 equal bins; mean and Student's 95% "
-    "interval over seeds. The class probabilities are made from the network's outputs z by the "
-    "mapping that the loss names: with 10 classes, a softmax of a perfect classifier's raw outputs "
-    "would give a confidence of 0.232."
-)
-GRADIENTS = (
-    "The 2-norm of the gradient of one image's loss in the network's outputs. After a softmax the "
-    "squared error hardly pulls on a confidently wrong image: of 10 classes, at a logit gap of 10, "
-    "its gradient is 4.8e-4, cross-entropy's 1.414."
-)
 COST = (
     "Wall time of a run and training throughput, means over the chosen cell's runs. Of runs that "
     "trained together as a stack: the stack's time divided by its runs, and one run's throughput."
@@ -50,22 +30,46 @@ COST = (
 NOT_KEPT = "Not known: the runs kept no curves.csv (callback.curves)."
 
 
-def differences(comparison: "Comparison") -> str:
+def arms(measure: Measure) -> str:
+    samples = (
+        "; `samples` is the half-width of the 95% binomial interval that the finite test set adds"
+    )
+    return f"{ARMS}{samples if measure.proportion else ''}. {DIVERGED}"
+
+
+def speed(measure: Measure) -> str:
+    return (
+        f"Epochs to a validation {measure.title}, median [lowest, highest] over seeds, and how "
+        "many got there; `never` is a run that had not reached it when training ended (censored)."
+    )
+
+
+def threshold(value: float, measure: Measure) -> str:
+    """`95%`, `0.5 m`"""
+    return with_unit(f"{value:g}", measure.unit)
+
+
+def tolerance(measure: Measure) -> str:
+    """`0.5 points`"""
+    return f"{measure.tolerance:g} {measure.difference_unit}".rstrip()
+
+
+def differences(comparison: Comparison) -> str:
     return (
         "First arm minus second on the test set, over the seeds that both ran, each at its chosen "
         "learning rate, for arms that differ in one setting. [95%]: Student's interval of the mean "
         "paired difference, not corrected for the number of rows. p is two-sided, from a "
         "permutation test that flips the signs of the paired differences (every flip up to 13 "
         f"pairs, beyond that {RESAMPLES:,} from a fixed seed). {_equivalence(comparison)} Holm "
-        "corrects each kind of p over the rows of this table. Seeds × images: the 95% interval "
-        "over seeds and test images at once, as if both were drawn anew (two-way analysis of "
+        "corrects each kind of p over the rows of this table. Seeds × samples: the 95% interval "
+        "over seeds and test samples at once, as if both were drawn anew (two-way analysis of "
         "variance with random effects, Satterthwaite's degrees of freedom; from 6 pairs on). With "
-        "few seeds it may be the narrower one, since thousands of images tell how much chance "
+        "few seeds it may be the narrower one, since thousands of samples tell how much chance "
         "varies. P(first better): share of seeds, ties half, with Wilson's interval."
     )
 
 
-def _equivalence(comparison: "Comparison") -> str:
+def _equivalence(comparison: Comparison) -> str:
     margin, unit = comparison.margin, f" {comparison.measure.difference_unit}".rstrip()
     if margin is None:
         return "No margin was declared (comparison.margin), so equivalence is not tested."
@@ -73,13 +77,4 @@ def _equivalence(comparison: "Comparison") -> str:
     return (
         f"Equivalent: two one-sided t tests (TOST) against a margin of ±{margin:g}{unit}, {when}; "
         "at 5% they agree with the 90% interval lying within it."
-    )
-
-
-def mountain(sweep: Path) -> str:
-    """How to draw it."""
-    folder = f"logs/{sweep.name}" if sweep.parent.name == "logs" else str(sweep)
-    return (
-        f"Not drawn for these runs. `python scripts/landscape.py {folder}` draws it for two arms "
-        "with the same network."
     )

@@ -2,59 +2,68 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from runlab.analysis import method, wording
-from runlab.analysis.figures import ALT_TEXTS
-from runlab.analysis.figures.inline import VARIABLES, inline
-from runlab.analysis.grid import TOLERANCE
-from runlab.analysis.palette import styles
+from runlab.analysis import conclusions, formatting, method
+from runlab.analysis.cells import milestone_measure
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.palette import select_styles
+from runlab.analysis.rendering import CSS_VARIABLES, inline_svg
+from runlab.analysis.section import Section
 from runlab.analysis.statistics import seeds_needed
 from runlab.text import plural
 
-if TYPE_CHECKING:
-    from runlab.analysis.comparison import Comparison
-
 TEMPLATE = "page.html.jinja"
 TABLES = ("cells", "arms", "differences", "naive")
+FORMATTING = ("bounds", "epochs", "interval", "number", "p_number", "pair_name", "spread")
+"""What templates may call by its name."""
 
 
 def to_page(
-    comparison: "Comparison", svgs: Mapping[str, str], landscape: tuple[str, str] | None
+    comparison: Comparison,
+    svgs: Mapping[str, str],
+    alt_texts: Mapping[str, str],
+    sections: Sequence[Section],
 ) -> str:
-    """`svgs` holds figures as rendered, by name; `landscape` an SVG and its caption."""
-    drawings = dict(svgs) | ({"landscape": landscape[0]} if landscape else {})
-    return _environment().get_template(TEMPLATE).render(
+    """`svgs` are the figures that there are, `alt_texts` those of all figures, by name."""
+    environment = _environment()
+    others = comparison.other_measures
+    shown = [section for section in sections if section.template is not None]
+    return environment.get_template(TEMPLATE).render(
         comparison=comparison,
         measure=comparison.measure,
+        others=others,
+        test_titles=[f"test {other.title}" for other in others],
+        milestones=milestone_measure(comparison.measure, comparison.measures),
         margin=comparison.margin,
         tables={name: _records(getattr(comparison, name)) for name in TABLES},
-        speed=_speed_by_arm(comparison.speed),
+        speed=[_records(own) for _, own in comparison.speed.groupby("arm", sort=False)],
         counted=int(comparison.cells["n"].sum()),
-        tests=wording.count_tests(comparison.differences),
+        tests=conclusions.count_tests(comparison.differences),
         colors=_colors(comparison),
-        drawings={name: inline(svg, name, ALT_TEXTS[name]) for name, svg in drawings.items()},
-        landscape_caption=landscape[1] if landscape else "",
-    )  # fmt: skip
+        drawings={name: inline_svg(svg, name, alt_texts[name]) for name, svg in svgs.items()},
+        sections=shown,
+        templates={each.id: environment.from_string(_template(each)) for each in shown},
+    )
+
+
+def _template(section: Section) -> str:
+    return "" if section.template is None else section.template.read_text()
 
 
 def _environment() -> Environment:
-    loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals.update(
-        {name: getattr(wording, name) for name in ("interval", "number", "spread", "p_number")},
-        epochs=wording.epochs, pair_name=wording.pair_name, plural=plural, tolerance=TOLERANCE,
-        seeds_needed=seeds_needed, method=method, bounds=_bounds,
-    )  # fmt: skip
+    environment.globals.update({name: getattr(formatting, name) for name in FORMATTING})
+    environment.globals.update(plural=plural, seeds_needed=seeds_needed, method=method)
     environment.tests["known"] = _is_known
     environment.filters.update(bound=_bound, with_code=_with_code)
     return environment
@@ -74,27 +83,15 @@ def _with_code(text: str) -> Markup:
     return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _bounds(low: float, high: float, digits: int) -> str:
-    """`[0.22, 0.40]`"""
-    if math.isnan(low):
-        return wording.ABSENT
-    return f"[{wording.number(low, digits)}, {wording.number(high, digits)}]"
-
-
 def _is_known(value: Any) -> bool:
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
-def _speed_by_arm(speed: pd.DataFrame) -> list[list[dict[Any, Any]]]:
-    """Of each arm its rows, one a threshold."""
-    return [_records(own) for _, own in speed.groupby("arm", sort=False)]
-
-
-def _colors(comparison: "Comparison") -> dict[str, Markup]:
+def _colors(comparison: Comparison) -> dict[str, Markup]:
     """By arm, as CSS; ink turns with the page."""
-    shown = styles(comparison.cells["arm"], comparison.looks)
-    looks = {arm: style.color for arm, style in shown.items()}
+    styles = select_styles(comparison.cells["arm"], comparison.arm_styles)
+    colors = {arm: style.color for arm, style in styles.items()}
     return {
-        arm: Markup(f"var({VARIABLES[color]})" if color in VARIABLES else color)
-        for arm, color in looks.items()
+        arm: Markup(f"var({CSS_VARIABLES[color]})" if color in CSS_VARIABLES else color)
+        for arm, color in colors.items()
     }

@@ -9,45 +9,52 @@ from typing import Any
 import pandas as pd
 
 from runlab.analysis.arms import name_arms
+from runlab.analysis.declarations import Declaration, read_declaration
 from runlab.runs import record
+
+MODULE = "module/"
+"""Begins the columns that hold what a run's module says of itself."""
 
 THEN = " then "
 
+Row = dict[str, Any]
 
-def load(sweep: Path) -> pd.DataFrame:
-    """One row a run, also for a run that failed or whose record can't be used.
 
-    Accuracies are fractions. Such a record has the status `unreadable` and the reason in `problem`;
-    a run folder without one has the status `unrecorded`. Raises ValueError where there are no runs.
+def load(sweep: Path) -> tuple[pd.DataFrame, dict[str, Declaration]]:
+    """One row a run, also for a run that failed or whose record can't be used; and declarations.
+
+    Metrics are as recorded. A record that can't be used has the status `unreadable` and the reason
+    in `problem`; a run folder without one has the status `unrecorded`. The declarations are those
+    of the other runs, by the run's name.
+
+    Raises:
+        ValueError: if there are no runs.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     records: list[dict[str, Any]] = []
+    declarations: dict[str, Declaration] = {}
     for folder in _run_folders(Path(sweep)):
-        row, run_record = _read(folder)
+        row, run_record, declaration = _read(folder)
         rows.append(row)
         records.append(run_record)
-    readable = [index for index, row in enumerate(rows) if not row["problem"]]
-    # what a failed run was meant to be does not name the arms of the others
-    outcomes = [index for index in readable if rows[index]["status"] in record.ENDED]
-    for group in (outcomes, [index for index in readable if index not in set(outcomes)]):
-        arms = name_arms([records[index] for index in group]).to_dict("records")
-        for index, settings in zip(group, arms, strict=True):
-            rows[index] |= {str(key): value for key, value in settings.items()}
-    return pd.DataFrame(rows).astype({"seed": "Int64"})
+        if declaration is not None:
+            declarations[folder.name] = declaration
+    _name_arms(rows, records)
+    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations
 
 
-def counted(runs: pd.DataFrame) -> pd.DataFrame:
+def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The finished and diverged runs, one for each arm, learning rate and seed."""
-    return _outcomes(runs).drop_duplicates(["arm", "learning_rate", "seed"])
+    return _all_ended(runs).drop_duplicates(["arm", "learning_rate", "seed"])
 
 
-def repeated(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that `counted` leaves out, as their arm, learning rate and seed came before."""
-    outcomes = _outcomes(runs)
-    return outcomes[outcomes.duplicated(["arm", "learning_rate", "seed"])]
+def duplicate_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that `ended_runs` leaves out: their arm, learning rate and seed came before."""
+    ended = _all_ended(runs)
+    return ended[ended.duplicated(["arm", "learning_rate", "seed"])]
 
 
-def _outcomes(runs: pd.DataFrame) -> pd.DataFrame:
+def _all_ended(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["status"].isin(record.ENDED)]
 
 
@@ -56,44 +63,59 @@ def _run_folders(sweep: Path) -> list[Path]:
     return sorted({*recorded, *(child for child in sweep.iterdir() if (child / ".hydra").is_dir())})
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _name_arms(rows: list[Row], records: list[dict[str, Any]]) -> None:
+    """Adds the columns of each run's arm: what a failed run was to be names no arm of another."""
+    readable = [index for index, row in enumerate(rows) if not row["problem"]]
+    ended = [index for index in readable if rows[index]["status"] in record.ENDED]
+    for group in (ended, sorted(set(readable) - set(ended))):
+        arms = name_arms([records[index] for index in group]).to_dict("records")
+        for index, settings in zip(group, arms, strict=True):
+            rows[index] |= {str(key): value for key, value in settings.items()}
+
+
+def _read(folder: Path) -> tuple[Row, dict[str, Any], Declaration | None]:
     if not (folder / "run.json").exists():
         problem = "it has no run.json: it never started, or was killed before its first record"
-        return _unusable(folder, "unrecorded", problem), {}
+        return _unusable_row(folder, "unrecorded", problem), {}, None
     try:
         run_record = record.read(folder)
-        return _row(folder, run_record), run_record
+        declaration = read_declaration(run_record)
+        return _row(folder, run_record, declaration), run_record, declaration
     except ValueError as error:
-        return _unusable(folder, "unreadable", str(error)), {}
+        return _unusable_row(folder, "unreadable", str(error)), {}, None
 
 
-def _unusable(folder: Path, status: str, problem: str) -> dict[str, Any]:
+def _unusable_row(folder: Path, status: str, problem: str) -> Row:
     empty = {"arm": None, "loss": None, "learning_rate": math.nan, "seed": None}
     return {"run": folder.name, "status": status, "problem": problem} | empty
 
 
-def _row(folder: Path, run_record: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> Row:
+    row: Row = {
         "run": folder.name,
         "status": _required(run_record, "status"),
         "problem": "",
         "arm": None,
         "loss": _required(run_record, "choices", "loss"),
         "data": record.nested_dict(run_record, "choices").get("data", ""),
-        "learning_rate": _number(_required(run_record, "config", "optimizer", "lr")),
-        "seed": _whole(_required(run_record, "config", "seed")),
+        "learning_rate": _learning_rate(_required(run_record, "config", "optimizer", "lr")),
+        "seed": _seed(_required(run_record, "config", "seed")),
+        "fingerprint": run_record.get("fingerprint"),
+        "margin": _margin(record.nested_dict(run_record, "config", "comparison").get("margin")),
     }
+    module = record.nested_dict(run_record, "module")
     metrics = record.nested_dict(run_record, "metrics")
-    if row["status"] == "finished" and metrics.get("val/accuracy") is None:
-        raise ValueError("expected val/accuracy in the metrics of a finished run, got none")
-    timing = {
-        f"timing/{key}": value for key, value in record.nested_dict(run_record, "timing").items()
+    timing = record.nested_dict(run_record, "timing")
+    primary = f"val/{declaration.primary.name}"
+    if row["status"] == "finished" and metrics.get(primary) is None:
+        raise ValueError(f"expected {primary} in the metrics of a finished run, got none")
+    columns = {
+        **{f"{MODULE}{key}": value for key, value in module.items()},
+        **metrics,
+        **{f"timing/{key}": value for key, value in timing.items()},
+        **_provenance(record.nested_dict(run_record, "provenance")),
     }
-    provenance = _provenance(record.nested_dict(run_record, "provenance"))
-    row["fingerprint"] = run_record.get("fingerprint")
-    row["mapping"] = run_record.get("mapping") or ""
-    row["margin"] = _margin(record.nested_dict(run_record, "config", "comparison").get("margin"))
-    return row | {key: _plain(value) for key, value in (metrics | timing | provenance).items()}
+    return row | {key: _plain(value) for key, value in columns.items()}
 
 
 def _provenance(provenance: dict[str, Any]) -> dict[str, Any]:
@@ -139,13 +161,13 @@ def _margin(margin: Any) -> float | None:
     return margin
 
 
-def _whole(seed: Any) -> int:
+def _seed(seed: Any) -> int:
     if not isinstance(seed, int):
         raise ValueError(f"expected a whole number as seed in run.json, got {seed!r}")
     return seed
 
 
-def _number(learning_rate: Any) -> float:
-    if not isinstance(learning_rate, int | float) or not 0 < learning_rate < math.inf:
-        raise ValueError(f"expected a positive optimizer.lr in run.json, got {learning_rate!r}")
-    return float(learning_rate)
+def _learning_rate(value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"expected a positive optimizer.lr in run.json, got {value!r}")
+    return float(value)

@@ -27,10 +27,10 @@ def mean_interval(values: Values, confidence: float = CONFIDENCE) -> tuple[float
     return mean - half_width, mean + half_width
 
 
-def binomial_half_width(accuracy: float, images: float) -> float:
-    """Half the 95% interval of an accuracy on finitely many images: z sqrt(p (1 - p) / n)."""
+def binomial_half_width(share: float, samples: float) -> float:
+    """Half the 95% interval of a share of finitely many samples: z sqrt(p (1 - p) / n)."""
     quantile = stats.norm.ppf(0.5 + CONFIDENCE / 2)
-    return float(quantile * math.sqrt(accuracy * (1 - accuracy) / images))
+    return float(quantile * math.sqrt(share * (1 - share) / samples))
 
 
 def permutation_p_value(differences: Values) -> float:
@@ -87,27 +87,27 @@ def superiority(differences: Values) -> tuple[float, float, float]:
     return share, max(middle - half_width, 0.0), min(middle + half_width, 1.0)
 
 
-def two_way_interval(differences: NDArray[np.int8]) -> tuple[float, float]:
-    """95% interval of the mean of differences [seeds, images], as if both had been drawn anew.
+def two_way_interval(differences: NDArray) -> tuple[float, float]:
+    """95% interval of the mean of differences [seeds, samples], as if both had been drawn anew.
 
-    Of the model mean + seed + image + rest, all random, by its analysis of variance: the squared
-    standard error is (MS_seeds + MS_images - MS_rest) / (seeds images), Satterthwaite's (1946)
-    approximation gives the degrees of freedom. NaN below two seeds or two images.
+    Of the model mean + seed + sample + rest, all random, by its analysis of variance: the squared
+    standard error is (MS_seeds + MS_samples - MS_rest) / (seeds samples), Satterthwaite's (1946)
+    approximation gives the degrees of freedom. NaN below two seeds or two samples.
     """
-    seeds, images = differences.shape
-    if min(seeds, images) < 2:
+    seeds, samples = differences.shape
+    if min(seeds, samples) < 2:
         return math.nan, math.nan
     mean = float(differences.mean())
-    of_seed, of_image = differences.mean(axis=1), differences.mean(axis=0)
-    rest = differences - of_seed[:, None] - of_image + mean
-    freedom = np.array([seeds - 1, images - 1, (seeds - 1) * (images - 1)])
-    squares = (images * of_seed.var() * seeds, seeds * of_image.var() * images, (rest**2).sum())
+    of_seed, of_sample = differences.mean(axis=1), differences.mean(axis=0)
+    rest = differences - of_seed[:, None] - of_sample + mean
+    freedom = np.array([seeds - 1, samples - 1, (seeds - 1) * (samples - 1)])
+    squares = (samples * of_seed.var() * seeds, seeds * of_sample.var() * samples, (rest**2).sum())
     mean_squares = np.array(squares) / freedom
     variance = max(mean_squares @ [1, 1, -1], mean_squares[2])  # the rest alone is the least
     if variance == 0:
         return mean, mean
     quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, variance**2 / (mean_squares**2 / freedom).sum())
-    half_width = float(quantile * math.sqrt(variance / (seeds * images)))
+    half_width = float(quantile * math.sqrt(variance / (seeds * samples)))
     return mean - half_width, mean + half_width
 
 
@@ -128,7 +128,7 @@ def seeds_needed(comparisons: int) -> int:
 
 
 def seeds_for_equivalence(margin: float, sd: float, comparisons: int) -> int | None:
-    """The fewest pairs that show equivalence with 80% probability where there is no difference.
+    """The fewest pairs that show equivalence in 4 of 5 sweeps where there is no difference.
 
     By two one-sided t tests, at 5% over all comparisons, of pairs with this sd: approximately
     2 Φ(margin sqrt(n) / sd - t) - 1 with Student's quantile t. None if more than 1,000.

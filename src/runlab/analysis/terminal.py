@@ -1,33 +1,30 @@
 """The comparison for a terminal, at most 100 characters wide."""
 
-import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from runlab.analysis.arms import ordered
-from runlab.analysis.grid import TOLERANCE
-from runlab.analysis.measure import Measure
-from runlab.analysis.statistics import seeds_needed
-from runlab.analysis.wording import (
-    count_tests,
+from runlab.analysis import method
+from runlab.analysis.cells import milestone_measure
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.conclusions import count_tests, needed_sentence
+from runlab.analysis.formatting import (
+    bounds,
     epochs,
     interval,
     listed,
-    needed_sentence,
     number,
     p_number,
     pair_name,
     signed_number,
     spread,
+    with_unit,
 )
+from runlab.analysis.statistics import seeds_needed
+from runlab.measure import Measure
 from runlab.text import LINE, aligned, plural, width, wrapped, wrapped_name
-
-if TYPE_CHECKING:
-    from runlab.analysis.comparison import Comparison
 
 AT_MOST = 10
 NAIVE_AT_MOST = 3
@@ -35,20 +32,26 @@ NAIVE_AT_MOST = 3
 
 CONCLUSIONS_AT_MOST = 6
 PAIR = 40
-"""Characters of a pair's name before it is wrapped."""
+TITLE = 10
+"""Characters of a pair's name, and of a measure's title, before it is wrapped."""
 
 
-def to_terminal(comparison: "Comparison") -> str:
-    sections = [
-        _conclusions(comparison.conclusions),
-        _grid(comparison.cells, comparison.measure),
-        _arms(comparison.arms, comparison.measure),
-        _ranges(comparison.arms, comparison.speed),
-        _differences(comparison.differences, comparison.measure),
-        _naive(comparison.naive, comparison.measure),
-        _warnings(comparison.warnings),
+def terminal(comparison: Comparison) -> str:
+    """Its tables and sentences, without those of sections."""
+    shown = comparison.shown()
+    parts = [
+        _conclusions(shown.conclusions),
+        _grid(shown.cells, shown.measure),
+        _arms(shown.arms, shown.measure, shown.other_measures),
+        [
+            *_ranges(shown.arms, shown.measure),
+            *_speed(shown.speed, milestone_measure(shown.measure, shown.measures)),
+        ],
+        _differences(shown.differences, shown.measure),
+        _naive(shown.naive, shown.measure),
+        _warnings(shown.warnings),
     ]
-    return "\n\n".join("\n".join(section) for section in sections if section)
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def _conclusions(conclusions: list[str]) -> list[str]:
@@ -63,15 +66,22 @@ def _grid(cells: pd.DataFrame, measure: Measure) -> list[str]:
     axis = axis[0].upper() + axis[1:]
     title = f"{axis} (mean ± sd over {seeds}); * chosen learning rate"
     title += "; †k: k runs diverged" if cells["diverged"].any() else ""
-    columns = {
-        arm: _column(cells[cells["arm"] == arm], measure.digits) for arm in ordered(cells["arm"])
-    }
+    columns = {arm: _column(own, measure.digits) for arm, own in _by_arm(cells)}
     lines = wrapped(title)
-    for block in _blocks(columns):
-        rates = sorted({rate for arm in block for rate in columns[arm]})
-        rows = [[f"{rate:g}", *(columns[arm].get(rate, "") for arm in block)] for rate in rates]
-        lines += ["", *aligned(["lr", *map(wrapped_name, block)], rows)]
+    for arms in _side_by_side(columns):
+        tried = sorted({learning_rate for arm in arms for learning_rate in columns[arm]})
+        rows = [
+            [f"{learning_rate:g}", *(columns[arm].get(learning_rate, "") for arm in arms)]
+            for learning_rate in tried
+        ]
+        lines += ["", *aligned(["lr", *map(wrapped_name, arms)], rows)]
     return lines
+
+
+def _by_arm(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each arm, in the order in which arms come."""
+    for arm, own in table.groupby("arm", sort=False):
+        yield str(arm), own
 
 
 def _column(cells: pd.DataFrame, digits: int) -> dict[float, str]:
@@ -85,35 +95,35 @@ def _column(cells: pd.DataFrame, digits: int) -> dict[float, str]:
     return dict(zip(cells["learning_rate"], texts, strict=True))
 
 
-def _blocks(columns: dict[str, dict[float, str]]) -> Iterator[list[str]]:
-    """Arms side by side, as many as fit on a line."""
-    block: list[str] = []
+def _side_by_side(columns: dict[str, dict[float, str]]) -> Iterator[list[str]]:
+    """Arms, as many as fit on a line."""
+    arms: list[str] = []
     free = LINE - 10
     for arm, texts in columns.items():
         needed = 2 + max(width(wrapped_name(arm)), *map(len, texts.values()))
-        if block and needed > free:
-            yield block
-            block, free = [], LINE - 10
-        block.append(arm)
+        if arms and needed > free:
+            yield arms
+            arms, free = [], LINE - 10
+        arms.append(arm)
         free -= needed
-    yield block
+    yield arms
 
 
-def _arms(arms: pd.DataFrame, measure: Measure) -> list[str]:
+def _arms(arms: pd.DataFrame, measure: Measure, others: Sequence[Measure]) -> list[str]:
     if arms.empty:
         return []
     unit = f", {measure.unit}" if measure.unit else ""
     title = f"Test {measure.title} at the chosen learning rate{unit} [Student's 95% over seeds]"
-    if arms["test_images_half_width"].notna().any():
-        title += "; images: 95% half-width from the finite test set"
-    header = ["arm", "lr", "n", "div.", f"{measure.title} [95%]", "sd", "images"]
-    table = aligned(
-        [*header, "NLL", "Brier", "ECE"], [_arm(arm, measure) for _, arm in arms.iterrows()]
-    )
-    return [*wrapped(title), "", *table]
+    if arms["test_samples_half_width"].notna().any():
+        title += "; samples: 95% half-width from the finite test set"
+    header = ["arm", "lr", "n", "div.", f"{measure.title} [95%]", "sd"]
+    header += ["samples"] * measure.proportion
+    header += [other.title for other in others]
+    rows = [_arm(arm, measure, others) for _, arm in arms.iterrows()]
+    return [*wrapped(title), "", *_fitting(header, rows, len(others))]
 
 
-def _arm(arm: pd.Series, measure: Measure) -> list[str]:
+def _arm(arm: pd.Series, measure: Measure, others: Sequence[Measure]) -> list[str]:
     digits = measure.digits
     return [
         wrapped_name(arm["arm"]),
@@ -122,32 +132,49 @@ def _arm(arm: pd.Series, measure: Measure) -> list[str]:
         str(arm["diverged"]),
         interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=digits),
         number(arm["test_sd"], digits),
-        number(arm["test_images_half_width"]),
-        *(number(arm[f"test_{quality}"], 4) for quality in ("nll", "brier", "ece")),
+        *([number(arm["test_samples_half_width"])] * measure.proportion),
+        *(number(arm[f"test_{other.name}"], other.digits) for other in others),
     ]
 
 
-def _ranges(arms: pd.DataFrame, speed: pd.DataFrame) -> list[str]:
+def _fitting(header: list[str], rows: list[list[str]], optional: int) -> list[str]:
+    """The table with titles wrapped, and without some of its last columns, if it is too wide."""
+    first = len(header) - optional
+    narrow = [*header[:first], *map(_wrapped_title, header[first:])]
+    counts = range(len(header), first - 1, -1)
+    for titles, count in [(header, len(header)), *((narrow, count) for count in counts)]:
+        table = aligned(titles[:count], [row[:count] for row in rows])
+        if max(map(len, table)) <= LINE:
+            break
+    return table
+
+
+def _wrapped_title(title: str) -> str:
+    return "\n".join(textwrap.wrap(title, TITLE))
+
+
+def _ranges(arms: pd.DataFrame, measure: Measure) -> list[str]:
     known = arms[arms["good_range"] != ""] if not arms.empty else arms
-    ranges = [f"{arm['arm']} {arm['good_range']}" for _, arm in known.iterrows()]
-    lines = []
-    if ranges:
-        sentence = f"Learning rates within {TOLERANCE} points of an arm's best: "
-        lines += wrapped(sentence + "; ".join(ranges) + ".")
-    if not speed.empty:
-        lines += wrapped(_speed(speed))
-    return lines
+    if known.empty:
+        return []
+    ranges = "; ".join(f"{arm['arm']} {arm['good_range']}" for _, arm in known.iterrows())
+    return wrapped(f"Learning rates within {method.tolerance(measure)} of an arm's best: {ranges}.")
 
 
-def _speed(speed: pd.DataFrame) -> str:
+def _speed(speed: pd.DataFrame, measure: Measure | None) -> list[str]:
+    if speed.empty or measure is None:
+        return []
     thresholds = " / ".join(f"{threshold:g}" for threshold in sorted(set(speed["threshold"])))
     arms = [
         f"{arm} " + " / ".join(epochs(median, median, median) for median in own["median"])
-        for arm, own in speed.groupby("arm", sort=False)
+        for arm, own in _by_arm(speed)
     ]
     least, most = int(speed["n"].min()), int(speed["n"].max())
     runs = plural(most, "run") if least == most else f"{least} to {most} runs"
-    return f"Median epochs to {thresholds}% validation accuracy, {runs} an arm: {'; '.join(arms)}."
+    return wrapped(
+        f"Median epochs to {with_unit(thresholds, measure.unit)} validation {measure.title}, "
+        f"{runs} an arm: {'; '.join(arms)}."
+    )
 
 
 def _differences(differences: pd.DataFrame, measure: Measure) -> list[str]:
@@ -158,9 +185,9 @@ def _differences(differences: pd.DataFrame, measure: Measure) -> list[str]:
     rows = [_difference(row, measure) for _, row in differences.head(AT_MOST).iterrows()]
     tests = count_tests(differences)
     few = (differences["pairs"] < seeds_needed(max(tests, 1))).any()
-    header = ["arms", f"{unit} [95%]", "seeds × images", "pairs", "p (Holm)", "P(>)"]
+    header = ["arms", f"{unit} [95%]", "seeds × samples", "pairs", "p (Holm)", "P(>)"]
     return [
-        *wrapped(f"{title}; seeds × images: 95% over both; P(>): share of seeds for the first"),
+        *wrapped(f"{title}; seeds × samples: 95% over both; P(>): share of seeds for the first"),
         "",
         *aligned(header, rows),
         *_rest(len(differences)),
@@ -169,12 +196,11 @@ def _differences(differences: pd.DataFrame, measure: Measure) -> list[str]:
 
 
 def _difference(row: pd.Series, measure: Measure) -> list[str]:
-    digits, value = measure.digits, row["difference"]
-    both = interval(value, row["images_low"], row["images_high"], digits=digits)
+    digits = measure.digits
     return [
         "\n".join(textwrap.wrap(pair_name(row), PAIR, break_on_hyphens=False)),
-        interval(value, row["low"], row["high"], signed=True, digits=digits),
-        number(row["images_low"]) if math.isnan(row["images_low"]) else both.partition(" ")[2],
+        interval(row["difference"], row["low"], row["high"], signed=True, digits=digits),
+        bounds(row["samples_low"], row["samples_high"], digits),
         str(row["pairs"]),
         p_number(row["p_holm"]),
         number(row["superiority"]),

@@ -1,4 +1,4 @@
-"""Sentences and numbers in words, generated from the statistics."""
+"""The conclusions in plain words, generated from the statistics."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from runlab.analysis.measure import Measure
+from runlab.analysis.formatting import interval, p_value, pair_name, with_unit
 from runlab.analysis.statistics import (
     SIGNIFICANCE,
     is_exact,
     seeds_for_equivalence,
     seeds_needed,
 )
+from runlab.measure import Measure
 from runlab.text import plural
 
-ABSENT = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
 DIVERGED = ["arm", "diverged", "n"]
 
 
@@ -25,7 +24,7 @@ class Tuning:
     """Arms whose learning rate was not, or not quite, tuned."""
 
     on_the_edge: Collection[str]
-    at_one_rate: Collection[str]
+    at_one_learning_rate: Collection[str]
 
 
 def conclude(
@@ -51,7 +50,7 @@ def conclude(
 def _alone(arm: pd.Series, measure: Measure) -> str:
     reached = interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=measure.digits)
     return (
-        f"{arm['arm']}: {reached}{measure.unit} test {measure.title} at learning rate "
+        f"{arm['arm']}: {with_unit(reached, measure.unit)} test {measure.title} at learning rate "
         f"{arm['learning_rate']:g}, {plural(int(arm['n']), 'seed')}; a single arm, nothing to "
         "compare it with"
     )
@@ -118,7 +117,7 @@ def _better(row: pd.Series, measure: Measure) -> str:
 
 
 def _effect(row: pd.Series, measure: Measure) -> str:
-    """`+0.31 points of test accuracy [0.22, 0.40] (a − b)`."""
+    """`+0.31 points of test score [0.22, 0.40] (a − b)`"""
     effect = interval(
         row["difference"], row["low"], row["high"], signed=True, digits=measure.digits
     )
@@ -131,7 +130,7 @@ def _with_unit(effect: str, measure: Measure) -> str:
 
 
 def _unit(measure: Measure) -> str:
-    """As in `points of test accuracy` or `in test NLL`."""
+    """As in `points of test score` or `in test RMSE`."""
     joined = f"{measure.difference_unit} of" if measure.difference_unit else "in"
     return f"{joined} test {measure.title}"
 
@@ -161,7 +160,7 @@ def _reservations(row: pd.Series, diverged: Mapping[str, tuple[int, int]], tunin
     sound = [arm for arm in pair if diverged[arm][0] < diverged[arm][1]]
     if edge := [arm for arm in sound if arm in tuning.on_the_edge]:
         parts.append(f"provisional: a wider grid may change the rate of {' and '.join(edge)}")
-    if single := [arm for arm in sound if arm in tuning.at_one_rate]:
+    if single := [arm for arm in sound if arm in tuning.at_one_learning_rate]:
         of_whom = f" of {single[0]}" if len(single) < len(pair) else ""
         parts.append(f"untuned: one learning rate was tried{of_whom}")
     return "".join(f"; {part}" for part in parts)
@@ -183,62 +182,3 @@ def needed_sentence(tests: int) -> str:
 
 def _correction(tests: int) -> str:
     return f" after Holm over {tests} differences" if tests > 1 else ""
-
-
-def pair_name(row: pd.Series) -> str:
-    return f"{row['arm']} {MINUS} {row['other']}"
-
-
-def p_value(p: float) -> str:
-    """As in `p = 0.002` or `p < 0.001`."""
-    return f"p {p_number(p)}" if p < 0.001 else f"p = {p_number(p)}"
-
-
-def p_number(p: float) -> str:
-    return "< 0.001" if p < 0.001 else number(p, 3)
-
-
-def interval(value: float, low: float, high: float, signed: bool = False, digits: int = 2) -> str:
-    """`0.31 [0.22, 0.40]`, or the value alone where there is no interval."""
-    middle = signed_number(value, digits) if signed else number(value, digits)
-    bounds = f"[{number(low, digits)}, {number(high, digits)}]"
-    return middle if math.isnan(low) else f"{middle} {bounds}"
-
-
-def spread(mean: float, sd: float, digits: int = 2) -> str:
-    """`98.12 ± 0.08`, or the mean alone where one run has no spread."""
-    return number(mean, digits) if math.isnan(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
-
-
-def number(value: float, digits: int = 2) -> str:
-    return (
-        ABSENT if math.isnan(value) else _with_minus(f"{_unsigned_zero(value, digits):.{digits}f}")
-    )
-
-
-def signed_number(value: float, digits: int = 2) -> str:
-    if math.isnan(value):
-        return ABSENT
-    return _with_minus(f"{_unsigned_zero(value, digits):+.{digits}f}")
-
-
-def _unsigned_zero(value: float, digits: int) -> float:
-    return round(value, digits) + 0.0  # -0.0 + 0.0 is 0.0
-
-
-def _with_minus(text: str) -> str:
-    return text.replace("-", MINUS)
-
-
-def epochs(median: float, lowest: float, highest: float) -> str:
-    """`2 [1, 3]` epochs; an infinite one was never reached."""
-    texts = [
-        "never" if math.isinf(value) else f"{value:.4g}" for value in (median, lowest, highest)
-    ]
-    return texts[0] if lowest == highest else f"{texts[0]} [{texts[1]}, {texts[2]}]"
-
-
-def listed(names: list[str], at_most: int = 5) -> str:
-    rest = len(names) - at_most
-    separator = "; " if any(", " in name for name in names) else ", "
-    return separator.join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")

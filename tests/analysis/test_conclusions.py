@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runlab.analysis import MEASURES, compare
+from runlab.analysis.compare import compare
 from tests.analysis.synthetic import Accuracy, write_run, write_sweep
 
 Cells = dict[tuple[str, float], list[Accuracy]]
@@ -223,7 +223,7 @@ def test_where_all_arms_differ_in_several_settings_a_reader_is_warned(tmp_path: 
 def test_losses_are_not_compared_by_their_own_values(tmp_path: Path) -> None:
     write_sweep(tmp_path, ahead(2))
     with pytest.raises(ValueError, match="expected runs of one loss to compare by loss, got cross"):
-        compare(tmp_path, MEASURES["loss"])
+        compare(tmp_path, "loss")
 
 
 def test_runs_of_one_loss_may_be_compared_by_it(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_runs_of_one_loss_may_be_compared_by_it(tmp_path: Path) -> None:
             metrics = {"val/loss": loss, "test/loss": loss + seed / 1_000}
             name, choices = f"{optimizer}{seed}", {"optimizer": optimizer}
             write_run(tmp_path, "mse", 0.1, seed, name=name, choices=choices, metrics=metrics)
-    assert compare(tmp_path, MEASURES["loss"]).verdict.startswith(
+    assert compare(tmp_path, "loss").verdict.startswith(
         "mse, optimizer=adam better than mse, optimizer=sgd by 0.1000 in test loss [0.1000, 0.1000]"
     )
 

@@ -1,17 +1,18 @@
 """What could mislead a reader of this sweep, one sentence each."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 import pandas as pd
 
-from runlab.analysis.arms import SETTING, ordered, settings_of
-from runlab.analysis.cells import of_chosen, values
-from runlab.analysis.differences import MOST_PAIRS, differing
+from runlab.analysis.arms import SETTING, settings_of
+from runlab.analysis.cells import metric_values, select_chosen
+from runlab.analysis.conclusions import Tuning
+from runlab.analysis.differences import MOST_PAIRS, differing_settings
+from runlab.analysis.formatting import listed
 from runlab.analysis.grid import next_value
-from runlab.analysis.measure import Measure
-from runlab.analysis.runs import THEN, counted, repeated
-from runlab.analysis.wording import Tuning, listed
+from runlab.analysis.runs import THEN, duplicate_runs, ended_runs
+from runlab.measure import Measure
 from runlab.runs.record import ENDED
 from runlab.text import plural
 
@@ -22,22 +23,27 @@ PROVENANCE = {
 }
 
 
-def find_cautions(
-    runs: pd.DataFrame, cells: pd.DataFrame, arms: pd.DataFrame, measure: Measure
+def find_warnings(
+    runs: pd.DataFrame,
+    cells: pd.DataFrame,
+    arms: pd.DataFrame,
+    measure: Measure,
+    order: Sequence[str],
 ) -> list[str]:
+    """`order` is that of all arms, also of those in which no run has ended."""
     return [
         *_unusable(runs),
         *_unfinished(runs),
-        *_repeated(runs),
+        *_duplicates(runs),
         *_without_result(runs, measure),
-        *_absent_arms(runs, cells),
+        *_absent_arms(runs, cells, order),
         *_edges(cells),
-        *_single_rates(cells),
+        *_single_learning_rates(cells),
         *_confounded(arms),
         *_different_grids(cells),
         *_unequal_seeds(cells),
         *_other_seeds(runs, cells),
-        *_mixed_provenance(counted(runs)),
+        *_mixed_provenance(ended_runs(runs)),
     ]
 
 
@@ -52,8 +58,8 @@ def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
         yield f"{plural(len(group), 'run')} left out as {status}: {listed(group['run'].tolist())}"
 
 
-def _repeated(runs: pd.DataFrame) -> Iterator[str]:
-    again = repeated(runs)["run"].tolist()
+def _duplicates(runs: pd.DataFrame) -> Iterator[str]:
+    again = duplicate_runs(runs)["run"].tolist()
     if again:
         yield (
             f"{plural(len(again), 'run')} left out, as another has the same arm, learning rate and "
@@ -62,10 +68,10 @@ def _repeated(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _without_result(runs: pd.DataFrame, measure: Measure) -> Iterator[str]:
-    outcomes = counted(runs)
+    ended = ended_runs(runs)
     for split in ("val", "test"):
         metric = f"{split}/{measure.name}"
-        absent = outcomes.loc[values(outcomes, metric).isna(), "run"].tolist()
+        absent = ended.loc[metric_values(ended, metric).isna(), "run"].tolist()
         if absent:
             yield (
                 f"{plural(len(absent), 'run')} recorded no {metric}, so "
@@ -73,46 +79,48 @@ def _without_result(runs: pd.DataFrame, measure: Measure) -> Iterator[str]:
             )
 
 
-def _absent_arms(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
-    for arm in ordered(set(runs["arm"].dropna()) - set(cells["arm"])):
+def _absent_arms(runs: pd.DataFrame, cells: pd.DataFrame, order: Sequence[str]) -> Iterator[str]:
+    absent = set(runs["arm"].dropna()) - set(cells["arm"])
+    for arm in filter(absent.__contains__, order):
         yield f"{arm}: no run has finished, so the arm is missing from every table"
 
 
 def _edges(cells: pd.DataFrame) -> Iterator[str]:
-    for arm in ordered(cells["arm"]):
+    for arm in cells["arm"].unique():
         own = cells[cells["arm"] == arm]
-        rates = own["learning_rate"].tolist()
-        lower, higher = next_value(rates, above=False), next_value(rates, above=True)
+        tried = own["learning_rate"].tolist()
+        lower, higher = next_value(tried, above=False), next_value(tried, above=True)
         if (own["diverged"] == own["n"]).all():
             yield f"{arm}: every run diverged; add smaller learning rates, {lower:g} first"
-        elif len(rates) > 1:
-            yield from _edge(arm, own, {min(rates): lower, max(rates): higher})
+        elif len(tried) > 1:
+            yield from _edge(arm, own, {min(tried): lower, max(tried): higher})
 
 
 def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float]) -> Iterator[str]:
-    for rate in own.loc[own["chosen"], "learning_rate"]:
-        if rate in beyond:
-            end = "smallest" if rate == own["learning_rate"].min() else "largest"
+    for chosen in own.loc[own["chosen"], "learning_rate"]:
+        if chosen in beyond:
+            end = "smallest" if chosen == own["learning_rate"].min() else "largest"
             yield (
-                f"{arm}: its chosen learning rate {rate:g} is the {end} that was tried, "
-                f"so a better one may lie beyond; add {beyond[rate]:g}"
+                f"{arm}: its chosen learning rate {chosen:g} is the {end} that was tried, "
+                f"so a better one may lie beyond; add {beyond[chosen]:g}"
             )
 
 
-def _single_rates(cells: pd.DataFrame) -> Iterator[str]:
+def _single_learning_rates(cells: pd.DataFrame) -> Iterator[str]:
     tried = cells.groupby("arm")["learning_rate"].transform("nunique")
     alone = cells[(tried == 1) & (cells["diverged"] < cells["n"])]
-    for rate, own in alone.groupby("learning_rate"):
-        lower, higher = (next_value([float(str(rate))], above=above) for above in (False, True))
+    for key, own in alone.groupby("learning_rate"):
+        only = float(str(key))
+        lower, higher = next_value([only], above=False), next_value([only], above=True)
         yield (
-            f"{listed(ordered(own['arm']))}: a single learning rate was tried, {rate:g}; "
+            f"{listed(own['arm'].tolist())}: a single learning rate was tried, {only:g}; "
             f"add {lower:g} and {higher:g}"
         )
 
 
 def _confounded(arms: pd.DataFrame) -> Iterator[str]:
     settings = settings_of(arms[:MOST_PAIRS])
-    differ = [differing(a, b) for a, b in combinations(settings, 2)]
+    differ = [differing_settings(a, b) for a, b in combinations(settings, 2)]
     if differ and all(len(keys) > 1 for keys in differ):
         names = [key.removeprefix(SETTING) for key in differ[0]]
         yield (
@@ -123,8 +131,8 @@ def _confounded(arms: pd.DataFrame) -> Iterator[str]:
 
 def find_tuning(cells: pd.DataFrame) -> Tuning:
     """The arms whose chosen learning rate is at an end of several, or the only one."""
-    rates = cells.groupby("arm")["learning_rate"]
-    lowest, highest = rates.transform("min"), rates.transform("max")
+    tried = cells.groupby("arm")["learning_rate"]
+    lowest, highest = tried.transform("min"), tried.transform("max")
     at_end = (cells["learning_rate"] == lowest) | (cells["learning_rate"] == highest)
     edge = cells["chosen"] & at_end & (lowest < highest)
     return Tuning(set(cells.loc[edge, "arm"]), set(cells.loc[lowest == highest, "arm"]))
@@ -132,11 +140,11 @@ def find_tuning(cells: pd.DataFrame) -> Tuning:
 
 def _different_grids(cells: pd.DataFrame) -> Iterator[str]:
     everywhere = set(cells["learning_rate"])
-    for arm in ordered(cells["arm"]):
+    for arm in cells["arm"].unique():
         absent = sorted(everywhere - set(cells.loc[cells["arm"] == arm, "learning_rate"]))
         if absent:
-            rates = listed([f"{rate:g}" for rate in absent])
-            yield f"{arm} has no finished run at {rates}, where other arms have"
+            names = listed([f"{learning_rate:g}" for learning_rate in absent])
+            yield f"{arm} has no finished run at {names}, where other arms have"
 
 
 def _unequal_seeds(cells: pd.DataFrame) -> Iterator[str]:
@@ -148,7 +156,7 @@ def _unequal_seeds(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def _other_seeds(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
-    chosen = of_chosen(counted(runs), cells)
+    chosen = select_chosen(ended_runs(runs), cells)
     seeds = {str(arm): set(own["seed"]) for arm, own in chosen.groupby("arm")}
     if seeds and any(own != set.union(*seeds.values()) for own in seeds.values()):
         common = len(set.intersection(*seeds.values()))
@@ -158,19 +166,19 @@ def _other_seeds(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _mixed_provenance(outcomes: pd.DataFrame) -> Iterator[str]:
+def _mixed_provenance(ended: pd.DataFrame) -> Iterator[str]:
     for column, noun in PROVENANCE.items():
-        yield from _mixed(outcomes[column], noun)
-    for data, group in outcomes.groupby("data"):
+        yield from _mixed(ended[column], noun)
+    for data, group in ended.groupby("data"):
         yield from _mixed(group["data_checksum"], f"checksums of {data}")
     for column, noun in PROVENANCE.items():
-        changed = outcomes.loc[outcomes[column].fillna("").str.contains(THEN), "run"].tolist()
+        changed = ended.loc[ended[column].fillna("").str.contains(THEN), "run"].tolist()
         if changed:
             yield (
                 f"{plural(len(changed), 'run')} began and ended on different {noun}: "
                 f"{listed(changed)}"
             )
-    dirty = int(outcomes["dirty"].eq(True).sum())
+    dirty = int(ended["dirty"].eq(True).sum())
     if dirty:
         yield f"{plural(dirty, 'run')} trained from a checkout with uncommitted changes"
 

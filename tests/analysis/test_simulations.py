@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runlab.analysis.cells import summarize_cells
+from runlab.analysis.cells import summarize_arms, summarize_cells
 from runlab.analysis.differences import pair_runs, tuned_differences
-from runlab.analysis.measure import ACCURACY
 from runlab.analysis.statistics import two_way_interval
-from runlab.analysis.summary import summarize_arms
+from tests.analysis.synthetic import ACCURACY
 
 SWEEPS = 1_000
 SEEDS = 10
@@ -36,12 +35,12 @@ def simulate(random: np.random.Generator, noise: Noise, ahead: float) -> pd.Data
         runs[f"{split}/accuracy"] = 0.97 + shared + noise(random, (len(runs),))
     runs.loc[runs["arm"] == "a", "test/accuracy"] += ahead
     known = {"setting/loss": runs["arm"], "run": runs.index.astype(str)}
-    return runs.assign(status="finished", mapping="", **known)
+    return runs.assign(status="finished", **known)
 
 
 def conclude(runs: pd.DataFrame) -> pd.Series:
-    cells = summarize_cells(runs, ACCURACY)
-    arms = summarize_arms(runs, cells, ACCURACY)
+    cells = summarize_cells(runs, ACCURACY, [], ["a", "b"])
+    arms = summarize_arms(runs, cells, ACCURACY, [])
     paired = pair_runs(runs, arms, ACCURACY)
     return tuned_differences(paired, arms, ACCURACY, 0.2, {}).iloc[0]
 
@@ -65,18 +64,18 @@ def test_a_difference_of_the_margin_is_called_equivalent_in_at_most_5_percent() 
     assert 0.02 <= equivalent <= 0.07
 
 
-def test_the_interval_over_seeds_and_images_covers_what_new_ones_would_show() -> None:
-    """Whether an image is right depends on seed, image, arm and chance; arm b is better by 0.4%."""
+def test_the_interval_over_seeds_and_samples_covers_what_new_ones_would_show() -> None:
+    """Whether a sample is right depends on seed, sample, arm and chance; b is better by 0.4%."""
     random = np.random.default_rng(0)
-    images, truth, covered = 1_000, -0.004, 0
+    samples, truth, covered = 1_000, -0.004, 0
     for _ in range(1_000):
-        difficulty = random.normal(0, 1, images)
+        difficulty = random.normal(0, 1, samples)
         right = []
         for ahead in (0.0, -truth):
-            reaction = random.normal(0, 0.3, images)  # of this arm to these images
+            reaction = random.normal(0, 0.3, samples)  # of this arm to these samples
             skill = random.normal(0, 0.004, (SEEDS, 1))
             chance = 0.9 + ahead + skill + 0.02 * (difficulty + reaction)
-            right.append(random.random((SEEDS, images)) < chance)
+            right.append(random.random((SEEDS, samples)) < chance)
         low, high = two_way_interval(right[0].astype(np.int8) - right[1].astype(np.int8))
         covered += low <= truth <= high
     assert 0.93 <= covered / 1_000 <= 0.97

@@ -1,0 +1,79 @@
+"""What runs left beside their records: learning curves, scores of single test samples."""
+
+import csv
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from runlab.analysis.formatting import listed
+from runlab.measure import Measure
+from runlab.text import plural
+
+
+@dataclass(frozen=True)
+class SampleScores:
+    """How well one run did on each test sample.
+
+    Attributes:
+        scores: [samples]; their mean is the measure, as recorded.
+        targets: [samples, ...]; two runs with equal ones were tested on the same samples.
+    """
+
+    scores: NDArray
+    targets: NDArray
+
+
+def read_curves(
+    sweep: Path, runs: pd.DataFrame, measures: Sequence[Measure]
+) -> tuple[pd.DataFrame, list[str]]:
+    """One row a validation of each run: run, arm, learning_rate, seed, epoch, step, its metrics.
+
+    Measures are in their units. Also a sentence for each file that can't be used.
+    """
+    columns = ["run", "arm", "learning_rate", "seed"]
+    rows: list[dict[str, object]] = []
+    problems: list[str] = []
+    for key in runs[columns].itertuples(index=False):
+        try:
+            known = dict(zip(columns, key, strict=True))
+            rows += [known | row for row in _curve(sweep / str(key[0]) / "curves.csv")]
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, csv.Error) as error:
+            problems.append(f"{key[0]}: its curves.csv can't be used: {error}")
+    if not rows:
+        nothing = [("", "", math.nan, 0, math.nan, math.nan)]
+        return pd.DataFrame(nothing, columns=[*columns, "epoch", "step"])[:0], problems
+    return _in_units(pd.DataFrame(rows), measures), problems
+
+
+def _curve(path: Path) -> list[dict[str, float]]:
+    with path.open(newline="") as file:
+        reader = csv.reader(file)
+        names = next(reader, [])
+        if not {"epoch", "step"} <= set(names):
+            raise ValueError("expected columns epoch and step, got none such")
+        return [
+            {name: float(value or "nan") for name, value in zip(names, row, strict=True)}
+            for row in reader
+        ]
+
+
+def _in_units(history: pd.DataFrame, measures: Sequence[Measure]) -> pd.DataFrame:
+    scales = {measure.name: measure.scale for measure in measures if measure.scale != 1}
+    for column in [str(name) for name in history]:
+        if (scale := scales.get(column.rpartition("/")[2])) is not None and "/" in column:
+            history[column] = scale * history[column]
+    return history
+
+
+def find_missing(what: str, runs: Iterable[str], kept: Collection[str]) -> list[str]:
+    """A sentence that names the runs without it where others have it; none where no run has it."""
+    without = [run for run in runs if run not in kept]
+    if not without or not kept:
+        return []
+    return [f"{plural(len(without), 'run')} of the chosen cells kept no {what}: {listed(without)}"]

@@ -1,0 +1,157 @@
+"""From the runs of a sweep to what is concluded from them."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from runlab.analysis.artifacts import find_missing, read_curves
+from runlab.analysis.cells import (
+    milestone_measure,
+    select_chosen,
+    summarize_arms,
+    summarize_cells,
+    summarize_speed,
+)
+from runlab.analysis.comparison import Comparison, other_measures
+from runlab.analysis.conclusions import conclude
+from runlab.analysis.declarations import Agreement, agree
+from runlab.analysis.differences import naive_differences, pair_runs, tuned_differences
+from runlab.analysis.formatting import listed
+from runlab.analysis.palette import arm_styles
+from runlab.analysis.runs import ended_runs, load
+from runlab.analysis.section import Findings, Section, load_sections
+from runlab.analysis.validity import find_tuning, find_warnings
+from runlab.measure import Measure
+
+
+def compare(sweep: Path, metric: str | None = None, margin: float | None = None) -> Comparison:
+    """The comparison of all runs that have ended so far.
+
+    Args:
+        metric: the measure to compare by; by default the one that the runs declare to be primary.
+        margin: the largest difference that does not matter, in the measure's unit. For the primary
+            measure the one that the runs declared, unless it is given here.
+
+    Raises:
+        ValueError: if no run has ended, the measure does not rank these runs, or no difference is
+            within the margin.
+    """
+    if margin is not None and not 0 < margin < math.inf:
+        raise ValueError(f"expected a margin above 0, got {margin}")
+    sweep = Path(sweep).resolve()
+    runs, declarations = load(sweep)
+    ended = ended_runs(runs)
+    if ended.empty:
+        raise ValueError(
+            f"expected at least one finished run in {sweep}, got {_what_is_there(runs)}"
+        )
+    agreement = agree([declarations[run] for run in ended["run"]], metric)
+    _require_comparable(ended, agreement)
+    return _conclude(sweep, runs, agreement, margin)
+
+
+def _conclude(
+    sweep: Path, runs: pd.DataFrame, agreement: Agreement, margin: float | None
+) -> Comparison:
+    ended, measure, measures = ended_runs(runs), agreement.measure, agreement.measures
+    declared = _declared_margins(ended, agreement)
+    margin_warnings = _margin_warnings(declared, margin)
+    if margin is None:
+        margin = min((each for each in declared if each is not None), default=None)
+    styles = arm_styles(runs["arm"].dropna(), agreement.known_styles)
+    others = other_measures(measures, agreement.primary or measure)
+    cells = summarize_cells(runs, measure, others, list(styles))
+    arms = summarize_arms(runs, cells, measure, others)
+    chosen = select_chosen(ended, cells)
+    sections, absent_sections = load_sections(agreement.sections)
+    found = _analyze(sections, sweep, chosen, measure)
+    history, damaged = read_curves(sweep, ended, measures)
+    paired = pair_runs(runs, arms, measure)
+    differences = tuned_differences(paired, arms, measure, margin, found.scores)
+    milestones = milestone_measure(measure, measures)
+    return Comparison(
+        sweep=sweep,
+        measure=measure,
+        measures=measures,
+        primary=agreement.primary,
+        margin=margin,
+        declared=declared == [margin],
+        runs=runs,
+        cells=cells,
+        arms=arms,
+        paired=paired,
+        differences=differences,
+        naive=naive_differences(runs, cells, arms, measure),
+        history=history,
+        speed=summarize_speed(select_chosen(history, cells), milestones),
+        tables=found.tables,
+        arm_styles=styles,
+        known_styles=agreement.known_styles,
+        sections=agreement.sections,
+        outputs=agreement.outputs,
+        conclusions=conclude(arms, differences, measure, margin, find_tuning(cells)),
+        warnings=[
+            *find_warnings(runs, cells, arms, measure, list(styles)),
+            *agreement.warnings,
+            *margin_warnings,
+            *absent_sections,
+            *found.warnings,
+            *damaged,
+            *find_missing("curves", chosen["run"], set(history["run"])),
+        ],
+    )
+
+
+def _analyze(
+    sections: Sequence[Section], sweep: Path, chosen: pd.DataFrame, measure: Measure
+) -> Findings:
+    """What all sections find, together."""
+    found = [section.analyze(sweep, chosen, measure) for section in sections]
+    return Findings(
+        tables={name: table for each in found for name, table in each.tables.items()},
+        scores={run: scores for each in found for run, scores in each.scores.items()},
+        warnings=[sentence for each in found for sentence in each.warnings],
+    )
+
+
+def _require_comparable(ended: pd.DataFrame, agreement: Agreement) -> None:
+    losses = sorted(set(ended["loss"]))
+    if agreement.measure.comparable or len(losses) == 1:
+        return
+    names = [each.name for each in agreement.measures if each.comparable]
+    ways = " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "another measure"
+    raise ValueError(
+        f"expected runs of one loss to compare by {agreement.measure.name}, got "
+        f"{', '.join(losses)}: each has a unit of its own; compare by {ways}"
+    )
+
+
+def _declared_margins(ended: pd.DataFrame, agreement: Agreement) -> list[float | None]:
+    """The margins that the runs declared, the smallest first; None among them where one did not.
+
+    They are of the primary measure: none is declared of another.
+    """
+    if agreement.measure != agreement.primary:
+        return [None]
+    margins = set(ended["margin"].dropna().astype(float))
+    return [*sorted(margins), *([None] if ended["margin"].isna().any() else [])]
+
+
+def _margin_warnings(declared: list[float | None], margin: float | None) -> list[str]:
+    shown = ", ".join("none" if each is None else f"±{each:g}" for each in declared)
+    if margin is not None and declared != [margin]:
+        return [f"the margin ±{margin:g} was given afterwards; the runs declared {shown}"]
+    if len(declared) > 1:
+        return [f"the runs declared different margins ({shown}): the smallest is used"]
+    return []
+
+
+def _what_is_there(runs: pd.DataFrame) -> str:
+    groups = runs.groupby("status")["run"]
+    found = [f"{len(names)} {status} ({listed(list(names), 3)})" for status, names in groups]
+    problems = runs.loc[runs["status"] == "unreadable", "problem"]
+    if len(problems) == len(runs):
+        return f"{', '.join(found)}: {problems.iloc[0]}"
+    return ", ".join(found) + "; wait for one to end, or look into what failed"

@@ -1,0 +1,177 @@
+"""What runs declare of their comparison beforehand, and what they declare alike."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from runlab.analysis.formatting import listed
+from runlab.analysis.palette import Style, known_styles
+from runlab.measure import Measure
+from runlab.runs.record import nested_dict
+from runlab.text import plural
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Of one run.
+
+    Attributes:
+        measures: what its module measures, the primary one first.
+        sections, outputs: importable names, as in `comparison.sections`.
+        arm_styles: as in `comparison.arm_styles`.
+    """
+
+    measures: tuple[Measure, ...]
+    sections: tuple[str, ...]
+    outputs: tuple[str, ...]
+    arm_styles: Mapping[str, Any]
+
+    @property
+    def primary(self) -> Measure:
+        return self.measures[0]
+
+
+def read_declaration(run_record: Mapping[str, Any]) -> Declaration:
+    """Raises ValueError where the record names no measure."""
+    entries = run_record.get("measures")
+    if not isinstance(entries, list) or not entries or not all(map(_is_mapping, entries)):
+        raise ValueError(
+            "expected measures in run.json, got none: the module has to declare what it measures"
+        )
+    comparison = nested_dict(run_record, "config", "comparison")
+    return Declaration(
+        measures=tuple(map(Measure.from_record, entries)),
+        sections=tuple(map(str, comparison.get("sections") or ())),
+        outputs=tuple(map(str, comparison.get("outputs") or ())),
+        arm_styles=nested_dict(comparison, "arm_styles"),
+    )
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What all runs of a sweep declare.
+
+    Attributes:
+        measure: what they are compared by.
+        measures: those that all declare alike, as the first run shows them.
+        primary: the one that is primary for all; None where they differ in it.
+        warnings: a sentence for each thing in which they differ, or that cannot be used.
+    """
+
+    measure: Measure
+    measures: tuple[Measure, ...]
+    primary: Measure | None
+    sections: tuple[str, ...]
+    outputs: tuple[str, ...]
+    known_styles: dict[str, Style]
+    warnings: list[str]
+
+
+def agree(declarations: Sequence[Declaration], metric: str | None) -> Agreement:
+    """What the runs declare together, to be compared by `metric` or else by the primary measure.
+
+    Raises:
+        ValueError: if they differ in what is primary, or not all declare `metric` alike.
+    """
+    measures, primary = _shared_measures(declarations), _shared_primary(declarations)
+    styles, problems = _merge_styles(declarations)
+    return Agreement(
+        measure=_select_measure(declarations, measures, primary, metric),
+        measures=measures,
+        primary=primary,
+        sections=_merge_names(each.sections for each in declarations),
+        outputs=_merge_names(each.outputs for each in declarations),
+        known_styles=styles,
+        warnings=[*_differing_measures(declarations, measures, primary), *problems],
+    )
+
+
+def _shared_measures(declarations: Sequence[Declaration]) -> tuple[Measure, ...]:
+    meanings = [set(map(_meaning, kind)) for kind in {each.measures for each in declarations}]
+    first = declarations[0].measures
+    return tuple(each for each in first if all(_meaning(each) in own for own in meanings))
+
+
+def _shared_primary(declarations: Sequence[Declaration]) -> Measure | None:
+    primaries = {_meaning(each) for each in {each.primary for each in declarations}}
+    return declarations[0].primary if len(primaries) == 1 else None
+
+
+def _select_measure(
+    declarations: Sequence[Declaration],
+    measures: Sequence[Measure],
+    primary: Measure | None,
+    metric: str | None,
+) -> Measure:
+    ways = f"name one that all declare alike by --metric: {', '.join(_names(measures))}"
+    if not measures:
+        ways = "they share none, so compare them in sweeps of their own"
+    if metric is None and primary is not None:
+        return primary
+    if metric is None:
+        told = _count(each.primary.name for each in declarations)
+        raise ValueError(f"expected runs with one primary measure, got {told}: {ways}")
+    for measure in measures:
+        if measure.name == metric:
+            return measure
+    raise ValueError(f"expected a measure that all runs declare alike, got {metric}: {ways}")
+
+
+def _differing_measures(
+    declarations: Sequence[Declaration], measures: Sequence[Measure], primary: Measure | None
+) -> list[str]:
+    kinds = {each.measures for each in declarations}
+    if any(len(kind) > len(measures) for kind in kinds):
+        told = _count(", ".join(_names(each.measures)) for each in declarations)
+        alike = listed(_names(measures), 12) or "none"
+        return [f"the runs declare different measures: {told}; alike in all: {alike}"]
+    if primary is None:
+        told = _count(each.primary.name for each in declarations)
+        return [f"the runs declare different primary measures: {told}"]
+    return []
+
+
+def _merge_styles(declarations: Iterable[Declaration]) -> tuple[dict[str, Style], list[str]]:
+    """The styles of all known arms, the first for an arm if several are declared.
+
+    And a sentence for each that is none.
+    """
+    entries: dict[str, Any] = {}
+    for declaration in declarations:
+        for arm, entry in declaration.arm_styles.items():
+            entries.setdefault(arm, entry)
+    styles: dict[str, Style] = {}
+    problems: list[str] = []
+    for arm, entry in entries.items():
+        try:
+            styles |= known_styles({arm: entry})
+        except ValueError as error:
+            problems.append(str(error))
+    return styles, problems
+
+
+def _merge_names(names: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Each name once, in the order in which they come."""
+    return tuple(dict.fromkeys(name for own in names for name in own))
+
+
+def _is_mapping(entry: Any) -> bool:
+    return isinstance(entry, Mapping)
+
+
+@cache
+def _meaning(measure: Measure) -> Measure:
+    """All of a measure that changes what its values say, not how they are shown."""
+    return replace(measure, title="", digits=0, milestones=(), tolerance=None)
+
+
+def _names(measures: Iterable[Measure]) -> list[str]:
+    return [measure.name for measure in measures]
+
+
+def _count(kinds: Iterable[str]) -> str:
+    """`rmse (10 runs), mae (1 run)`"""
+    counts = Counter(kinds)
+    return ", ".join(f"{kind or 'none'} ({plural(n, 'run')})" for kind, n in counts.items())

@@ -1,0 +1,89 @@
+"""A section: a part of the comparison that the engine does not know, named in YAML.
+
+`comparison.sections` lists importable classes derived from `Section`. Each may add tables, scores
+of single test samples, figures, a part of the page and of the Markdown file. What it overrides
+none of does nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from runlab.analysis.artifacts import SampleScores
+from runlab.analysis.comparison import Comparison
+from runlab.measure import Measure
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a section reads from the runs of a sweep.
+
+    Attributes:
+        tables: by name; those with a column `arm` are shown for the arms that are shown.
+        scores: by run.
+        warnings: sentences on what could mislead a reader.
+    """
+
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    scores: Mapping[str, SampleScores] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+class Section:
+    """To derive from. It is made without arguments, and keeps nothing between its calls.
+
+    Attributes:
+        id: of its heading in the page.
+        template: the file of its part of the page, in Jinja; it gets what the page gets, and
+            `section`. None for a section that the page does not show.
+        alt_texts: of all figures that it may have, in their order: for who cannot see them.
+    """
+
+    id: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    template: ClassVar[Path | None] = None
+    alt_texts: ClassVar[Mapping[str, str]] = {}
+
+    def analyze(self, sweep: Path, chosen: pd.DataFrame, measure: Measure) -> Findings:
+        """Called by `compare`.
+
+        Args:
+            chosen: the rows of the runs table that belong to chosen cells, arm after arm.
+            measure: what runs are compared by.
+        """
+        return Findings()
+
+    def figures(self, comparison: Comparison) -> Mapping[str, Figure | str | None]:
+        """Its figures by name, for the arms that are shown.
+
+        A Figure is written to `<name>.png` and `<name>.svg`. A string is the SVG of one that lies
+        in the comparison's folder already. None removes the files of an earlier comparison.
+        """
+        return {}
+
+    def to_markdown(self, comparison: Comparison) -> str:
+        """Its text in Markdown, without title and figures, which come before and after it."""
+        return ""
+
+
+def load_sections(names: Iterable[str]) -> tuple[list[Section], list[str]]:
+    """An instance of each; and a sentence for each that cannot be imported (any more)."""
+    sections: list[Section] = []
+    problems: list[str] = []
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        try:
+            kind = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            problems.append(f"the section {name} is left out, as it cannot be imported: {error}")
+            continue
+        if isinstance(kind, type) and issubclass(kind, Section):
+            sections.append(kind())
+        else:
+            problems.append(f"the section {name} is left out, as it is no Section")
+    return sections, problems

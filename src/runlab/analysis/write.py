@@ -1,0 +1,100 @@
+"""The files of a comparison: tables, figures, a page and the same in Markdown."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from runlab import atomic
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.figures import (
+    grid_figure,
+    learning_curves_figure,
+    paired_figure,
+    sensitivity_figure,
+)
+from runlab.analysis.markdown import to_markdown
+from runlab.analysis.page import to_page
+from runlab.analysis.rendering import FORMATS, render
+from runlab.analysis.section import Section, load_sections
+
+ALT_TEXTS = {
+    "sensitivity": "Validation score against learning rate, a line for each arm",
+    "learning_curves": "Validation score against epochs, a line for each arm",
+    "paired": "Difference between two arms for each seed, with mean and interval",
+    "grid": "Mean validation score of every cell",
+}
+
+
+def write(comparison: Comparison) -> Path:
+    """The folder `<sweep>/comparison`, for another measure `comparison_<name>`; returns it.
+
+    All files are made, then replaced one by one, each at once. A figure for which there is
+    nothing to show any more is removed.
+
+    Raises:
+        ValueError: if they cannot be written.
+    """
+    folder = comparison.folder
+    try:
+        folder.mkdir(exist_ok=True)
+        for name, content in list(_files(comparison)):  # all are made before the first is replaced
+            if content is None:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                atomic.replace(folder / name, content)
+    except OSError as error:
+        raise ValueError(
+            f"expected to write the comparison into {folder}, got: {error.strerror}; "
+            "free the place or its permissions and run scripts/compare.py again"
+        ) from error
+    return folder
+
+
+def figure_names(comparison: Comparison) -> list[str]:
+    """All that a page of this comparison may have, in its order, whether they are there or not."""
+    return list(_alt_texts(load_sections(comparison.sections)[0]))
+
+
+def _alt_texts(sections: Sequence[Section]) -> dict[str, str]:
+    return ALT_TEXTS | {name: text for each in sections for name, text in each.alt_texts.items()}
+
+
+def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
+    for name in ("runs", "cells", "arms", "differences", "paired"):
+        yield f"{name}.csv", getattr(comparison, name).to_csv(index=False).encode()
+    yield "curves.csv", comparison.history.to_csv(index=False).encode()
+    shown = comparison.shown()
+    sections, _ = load_sections(comparison.sections)
+    svgs: dict[str, str] = {}
+    for name, figure in draw_figures(shown, sections).items():
+        if isinstance(figure, str):
+            svgs[name] = figure
+        elif figure is None:
+            yield from ((f"{name}.{extension}", None) for extension in FORMATS)
+        else:
+            files = render(figure, name)
+            svgs[name] = files[f"{name}.svg"].decode()
+            yield from files.items()
+    alt_texts = _alt_texts(sections)
+    yield "comparison.md", to_markdown(shown, svgs, alt_texts, sections).encode()
+    yield "comparison.html", to_page(shown, svgs, alt_texts, sections).encode()
+
+
+def draw_figures(
+    comparison: Comparison, sections: Sequence[Section]
+) -> Mapping[str, Figure | str | None]:
+    """By name, as `Section.figures` returns them: the engine's own, then those of sections."""
+    cells, measure, styles = comparison.cells, comparison.measure, comparison.arm_styles
+    paired, differences = comparison.paired, comparison.differences
+    figures: dict[str, Figure | str | None] = {
+        "sensitivity": sensitivity_figure(cells, measure, styles),
+        "learning_curves": learning_curves_figure(
+            comparison.curves, measure, comparison.measures, styles
+        ),
+        "paired": paired_figure(paired, differences, comparison.margin, measure, styles),
+        "grid": grid_figure(cells, measure, styles),
+    }
+    for section in sections:
+        figures |= section.figures(comparison)
+    return figures
