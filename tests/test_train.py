@@ -11,8 +11,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from runlab.components import build_module
 from runlab.runs import record
-from runlab.train import build, train
+from runlab.train import train
 from tests.compose import compose
 from tests.idx import write_idx
 
@@ -41,18 +42,18 @@ def finished(tmp_path_factory, tiny):
 
 def test_a_run_learns_and_is_recorded(finished):
     folder, entry = finished
-    assert entry == record.read(folder)
+    assert {"layout": record.LAYOUT} | entry == record.read(folder)
     assert entry["status"] == "finished"
     assert set(entry) == {
-        "status", "error", "metrics", "timing", "place", "overrides", "choices", "config",
-        "fingerprint", "provenance", "mapping",
+        "status", "error", "metrics", "timing", "sweep_index", "overrides", "choices",
+        "config", "fingerprint", "provenance", "measures", "module",
     }  # fmt: skip
-    quality = {"loss", "accuracy", "nll", "brier", "ece", "images"}
-    expected = {f"{split}/{name}" for split in ("val", "test") for name in quality}
+    measured = {"loss", "accuracy", "nll", "brier", "ece", "samples"}
+    expected = {f"{split}/{name}" for split in ("val", "test") for name in measured}
     assert set(entry["metrics"]) == expected | {"train/loss", "best_epoch", "epochs"}
     assert entry["metrics"]["test/accuracy"] > 0.9
-    assert entry["metrics"]["val/images"] == 40
-    assert entry["timing"]["images_per_second"] > 0
+    assert entry["metrics"]["val/samples"] == 40
+    assert entry["timing"]["samples_per_second"] > 0
     assert entry["provenance"]["data"]
     assert entry["choices"]["loss"] == "mse"
 
@@ -70,7 +71,7 @@ def test_tensorboard_has_every_curve_against_optimizer_steps(finished):
     assert {"train/loss", "train/gradient_norm", "train/learning_rate"} <= tags
     assert {f"val/{name}" for name in ("loss", "accuracy", "nll", "brier", "ece")} <= tags
     assert {f"test/{name}" for name in ("loss", "accuracy", "nll", "brier", "ece")} <= tags
-    assert "timing/images_per_second" in tags
+    assert "timing/samples_per_second" in tags
     assert "step" not in tags
     assert [event.step for event in events.Scalars("train/loss")] == [4, 8, 10, 14, 18, 20]
     assert [event.step for event in events.Scalars("val/accuracy")] == [10, 20]
@@ -104,11 +105,11 @@ def test_both_loaders_train_the_same_run(run):
     assert tensor["best_epoch"] == images["best_epoch"]
 
 
-def test_every_arm_and_rate_starts_from_the_seeds_weights(tmp_path, tiny):
+def test_every_arm_and_learning_rate_starts_from_the_seeds_weights(tmp_path, tiny):
     starts = []
     for overrides in (["loss=mse", "optimizer.lr=0.1"], ["loss=cross_entropy", "optimizer=adam"]):
         cfg = compose(*tiny, *overrides, "seed=3", folder=tmp_path)
-        weights = build(cfg, instantiate(cfg.data)).network.state_dict()
+        weights = build_module(cfg, instantiate(cfg.data)).network.state_dict()
         starts.append(torch.cat([tensor.flatten() for tensor in weights.values()]))
     assert torch.equal(*starts)
 
@@ -140,7 +141,8 @@ def test_a_finished_run_is_skipped_and_keeps_its_files(run, tmp_path):
 
 
 def test_a_folder_with_another_configurations_run_is_refused_and_kept(run, tmp_path):
-    kept = run("run", "optimizer.lr=0.2")
+    run("run", "optimizer.lr=0.2")
+    kept = record.read(tmp_path / "run")
     with pytest.raises(
         ValueError, match=r"optimizer\.lr: 0\.2 -> 0\.3.*name=…, or.*overwrite=true"
     ):
@@ -149,7 +151,8 @@ def test_a_folder_with_another_configurations_run_is_refused_and_kept(run, tmp_p
 
 
 def test_a_run_on_other_data_is_not_taken_for_this_one(run, tmp_path):
-    kept = run("run")
+    run("run")
+    kept = record.read(tmp_path / "run")
     write_idx(tmp_path / "other", seed=1)
     with pytest.raises(ValueError, match="holds a run on other data"):
         run("run", f"data_dir={tmp_path}/other")
@@ -166,7 +169,8 @@ def test_overwrite_trains_again_without_mixing_curves(run, tmp_path):
 
 
 def test_a_mistake_with_overwrite_leaves_the_run_as_it_was(run, tmp_path):
-    kept = run("run")
+    run("run")
+    kept = record.read(tmp_path / "run")
     with pytest.raises(ValueError, match=r"optimizer\.lr"):
         run("run", "optimizer.lr=-1", "overwrite=true")
     assert record.read(tmp_path / "run") == kept
@@ -190,7 +194,7 @@ def test_a_run_that_raises_is_recorded_failed_with_its_traceback(run, tmp_path):
 
 def test_a_failed_run_is_trained_by_the_same_command(run, tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr("runlab.train.build_trainer", fail)
+        broken.setattr("runlab.components.build_trainer", fail)
         with pytest.raises(RuntimeError, match="no luck"):
             run("run")
     assert run("run")["status"] == "finished"
@@ -204,8 +208,8 @@ def fail(*arguments):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("scheduler", ["none", "cosine", "one_cycle"])
 def test_every_optimizer_trains_with_every_scheduler(run, optimizer, scheduler):
-    rate = {"sgd": 0.1}.get(optimizer, 0.003)
-    entry = run("run", f"optimizer={optimizer}", f"scheduler={scheduler}", f"optimizer.lr={rate}")
+    lr = {"sgd": 0.1}.get(optimizer, 0.003)
+    entry = run("run", f"optimizer={optimizer}", f"scheduler={scheduler}", f"optimizer.lr={lr}")
     assert entry["metrics"]["test/accuracy"] > 0.5
 
 
@@ -213,10 +217,10 @@ def test_cosine_ends_at_a_learning_rate_of_zero(run, tmp_path):
     run("run", "scheduler=cosine", "data.steps_per_execution=1")
     events = EventAccumulator(str(tmp_path / "run"))
     events.Reload()
-    rates = [event.value for event in events.Scalars("train/learning_rate")]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[-1] < 0.001
-    assert rates == sorted(rates, reverse=True)
+    learning_rates = [event.value for event in events.Scalars("train/learning_rate")]
+    assert learning_rates[0] == pytest.approx(0.1)
+    assert learning_rates[-1] < 0.001
+    assert learning_rates == sorted(learning_rates, reverse=True)
 
 
 @pytest.mark.parametrize("trainer", ["fast_dev_run", "overfit", "profiler", "detect_anomaly"])
@@ -256,7 +260,7 @@ def test_two_cpu_processes_train_as_one_does(run, tmp_path, commands, tiny):
     done = commands.run(tmp_path, SCRIPT, *overrides)
     assert done.returncode == 0, done.stderr
     both = record.read(tmp_path / "both")["metrics"]
-    assert both["test/images"] == alone["test/images"] == 50
+    assert both["test/samples"] == alone["test/samples"] == 50
     labels = [np.load(tmp_path / name / "predictions.npz")["label"] for name in ("alone", "both")]
     assert labels[0].tolist() == labels[1].tolist()
     for name in ("train/loss", "val/loss", "test/nll", "test/brier"):
@@ -317,11 +321,11 @@ def test_a_run_that_another_process_trains_is_left_to_it(run, tmp_path, caplog):
 
 
 def test_an_interrupted_run_is_recorded_so(run, tmp_path, monkeypatch):
-    def interrupt(cfg, entry, restart):
+    def interrupt(run):
         assert record.read(tmp_path / "run")["status"] == "running"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("runlab.train.fit", interrupt)
+    monkeypatch.setattr("runlab.train.fit_and_test", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run("run")
     assert record.read(tmp_path / "run")["status"] == "interrupted"
@@ -333,7 +337,7 @@ def test_the_seed_gives_the_start_and_the_order_each(tmp_path, tiny):
         cfg = compose(*tiny, f"seed={seed}", folder=tmp_path)
         data = instantiate(cfg.data)
         data.setup()
-        starts.append(next(build(cfg, data).network.parameters()))
+        starts.append(next(build_module(cfg, data).network.parameters()))
         orders.append(data.train_dataloader().sampler.order())
     assert not torch.equal(*starts)
     assert not torch.equal(*orders)
@@ -344,7 +348,7 @@ def test_lightnings_own_processes_share_one_run(tmp_path, commands, tiny):
     done = commands.run(tmp_path, SCRIPT, *overrides, f"hydra.run.dir={tmp_path}/both")
     assert done.returncode == 0, done.stderr
     assert record.read(tmp_path / "both")["status"] == "finished"
-    assert record.read(tmp_path / "both")["metrics"]["test/images"] == 50
+    assert record.read(tmp_path / "both")["metrics"]["test/samples"] == 50
 
 
 def test_max_steps_ends_a_run_and_csv_is_another_logger(run, tmp_path):

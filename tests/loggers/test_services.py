@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
 
 from runlab.config.messages import is_user_error, user_message
-from runlab.runs.resume import track
+from runlab.loggers.services import continue_service_runs
 from runlab.train import train
 from tests.compose import compose
 from tests.loggers.test_hparams import SHOWN_FIRST
@@ -105,7 +105,7 @@ def test_a_service_is_told_what_a_run_is_at_its_start_and_how_good_it_is_at_its_
 
 @pytest.mark.parametrize(
     ("callback", "error"),
-    [("test_session.Broken", RuntimeError), ("test_resume.Stop", SystemExit)],
+    [("loggers.test_hparams.Broken", RuntimeError), ("runs.test_resume.Stop", SystemExit)],
 )
 def test_a_run_that_fails_or_is_stopped_is_closed_too(run, said, callback, error):
     Stop.at("epoch end", 0)
@@ -125,5 +125,5 @@ def test_a_resumed_run_goes_on_under_its_name(run, said):
 
 def test_mlflow_goes_on_with_its_run():
     logger = MLFlowLogger.__new__(MLFlowLogger)  # which needs the package
-    track([logger], {"MLFlowLogger": "abc"})
+    continue_service_runs([logger], {"MLFlowLogger": "abc"})
     assert logger._run_id == "abc"

@@ -405,7 +405,7 @@ def failed_once(tmp_path_factory, tiny):
     folder = tmp_path_factory.mktemp("failed") / "run"
     folder.mkdir()
     with pytest.MonkeyPatch.context() as broken:
-        broken.setattr("runlab.config.schema.is_multirun", lambda: True)
+        broken.setattr("runlab.config.run_name.is_multirun", lambda: True)
         broken.setattr("runlab.train.score", fail)
         with pytest.raises(RuntimeError, match="no luck"):
             train(compose(*tiny, *SLOW, folder=folder))
@@ -415,7 +415,7 @@ def failed_once(tmp_path_factory, tiny):
 @pytest.fixture
 def failed(failed_once, tmp_path, monkeypatch):
     """A run that failed in a multirun."""
-    monkeypatch.setattr("runlab.config.schema.is_multirun", lambda: True)
+    monkeypatch.setattr("runlab.config.run_name.is_multirun", lambda: True)
     return Path(shutil.copytree(failed_once, tmp_path / "run"))
 
 
@@ -506,7 +506,7 @@ def test_workers_that_die_with_the_process_do_not_make_a_stopped_run_a_failed_on
 
 def test_a_run_stopped_while_it_was_being_replaced_starts_over(run, stopped, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr("runlab.train.clear", fail)
+        patched.setattr("runlab.runs.lifecycle.clear", fail)
         with pytest.raises(RuntimeError, match="no luck"):
             run("run", STOP, "overwrite=true")
     assert record.read(stopped)["status"] == "interrupted"
@@ -516,7 +516,7 @@ def test_a_run_stopped_while_it_was_being_replaced_starts_over(run, stopped, mon
 def test_a_resumed_run_remembers_its_data_at_once(run, stopped, monkeypatch):
     checksum = record.read(stopped)["provenance"]["data"]
     with monkeypatch.context() as patched:
-        patched.setattr("runlab.train.fit", fail)
+        patched.setattr("runlab.train.fit_and_test", fail)
         with pytest.raises(RuntimeError, match="no luck"):
             run("run", STOP)
     assert record.read(stopped)["provenance"]["data"] == checksum

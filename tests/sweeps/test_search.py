@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from runlab.cli.main import main
 from runlab.runs import record
+from runlab.sweeps import search
 from runlab.sweeps.search import train_and_report
 from tests.compose import ROOT
 
@@ -116,14 +117,14 @@ def test_an_objective_that_the_sweeper_cannot_use_is_refused(tune, tmp_path, arg
 
 @pytest.mark.parametrize(("value", "told"), [(0.5, 0.5), (nan, inf), (None, inf), (inf, inf)])
 def test_a_loss_that_is_no_number_is_as_bad_as_can_be(monkeypatch, value, told):
-    monkeypatch.setattr(objective, "mistake", lambda name: "")
-    monkeypatch.setattr(objective, "train", lambda cfg: {"metrics": {"val/nll": value}})
+    monkeypatch.setattr(search, "mistake", lambda *_: "")
+    monkeypatch.setattr(search, "train", lambda cfg: {"metrics": {"val/nll": value}})
     assert train_and_report(OmegaConf.create({"objective": "val/nll"})) == told
 
 
 def test_a_trial_that_another_process_trains_has_no_result_yet(monkeypatch):
-    monkeypatch.setattr(objective, "mistake", lambda name: "")
-    monkeypatch.setattr(objective, "train", lambda cfg: None)
+    monkeypatch.setattr(search, "mistake", lambda *_: "")
+    monkeypatch.setattr(search, "train", lambda cfg: None)
     cfg = OmegaConf.create({"objective": "val/nll", "run": {"folder": "logs/study/lr=1"}})
     with pytest.raises(ValueError, match=r"val/nll of lr=1, which another process is training"):
         train_and_report(cfg)
