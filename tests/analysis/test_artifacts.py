@@ -1,6 +1,7 @@
 """What is concluded from the learning curves that runs left beside their records."""
 
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -16,15 +17,16 @@ SLOW = [0.85, 0.92, 0.94, 0.96]
 FAST = [0.91, 0.96, 0.975, 0.98]
 
 
-@pytest.fixture
-def comparison(tmp_path: Path) -> Comparison:
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """Cross-entropy fast, mse slow and once stuck; at 0.2 nothing is learnt."""
+    sweep = tmp_path_factory.mktemp("sweep")
     for seed in range(3):
         for loss, accuracies in (("cross_entropy", FAST), ("mse", SLOW)):
-            run = write_run(tmp_path, loss, 0.1, seed, accuracies[-1])
+            run = write_run(sweep, loss, 0.1, seed, accuracies[-1])
             keep_curves(run, accuracies if seed or loss != "mse" else [0.8] * 4)
-            write_run(tmp_path, loss, 0.2, seed, 0.1, status="diverged")
-    return compare(tmp_path)
+            write_run(sweep, loss, 0.2, seed, 0.1, status="diverged")
+    return compare(sweep)
 
 
 def epochs(comparison: Comparison, arm: str, threshold: float) -> tuple[float, ...]:
@@ -71,22 +73,35 @@ def test_damaged_files_are_named_and_left_out(tmp_path: Path) -> None:
         assert any(each.startswith(f"damaged{seed}: its curves.csv can't") for each in warnings)
 
 
-def test_curves_of_all_runs_are_written(comparison: Comparison) -> None:
-    table = pd.read_csv(write(comparison) / "curves.csv")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep with a comparison, in which one of four runs has no curves."""
+    sweep = tmp_path_factory.mktemp("written")
+    for seed in range(2):
+        for loss in ("cross_entropy", "mse"):
+            run = write_run(sweep, loss, 0.1, seed)
+            if seed or loss == "mse":
+                keep_curves(run, SLOW)
+    write(compare(sweep))
+    return sweep
+
+
+def test_curves_of_all_runs_are_written(written: Path) -> None:
+    table = pd.read_csv(written / "comparison" / "curves.csv")
     assert list(table.columns[:6]) == ["run", "arm", "learning_rate", "seed", "epoch", "step"]
-    assert len(table) == 24
+    assert len(table) == 12
 
 
-def test_a_figure_with_nothing_to_show_any_more_is_removed(comparison: Comparison) -> None:
-    assert (write(comparison) / "learning_curves.png").exists()
-    for path in comparison.sweep.glob("*/curves.csv"):
+def test_a_figure_with_nothing_to_show_any_more_is_removed(written: Path, tmp_path: Path) -> None:
+    sweep = shutil.copytree(written, tmp_path / "copy")
+    assert (sweep / "comparison" / "learning_curves.png").exists()
+    for path in sweep.glob("*/curves.csv"):
         path.unlink()
-    folder = write(compare(comparison.sweep))
+    folder = write(compare(sweep))
     assert not list(folder.glob("learning_curves.*"))
     assert "learning_curves.svg" not in (folder / "comparison.md").read_text()
 
 
-def test_a_chosen_run_without_curves_is_named(comparison: Comparison) -> None:
-    (comparison.sweep / "loss=mse,lr=0.1,seed=0" / "curves.csv").unlink()
-    expected = "1 run of the chosen cells kept no curves: loss=mse,lr=0.1,seed=0"
-    assert expected in compare(comparison.sweep).warnings
+def test_a_chosen_run_without_curves_is_named(written: Path) -> None:
+    expected = "1 run of the chosen cells kept no curves: loss=cross_entropy,lr=0.1,seed=0"
+    assert expected in compare(written).warnings

@@ -10,7 +10,7 @@ from runlab.analysis.compare import compare
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.figures import sensitivity_figure
 from runlab.analysis.terminal import terminal
-from runlab.analysis.write import write
+from runlab.analysis.write import draw_figures, write
 from runlab.text import aligned
 from tests.analysis.drawings import drawn
 from tests.analysis.synthetic import ACCURACY, write_plausible_sweep, write_run
@@ -26,6 +26,11 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     rng = np.random.default_rng(0)
     write_plausible_sweep(sweep, ARMS, rates, 3, rng, diverges_beyond={"mse_logits": 0.3})
     return compare(sweep)
+
+
+@pytest.fixture(scope="module")
+def folder(comparison: Comparison) -> Path:
+    return write(comparison)
 
 
 def test_terminal_fits_100_columns(comparison: Comparison) -> None:
@@ -51,8 +56,10 @@ def test_terminal_begins_with_the_verdict_and_marks_choice_and_divergence(tmp_pa
     assert "0.2  10.00 ± 0.00   †1" in lines
 
 
-def test_markdown_has_every_cell_and_the_choice_in_bold(comparison: Comparison) -> None:
-    page = (write(comparison) / "comparison.md").read_text()
+def test_markdown_has_every_cell_and_the_choice_in_bold(
+    comparison: Comparison, folder: Path
+) -> None:
+    page = (folder / "comparison.md").read_text()
     assert page.splitlines()[2] == f"- **{comparison.verdict}.**"
     cells = page.split("![Mean validation score")[1].split("## Speed of learning")[0]
     assert cells.count("\n| ") + cells.count("\n| **") == 2 + 21 + 3
@@ -60,8 +67,7 @@ def test_markdown_has_every_cell_and_the_choice_in_bold(comparison: Comparison) 
     assert "- hardware: cpu Synthetic CPU" in page
 
 
-def test_all_files_are_written_and_nothing_else(comparison: Comparison) -> None:
-    folder = write(comparison)
+def test_all_files_are_written_and_nothing_else(comparison: Comparison, folder: Path) -> None:
     assert folder == comparison.sweep / "comparison"
     tables = ("arms", "cells", "curves", "differences", "paired", "runs")
     figures = ("grid", "paired", "sensitivity")  # for learning curves these runs kept nothing
@@ -76,8 +82,8 @@ def test_all_files_are_written_and_nothing_else(comparison: Comparison) -> None:
     assert (folder / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_runs_give_the_same_files(comparison: Comparison) -> None:
-    first = {path.name: path.read_bytes() for path in write(comparison).iterdir()}
+def test_the_same_runs_give_the_same_files(comparison: Comparison, folder: Path) -> None:
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
     again = {path.name: path.read_bytes() for path in write(compare(comparison.sweep)).iterdir()}
     assert first == again
 
@@ -118,7 +124,9 @@ def test_figure_counts_diverged_runs(comparison: Comparison) -> None:
 @pytest.mark.parametrize("accuracy", [0.0, 0.1, 1.0])
 def test_figure_of_one_run_can_be_drawn(tmp_path: Path, accuracy: float) -> None:
     write_run(tmp_path, "mse", 0.1, 0, accuracy)
-    write(compare(tmp_path))
+    figures = draw_figures(compare(tmp_path), [])
+    drawn(figures["sensitivity"]).draw_without_rendering()
+    assert figures["grid"] is None  # a single cell is no grid
 
 
 def test_figure_without_any_known_accuracy_can_be_drawn(tmp_path: Path) -> None:
