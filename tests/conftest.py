@@ -17,7 +17,7 @@ from tests.idx import write_idx
 install_import_hook(["losslab", "runlab"], "tests.typechecker.check")
 torch.set_num_threads(1)  # several test processes share the cores
 
-ON_REQUEST = ("long", "browser")
+ON_REQUEST = ("long", "browser", "gpu")
 left_out: Counter[str] = Counter()
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import lightning as L
@@ -7,6 +8,7 @@ import pytest
 import torch
 from filelock import FileLock
 from hydra.utils import instantiate
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -355,3 +357,27 @@ def test_max_steps_ends_a_run_and_csv_is_another_logger(run, tmp_path):
     entry = run("run", "+trainer.max_steps=12", "logger=[tensorboard,csv]")
     assert entry["status"] in ("finished", "diverged")
     assert list((tmp_path / "run" / "csv").rglob("metrics.csv"))
+
+
+@pytest.fixture
+def srun(tmp_path, monkeypatch):
+    """Puts SLURM's command on the PATH, as it is on a cluster's login node; returns the PATH."""
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "srun"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+    return os.environ["PATH"]
+
+
+def test_where_slurm_is_installed_lightning_hints_at_it_and_a_run_does_not(run, srun):
+    with pytest.warns(PossibleUserWarning, match="`srun` command is available"):
+        L.Trainer(accelerator="cpu", logger=False)
+    assert run("run")["status"] == "finished"
+
+
+@pytest.mark.parametrize("launcher", ["basic", "processes", "stacked"])
+def test_nor_does_it_in_any_process_of_a_sweep(tmp_path, commands, tiny, srun, launcher):
+    sweep = ["-m", *tiny, "trainer.max_epochs=1", "seed=0,1", f"hydra/launcher={launcher}"]
+    done = commands.run(tmp_path, SCRIPT, *sweep, environment={"PATH": srun})
+    assert (done.returncode, done.stderr) == (0, "")

@@ -22,6 +22,8 @@ from runlab.measure import Measure
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 # What a checkpoint within an epoch holds are the weights after its step, as it says it is.
 warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
+# Wherever SLURM is installed, Lightning would hint at it in every process of every command.
+warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
 
 Batch = Sequence[Tensor]
 """Inputs and targets."""
