@@ -63,7 +63,7 @@ def epochs(median: float, lowest: float, highest: float) -> str:
 
 
 def pair_name(row: pd.Series) -> str:
-    """`mse − cross_entropy`"""
+    """`first − other`, of two arms."""
     return f"{row['arm']} {MINUS} {row['other']}"
 
 
