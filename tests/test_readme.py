@@ -1,26 +1,22 @@
 """Every `python scripts/…` and `tensorboard` command of the README, run where a user would run it.
 
-The data set is tiny, the runs are short, an experiment has one seed and one learning rate, or two
+The data set is tiny, the runs are short; an experiment has one seed and one learning rate, or two
 trials.
 The dashboard, which stays, has a test of its own. `.ci/run` runs the `make` targets.
 """
 
-import json
 import re
-import runpy
 import shlex
-import subprocess
-import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.browser.server import address
-from tests.compose import ROOT
+from tests.browser.server import answer
+from tests.commands import ROOT, Process
 from tests.extras.dashboard.opened import opened
+from tests.runs.kill import wait_until
 
 COMMANDS = re.findall(r"^    ((?:python scripts/|tensorboard ).*?)(?:  +#.*)?$",
                       (ROOT / "README.md").read_text(), re.MULTILINE)  # fmt: skip
@@ -40,17 +36,24 @@ def home(tmp_path_factory) -> Path:
 
 
 def shortened(script: str, arguments: list[str], tiny: list[str]) -> list[str]:
+    """The arguments, and what makes of them a matter of seconds."""
     if script.endswith("train.py"):
+        tiny = [*tiny, "trainer.max_epochs=1"]
         if "experiment=tune_learning_rate" in arguments:
-            return [*tiny, "hydra.sweeper.n_trials=2"]
-        few = ["seed=0", "optimizer.lr=0.1", "hydra/launcher=basic"]
-        return tiny + few * any("experiment=" in argument for argument in arguments)
+            return [*arguments, *tiny, "hydra.sweeper.n_trials=2"]
+        if any("experiment=" in argument for argument in arguments):
+            return [*arguments, *tiny, "seed=0", "optimizer.lr=0.1", "hydra/launcher=basic"]
+        if "name=first" in arguments:  # the other sweep is one that grows by seeds
+            arguments = [re.sub("^seed=.*", "seed=0", argument) for argument in arguments]
+        return [*arguments, *tiny]
     if script.endswith("evaluate.py"):
-        return tiny[:1]
+        return [*arguments, tiny[0]]
+    if script.endswith("landscape.py"):
+        return [*arguments, "--points", "9"]
     if script.endswith("benchmark.py"):
         few = ["rounds=1", "steps=4", "data.steps_per_execution=4", "stacks=[1,2]"]
-        return [*few, "startups=0", "memory=false", "random_images=true"]
-    return []
+        return [*arguments, *few, "startups=0", "memory=false", "random_images=true"]
+    return arguments
 
 
 def test_the_readme_shows_every_script():
@@ -58,16 +61,14 @@ def test_the_readme_shows_every_script():
     assert shown == {f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py")}
 
 
-def test_every_command_works_in_the_readmes_order(home, tiny, monkeypatch, capsys):
-    monkeypatch.chdir(home)
+def test_every_command_works_in_the_readmes_order(home, tiny, commands):
     for script, *arguments in SCRIPTS:
         if any(FOCAL in argument for argument in arguments) or script.endswith("dashboard.py"):
             continue
         arguments = [named_as_here(argument, home) for argument in arguments]
-        short = shortened(script, arguments, tiny)
-        monkeypatch.setattr(sys, "argv", [script, *arguments, *short])
-        run(ROOT / script)
-        assert capsys.readouterr().out, f"{script} {' '.join(arguments)} printed nothing"
+        done = commands.run(home, script, *shortened(script, arguments, tiny))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout, f"{script} {' '.join(arguments)} printed nothing"
     assert (home / "prediction.png").stat().st_size > 0
     assert (home / "scaling.png").stat().st_size > 0
     assert (home / "logs" / "mse_vs_cross_entropy" / "comparison" / "sensitivity.png").exists()
@@ -83,40 +84,27 @@ def named_as_here(argument: str, home: Path) -> str:
     return f"{key}{folder}{file}"
 
 
-def run(script: Path) -> None:
-    try:
-        runpy.run_path(str(script), run_name="__main__")
-    except SystemExit as stopped:
-        if stopped.code:
-            pytest.fail(str(stopped.code))
-
-
-def test_tensorboard_shows_runs_by_their_readable_names(home):
+def test_tensorboard_shows_runs_by_their_readable_names(home, commands):
     [command] = [command for command in COMMANDS if command.startswith("tensorboard")]
-    program = [sys.executable, "-m", "tensorboard.main", *shlex.split(command)[1:]]
     options = ["--host", "127.0.0.1", "--port", "0", "--load_fast", "false"]
-    with subprocess.Popen(
-        [*program, *options], cwd=home, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as server:
-        try:
-            names = wait_for_runs(address(server))
-        finally:
-            server.kill()
+    server = commands.start(home, "-m", "tensorboard.main", *shlex.split(command)[1:], *options)
+    try:
+        wait_until(lambda: address(server) is not None)
+        wait_until(lambda: answer(f"{address(server)}data/runs") != [])
+        names = answer(f"{address(server)}data/runs")
+    finally:
+        server.end()
     assert any(name.startswith("loss=mse_logits,lr=0.1,seed=0") for name in names)
 
 
-def test_the_dashboard_links_to_a_sweep(home):
+def address(server: Process) -> str | None:
+    found = re.search(r"http://127\.\S+", server.errors.read_text())
+    return found and found.group(0)
+
+
+def test_the_dashboard_links_to_a_sweep(home, commands):
     [sweeps] = [arguments for script, *arguments in SCRIPTS if script.endswith("dashboard.py")]
-    with opened(*sweeps, home=home) as (_, links):
+    with opened(commands, *sweeps, home=home) as (_, links):
         for link in links.values():
-            with urllib.request.urlopen(link) as answer:
-                assert answer.status == 200
-
-
-def wait_for_runs(url: str) -> list[str]:
-    for _ in range(60):
-        with urllib.request.urlopen(f"{url}data/runs") as answer:
-            if names := json.loads(answer.read()):
-                return names
-        time.sleep(0.5)
-    return []
+            with urllib.request.urlopen(link) as page:
+                assert page.status == 200

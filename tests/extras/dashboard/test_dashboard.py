@@ -3,8 +3,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from http.server import HTTPServer, SimpleHTTPRequestHandler
@@ -18,6 +16,7 @@ from runlab.extras.dashboard.dashboard import Board
 from runlab.extras.dashboard.events import event_file, scalar
 from runlab.extras.dashboard.links import ARM, links
 from tests.analysis.synthetic import keep_curves, write_run
+from tests.commands import Commands
 from tests.extras.dashboard.opened import SCRIPT, opened
 from tests.extras.dashboard.test_aggregates import read
 
@@ -135,12 +134,12 @@ def server_of(link: str) -> str:
     return f"{parts.scheme}://{parts.netloc}/"
 
 
-def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path):
+def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path, commands):
     for name in ("first", "second"):
         add(tmp_path / "logs" / name)
         run = tmp_path / "logs" / name / "loss=mse,lr=0.1,seed=0"
         (run / "events.out.tfevents.0").write_bytes(event_file([scalar("val/accuracy", 0.9, 1)]))
-    with opened("logs/first", "logs/second", home=tmp_path) as (process, shown):
+    with opened(commands, "logs/first", "logs/second", home=tmp_path) as (process, shown):
         assert sorted(servers.runs_shown(server_of(shown["runs, coloured by arm"]))) == [
             "first/loss=mse,lr=0.1,seed=0",
             "second/loss=mse,lr=0.1,seed=0",
@@ -148,7 +147,7 @@ def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path):
         assert sorted(servers.runs_shown(server_of(shown["conclusion"]))) == [
             *("first/comparison", "first/mse", "second/comparison", "second/mse"),
         ]
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
     with pytest.raises(OSError, match="refused"):
         servers.runs_shown(server_of(shown["conclusion"]))
@@ -166,32 +165,31 @@ def test_only_a_tensorboard_that_has_something_to_read_is_waited_for(tmp_path, m
 
 
 @pytest.mark.parametrize("port", ["-1", "65535", "many"])
-def test_a_port_that_is_none_is_said(tmp_path, port):
-    command = [sys.executable, SCRIPT, f"--port={port}"]
-    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+def test_a_port_that_is_none_is_said(tmp_path, commands, port):
+    process = commands.run(tmp_path, SCRIPT, f"--port={port}")
     assert process.returncode == 2
     assert f"from 0 to 65534, as the next port is used too, got {port}" in process.stderr
 
 
-def refused(*arguments: str, home: Path) -> str:
-    command = [sys.executable, SCRIPT, *arguments, "--no-browser"]
-    process = subprocess.run(command, cwd=home, capture_output=True, text=True)
+def refused(commands: Commands, *arguments: str, home: Path) -> str:
+    process = commands.run(home, SCRIPT, *arguments, "--no-browser")
     assert process.returncode == 1
     assert process.stderr.count("\n") == 1
     return process.stderr
 
 
-def test_what_is_no_sweep_is_said_in_one_sentence(tmp_path):
-    assert refused("logs/first", home=tmp_path).startswith("expected the folder of a sweep, got ")
+def test_what_is_no_sweep_is_said_in_one_sentence(tmp_path, commands):
+    sentence = refused(commands, "logs/first", home=tmp_path)
+    assert sentence.startswith("expected the folder of a sweep, got ")
 
 
-def test_a_port_in_use_is_said_in_one_sentence(tmp_path):
+def test_a_port_in_use_is_said_in_one_sentence(tmp_path, commands):
     add(tmp_path / "logs" / "first")
     with socket.socket() as other:
         other.bind((servers.HOST, 0))
         other.listen()
         port = other.getsockname()[1]
-        sentence = refused("--port", str(port), home=tmp_path)
+        sentence = refused(commands, "--port", str(port), home=tmp_path)
     assert sentence.startswith(f"expected port {port} to be free, got one in use: ")
 
 
