@@ -45,9 +45,9 @@ class ComparisonConfig:
     """
 
     margin: float | None = None
-    sections: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    arm_styles: dict[str, Any] = field(default_factory=dict)
+    sections: list[str] | None = None
+    outputs: list[str] | None = None
+    arm_styles: dict[str, Any] | None = None
 
 
 @dataclass
