@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runlab.analysis.grid import good_range, next_value
+from runlab.analysis.learning_rates import good_range, next_value
 from runlab.analysis.statistics import (
     binomial_half_width,
     equivalence_p_value,

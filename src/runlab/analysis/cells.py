@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from runlab.analysis.arms import SETTING, settings_of
-from runlab.analysis.grid import good_range
+from runlab.analysis.learning_rates import good_range
 from runlab.analysis.runs import MODULE, ended_runs
 from runlab.analysis.statistics import binomial_half_width, mean_interval
 from runlab.measure import Measure

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -42,12 +42,15 @@ class Section:
         template: the file of its part of the page, in Jinja; it gets what the page gets, and
             `section`. None for a section that the page does not show.
         alt_texts: of all figures that it may have, in their order: for who cannot see them.
+        curves: titles of columns of the learning curves, as in `val/<name>`, beside the measures:
+            for outputs that draw curves.
     """
 
     id: ClassVar[str] = ""
     title: ClassVar[str] = ""
     template: ClassVar[Path | None] = None
     alt_texts: ClassVar[Mapping[str, str]] = {}
+    curves: ClassVar[Mapping[str, str]] = {}
 
     def analyze(self, sweep: Path, chosen: pd.DataFrame, measure: Measure) -> Findings:
         """Called by `compare`.
@@ -72,18 +75,25 @@ class Section:
 
 
 def load_sections(names: Iterable[str]) -> tuple[list[Section], list[str]]:
-    """An instance of each; and a sentence for each that cannot be imported (any more)."""
+    """An instance of each; and a sentence for each that is left out."""
+    found, problems = load_named("section", names)
     sections: list[Section] = []
-    problems: list[str] = []
-    for name in names:
-        module, _, attribute = name.rpartition(".")
-        try:
-            kind = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            problems.append(f"the section {name} is left out, as it cannot be imported: {error}")
-            continue
+    for name, kind in found.items():
         if isinstance(kind, type) and issubclass(kind, Section):
             sections.append(kind())
         else:
             problems.append(f"the section {name} is left out, as it is no Section")
     return sections, problems
+
+
+def load_named(role: str, names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """What can be imported, by its name; and a sentence for each name that cannot (any more)."""
+    found: dict[str, Any] = {}
+    problems: list[str] = []
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        try:
+            found[name] = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            problems.append(f"the {role} {name} is left out, as it cannot be imported: {error}")
+    return found, problems

@@ -54,6 +54,11 @@ def terminal(comparison: Comparison) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
+def print_comparison(comparison: Comparison) -> None:
+    """Prints it, and where its page lies."""
+    print(terminal(comparison), comparison.folder / "comparison.html", sep="\n\n", flush=True)
+
+
 def _conclusions(conclusions: list[str]) -> list[str]:
     lines = [line for text in conclusions[:CONCLUSIONS_AT_MOST] for line in wrapped(text)]
     return lines + _rest(len(conclusions), CONCLUSIONS_AT_MOST)

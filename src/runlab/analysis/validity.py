@@ -10,7 +10,7 @@ from runlab.analysis.cells import metric_values, select_chosen
 from runlab.analysis.conclusions import Tuning
 from runlab.analysis.differences import MOST_PAIRS, differing_settings
 from runlab.analysis.formatting import listed
-from runlab.analysis.grid import next_value
+from runlab.analysis.learning_rates import next_value
 from runlab.analysis.runs import THEN, duplicate_runs, ended_runs
 from runlab.measure import Measure
 from runlab.runs.record import ENDED

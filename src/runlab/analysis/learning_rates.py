@@ -11,36 +11,36 @@ from runlab.measure import Measure
 FAMILIES = ((1, 3), (1, 2, 5))
 
 
-def next_value(rates: Sequence[float], above: bool) -> float:
+def next_value(learning_rates: Sequence[float], above: bool) -> float:
     """The value that continues the grid: 1-3-10, 1-2-5, or else by the ratio at that end.
 
     That of 10 at most: a gap is not taken for a step.
     """
-    rates = sorted(set(rates))
-    mantissas = {_decimal(rate)[0] for rate in rates}
+    tried = sorted(set(learning_rates))
+    mantissas = {_decimal(value)[0] for value in tried}
     for family in FAMILIES:
-        if mantissas <= set(family) and (len(mantissas) > 1 or len(rates) == 1):
-            return _step(rates[-1] if above else rates[0], family, above)
-    if len(rates) == 1:
-        return _rounded(rates[0] * (3 if above else 1 / 3))
-    end, before = rates[-2:][::-1] if above else rates[:2]
+        if mantissas <= set(family) and (len(mantissas) > 1 or len(tried) == 1):
+            return _step(tried[-1] if above else tried[0], family, above)
+    if len(tried) == 1:
+        return _rounded(tried[0] * (3 if above else 1 / 3))
+    end, before = tried[-2:][::-1] if above else tried[:2]
     return _rounded(end * min(max(end / before, 0.1), 10))
 
 
-def _step(rate: float, family: tuple[int, ...], above: bool) -> float:
-    mantissa, exponent = _decimal(rate)
+def _step(value: float, family: tuple[int, ...], above: bool) -> float:
+    mantissa, exponent = _decimal(value)
     position = family.index(int(mantissa)) + (1 if above else -1)
     exponent += position // len(family)
     return float(f"{family[position % len(family)]}e{exponent}")
 
 
-def _decimal(rate: float) -> tuple[float, int]:
-    mantissa, exponent = f"{rate:.6e}".split("e")
+def _decimal(value: float) -> tuple[float, int]:
+    mantissa, exponent = f"{value:.6e}".split("e")
     return float(mantissa), int(exponent)
 
 
-def _rounded(rate: float) -> float:
-    return float(f"{rate:.2g}")
+def _rounded(value: float) -> float:
+    return float(f"{value:.2g}")
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ def good_range(means: pd.Series, chosen: float, measure: Measure) -> GoodRange |
     if measure.tolerance is None:
         return None
     means = means.sort_index()
-    rates = [float(rate) for rate in means.index]
+    tried = [float(value) for value in means.index]
     if measure.higher_is_better:
         good = (means >= means[chosen] - measure.tolerance).tolist()
     else:
         good = (means <= means[chosen] + measure.tolerance).tolist()
-    low = high = rates.index(chosen)
+    low = high = tried.index(chosen)
     while low > 0 and good[low - 1]:
         low -= 1
-    while high < len(rates) - 1 and good[high + 1]:
+    while high < len(tried) - 1 and good[high + 1]:
         high += 1
-    return GoodRange(rates[low], rates[high], low == 0, high == len(rates) - 1)
+    return GoodRange(tried[low], tried[high], low == 0, high == len(tried) - 1)

@@ -1,0 +1,91 @@
+"""A sweep's comparison written anew, by one process at a time, and given to its outputs."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from runlab.analysis.compare import compare
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.section import load_named
+from runlab.analysis.write import write
+from runlab.runs import record
+
+LOCK = ".comparison.lock"
+
+Output = Callable[[Comparison], object]
+
+
+def rebuild(
+    sweep: Path,
+    metric: str | None = None,
+    margin: float | None = None,
+    show: Output = lambda comparison: None,
+    outputs: Iterable[Output] = (),
+) -> Comparison:
+    """Writes the comparison of the records as they are; one that began earlier never ends later.
+
+    Args:
+        metric, margin: as `compare` takes them.
+        show: called with the comparison once it is written, whatever becomes of the outputs.
+        outputs: functions that get the comparison then, beside those that the runs name in their
+            `comparison.outputs`. No function is called twice, and none for a comparison by another
+            measure than the primary one. One that can't be imported is a warning.
+
+    Raises:
+        ValueError: if there is nothing to compare, or it can't be written.
+        ValueError, OSError: if outputs failed, once all were called.
+    """
+    record.folders(sweep)  # so that the lock makes no folder
+    with comparison_lock(sweep):
+        comparison = compare(sweep, metric, margin)
+        functions: list[Output] = []
+        if comparison.measure == comparison.primary:
+            named, problems = load_outputs(comparison.outputs)
+            functions = list(dict.fromkeys([*named, *outputs]))
+            comparison = replace(comparison, warnings=[*comparison.warnings, *problems])
+        write(comparison)
+        show(comparison)
+        call_outputs(functions, comparison)
+    return comparison
+
+
+@contextmanager
+def comparison_lock(sweep: Path) -> Iterator[None]:
+    """Waits until no other process writes the comparison of this sweep."""
+    lock = FileLock(sweep / LOCK)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise ValueError(
+            f"expected to write the comparison into {sweep}, got: {error.strerror}; free the place "
+            "or its permissions and run scripts/compare.py again"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def load_outputs(names: Iterable[str]) -> tuple[list[Output], list[str]]:
+    """The functions of these names; and a sentence for each that is left out."""
+    found, problems = load_named("output", names)
+    unusable = [name for name, function in found.items() if not callable(function)]
+    problems += [f"the output {name} is left out, as it is no function" for name in unusable]
+    return [found[name] for name in found if name not in unusable], problems
+
+
+def call_outputs(outputs: Sequence[Output], comparison: Comparison) -> None:
+    """Calls all of them, also after one that failed."""
+    errors: list[ValueError | OSError] = []
+    for output in outputs:
+        try:
+            output(comparison)
+        except (ValueError, OSError) as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ValueError("\n".join(map(str, errors)))
