@@ -1,0 +1,188 @@
+"""No step of training or validation looks at a value, for which a GPU would have to be waited for.
+
+Runs train on `device="meta"`, whose tensors have no values: `.item()`, `bool()` or `.tolist()` of
+one raises there, and so does an operation on it and a tensor of the CPU. What these runs read once
+an epoch, where that is meant, is replaced by zeros.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.accelerators import Accelerator
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from losslab import Classifier
+from runlab.components import build_data, build_module
+from runlab.module import Module
+from tests.compose import compose
+
+META = torch.device("meta")
+EPOCHS, BLOCKS = 2, 3
+WATCHERS = ("gradient_norm", "output_gradient", "throughput")
+
+
+class MetaAccelerator(Accelerator):
+    def setup_device(self, device: torch.device) -> None: ...
+
+    def teardown(self) -> None: ...
+
+    def get_device_stats(self, device: Any) -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def parse_devices(devices: Any) -> Any:
+        return devices
+
+    @staticmethod
+    def get_parallel_devices(devices: Any) -> list[torch.device]:
+        return [META]
+
+    @staticmethod
+    def auto_device_count() -> int:
+        return 1
+
+    @staticmethod
+    def is_available() -> bool:
+        return True
+
+    @staticmethod
+    def name() -> str:
+        return "meta"
+
+
+class MetaStrategy(SingleDeviceStrategy):
+    def __init__(self) -> None:
+        super().__init__(META, accelerator=MetaAccelerator())
+
+    def teardown(self) -> None:
+        """Leaves the module where it is: there is nothing to take to the CPU."""
+
+
+class NoUploads(TorchDispatchMode):
+    """Raises where a tensor is copied from the CPU, for which a GPU would be waited for too."""
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            source = args[0] if function is torch.ops.aten._to_copy.default else args[1]
+            if (source.device.type, result.device.type) == ("cpu", "meta"):
+                raise AssertionError(f"copied from the CPU within a block: {source.shape}")
+        return result
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[int]:
+    """How many deferred numbers were read from the device, each time."""
+    counts: list[int] = []
+
+    def read(entries: Any, trainer: L.Trainer) -> list[float]:
+        counts.append(len(entries))
+        return [0.0 for _ in entries]
+
+    monkeypatch.setattr("runlab.blocks.metric_buffer.read_values", read)
+    # Lightning's own look at how long a loader is, once before the first epoch
+    for loop in ("fit_loop", "evaluation_loop"):
+        monkeypatch.setattr(f"lightning.pytorch.loops.{loop}.has_len_all_ranks", lambda *_, **__: 1)
+    monkeypatch.setattr(L.Trainer, "_teardown", lambda trainer: None)  # takes results to the CPU
+    return counts
+
+
+@pytest.fixture
+def fit(tmp_path, tiny, reads) -> Callable[..., L.Trainer]:
+    """Trains and validates as `train` does, with the callbacks that act in each block."""
+
+    def fit_on_meta(*overrides: str, module: type[Module] = Classifier) -> L.Trainer:
+        cfg = compose(*tiny, f"trainer.max_epochs={EPOCHS}", *overrides, folder=tmp_path)
+        data = build_data(cfg)
+        built = build_module(cfg, data)
+        built.__class__ = module
+        callbacks = [instantiate(cfg.callback[name]) for name in WATCHERS]
+        trainer = L.Trainer(
+            strategy=MetaStrategy(), max_epochs=EPOCHS, num_sanity_val_steps=0,
+            logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, use_distributed_sampler=False, callbacks=callbacks,
+        )  # fmt: skip
+        trainer.fit(built, datamodule=data)
+        return trainer
+
+    return fit_on_meta
+
+
+@pytest.fixture
+def no_uploads(monkeypatch) -> None:
+    take_block = Module.take_block
+
+    def watched(module: Module, batch: Any) -> Any:
+        with NoUploads():
+            return take_block(module, batch)
+
+    monkeypatch.setattr(Module, "take_block", watched)
+
+
+RUNS = {
+    "default": [],
+    "adam, clipped, with a schedule and dropout": [
+        "model=cnn", "model.widths=[8]", "model.dropout=0.2", "optimizer=adam",
+        "scheduler=one_cycle", "gradient_clip=1.0", "loss=mse",
+    ],
+    "momentum": ["optimizer.momentum=0.9", "scheduler=cosine", "loss=mse_logits"],
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_uploads")
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_looks_at_nothing_but_once_an_epoch(fit, reads, run):
+    trainer = fit(*RUNS[run])
+    assert trainer.global_step == 10 * EPOCHS
+    assert {"val/loss", "train/gradient_norm"} <= trainer.callback_metrics.keys()
+    assert all(value.device == META for value in trainer.callback_metrics.values())
+    of_an_epoch = [count for count in reads if count > 0]
+    assert len(of_an_epoch) == EPOCHS
+    assert all(count % BLOCKS == 0 for count in of_an_epoch)
+
+
+def test_single_batches_are_taken_without_a_look_too(fit):
+    assert fit("data.loader=dataloader").global_step == 10 * EPOCHS
+
+
+class Looking(Classifier):
+    def loss_step(self, images, labels):
+        loss, outputs = super().loss_step(images, labels)
+        return (loss if loss.item() > 0 else 2 * loss), outputs
+
+
+class OnTheCPU(Classifier):
+    def loss_step(self, images, labels):
+        return super().loss_step(images * torch.ones(28), labels)
+
+
+class Uploading(Classifier):
+    def loss_step(self, images, labels):
+        return super().loss_step(images * torch.ones(28).to(images.device), labels)
+
+
+class LookingInValidation(Classifier):
+    def validation_step(self, batch, batch_index):
+        return super().validation_step(batch, int(batch[1].max()))
+
+
+@pytest.mark.usefixtures("no_uploads")
+@pytest.mark.parametrize(
+    ("module", "error"),
+    [
+        (Looking, "item"),
+        (OnTheCPU, "device"),
+        (Uploading, "copied from the CPU"),
+        (LookingInValidation, "item"),
+    ],
+)
+def test_a_look_at_a_value_and_a_tensor_of_the_cpu_raise(fit, module, error):
+    with pytest.raises((RuntimeError, AssertionError), match=error):
+        fit(module=module)
