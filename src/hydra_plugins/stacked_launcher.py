@@ -1,7 +1,9 @@
-"""Where Hydra looks for `hydra/launcher=stacked`; the launcher itself is in runlab."""
+"""Where Hydra looks for `hydra/launcher=stacked`: it is in runlab/sweeps/stacked.py."""
 
-from runlab.sweeps import stacked
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+from runlab.sweeps.stacked import StackedLauncherMixin
 
 
-class StackedLauncher(stacked.StackedLauncher):
+class StackedLauncher(StackedLauncherMixin, BasicLauncher):
     pass

@@ -118,7 +118,7 @@ class Module(L.LightningModule):
             inputs, targets = inputs.unsqueeze(0), targets.unsqueeze(0)
         # a product, since a rate that is a tensor is changed in place
         learning_rate = 1 * self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-        take_steps = Module.take_steps if self.stack is None else self.stack
+        take_steps = type(self).take_steps if self.stack is None else self.stack
         losses, outputs = take_steps(self, inputs, targets)
         self.log_deferred("train/loss", losses.mean())
         self.log_deferred("train/learning_rate", learning_rate)

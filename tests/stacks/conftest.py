@@ -11,10 +11,23 @@ from tests.compose import compose
 
 Trained = dict[str, Any] | Exception | None
 
+BARE = ["logger=none", "callback=[checkpoint,stop_on_divergence]"]
+"""A run that draws and logs nothing is over in half the time."""
+
+FULL = ["logger=tensorboard", "callback=default"]
+
 
 def train_in(folder: Path, *overrides: str) -> dict[str, Any] | None:
     folder.mkdir(parents=True, exist_ok=True)
-    return train(compose(*overrides, folder=folder))
+    chosen = {override.partition("=")[0] for override in overrides}
+    bare = [each for each in BARE if each.partition("=")[0] not in chosen]
+    return train(compose(*overrides, *bare, folder=folder))
+
+
+@pytest.fixture(autouse=True)
+def _one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stack is traced once, not once a core; tests of threads say how many there are."""
+    monkeypatch.setattr("runlab.stacks.scheduler.available_cores", lambda: 1)
 
 
 @pytest.fixture

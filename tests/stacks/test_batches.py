@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from runlab.blocks.lazy_batch import Rows
-from runlab.stacks.batches import Batches
+from runlab.blocks.lazy_batch import LazyBatch
+from runlab.stacks.stack import StackedBatches
 
 RUNS, STEPS, BATCH = 3, 4, 5
 SOURCE = torch.randint(0, 256, (20, 1, 3, 3), dtype=torch.uint8)
@@ -14,37 +14,37 @@ VIEWS = [SOURCE, SOURCE.mT, SOURCE.view(torch.int8).view(torch.uint8)]
 
 
 def assert_expected(images: list[Tensor]) -> None:
-    batches = Batches(images)
+    batches = StackedBatches(images)
     for step in range(STEPS):
         assert torch.equal(batches[step], EXPECTED[:, step])
 
 
 def test_runs_on_one_data_set_are_gathered_at_once_and_not_before():
-    images = [Rows(SOURCE.view(SOURCE.shape), chosen) for chosen in CHOSEN]
-    assert Batches(images).indices is not None
+    images = [LazyBatch(SOURCE.view(SOURCE.shape), chosen) for chosen in CHOSEN]
+    assert StackedBatches(images).indices is not None
     assert_expected(images)
-    assert not any(each.is_gathered for each in images)
+    assert not any(each.is_materialized for each in images)
 
 
 def test_runs_on_data_sets_of_their_own_are_gathered_one_by_one():
-    images = [Rows(SOURCE.clone(), chosen) for chosen in CHOSEN]
-    assert Batches(images).indices is None
+    images = [LazyBatch(SOURCE.clone(), chosen) for chosen in CHOSEN]
+    assert StackedBatches(images).indices is None
     assert_expected(images)
 
 
 def test_rows_that_somebody_wrote_into_are_taken_as_they_are():
-    images = [Rows(SOURCE, chosen) for chosen in CHOSEN]
+    images = [LazyBatch(SOURCE, chosen) for chosen in CHOSEN]
     images[1][2].zero_()
     expected = EXPECTED.clone()
     expected[1, 2] = 0
-    batches = Batches(images)
+    batches = StackedBatches(images)
     for step in range(STEPS):
         assert torch.equal(batches[step], expected[:, step])
 
 
 def test_another_view_of_the_same_memory_is_another_data_set():
-    images = [Rows(each, chosen) for each, chosen in zip(VIEWS, CHOSEN, strict=True)]
-    batches = Batches(images)
+    images = [LazyBatch(each, chosen) for each, chosen in zip(VIEWS, CHOSEN, strict=True)]
+    batches = StackedBatches(images)
     for step in range(STEPS):
         expected = [view[chosen[step]] for view, chosen in zip(VIEWS, CHOSEN, strict=True)]
         assert torch.equal(batches[step], torch.stack(expected))
@@ -52,4 +52,4 @@ def test_another_view_of_the_same_memory_is_another_data_set():
 
 def test_images_may_be_there_already():
     assert_expected([*EXPECTED])
-    assert_expected([Rows(SOURCE, CHOSEN[0]), *EXPECTED[1:]])
+    assert_expected([LazyBatch(SOURCE, CHOSEN[0]), *EXPECTED[1:]])

@@ -1,5 +1,6 @@
 """What runs leave that train together, and what they leave alone."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from runlab.runs import record
+from runlab.stacks import train_together
 from tests.runs.test_resume import curves
+from tests.stacks.conftest import FULL, train_in
 
 DOUBLE = "+trainer.precision=64-true"
 RUNS = {
@@ -76,19 +79,21 @@ def assert_shared(entries, runs=3):
     ],
 )
 def test_in_double_precision_runs_are_those_that_train_alone(stack, run, tmp_path, runs, common):
-    common = [*common, DOUBLE, "trainer.max_epochs=3"]
+    common = [*common, DOUBLE, "trainer.max_epochs=2"]
     assert_shared(stack(runs, *common))
     for name, own in runs.items():
         run(f"{name}_alone", *common, *own)
         assert_equal(tmp_path / name, tmp_path / f"{name}_alone")
 
 
-@pytest.fixture
-def pair(stack, run, tmp_path):
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, tiny):
     """A run that trained with two others, and the same one alone."""
-    assert_shared(stack(RUNS))
-    run("alone", *RUNS["second"])
-    return tmp_path / "second", tmp_path / "alone"
+    home = tmp_path_factory.mktemp("pair")
+    runs = [partial(train_in, home / name, *tiny, *own, *FULL) for name, own in RUNS.items()]
+    assert_shared(train_together(runs, size=50))
+    train_in(home / "alone", *tiny, *RUNS["second"], *FULL)
+    return home / "second", home / "alone"
 
 
 def test_a_run_leaves_what_it_leaves_alone(pair):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
 
-from runlab.stacks.tasks import current, together
+from runlab.stacks.tasks import current_task, run_cooperatively
 
 
 def nothing(turns, check):
@@ -18,7 +18,7 @@ def nothing(turns, check):
 
 
 def ask(request):
-    current().ask(request)
+    current_task().wait(request)
 
 
 def test_tasks_return_in_their_order_whenever_they_end():
@@ -28,7 +28,7 @@ def test_tasks_return_in_their_order_whenever_they_end():
         return number
 
     tasks = [lambda n=n, q=q: task(n, q) for n, q in enumerate([3, 0, 1])]
-    assert together(tasks, nothing) == [0, 1, 2]
+    assert run_cooperatively(tasks, nothing) == [0, 1, 2]
 
 
 def test_all_that_live_are_computed_at_once_and_those_that_ended_are_not():
@@ -39,9 +39,11 @@ def test_all_that_live_are_computed_at_once_and_those_that_ended_are_not():
             ask(f"{name}{question}")
 
     def compute(turns, check):
-        asked.append([turn.asked for turn in turns])
+        asked.append([turn.request for turn in turns])
 
-    together([lambda n=n, q=q: task(n, q) for n, q in {"a": 2, "b": 1, "c": 3}.items()], compute)
+    run_cooperatively(
+        [lambda n=n, q=q: task(n, q) for n, q in {"a": 2, "b": 1, "c": 3}.items()], compute
+    )
     assert asked == [["a0", "b0", "c0"], ["a1", "c1"], ["c2"]]
 
 
@@ -51,11 +53,11 @@ def test_the_first_of_those_that_go_on_leads_and_knows_how_many_they_are():
     def task(name, questions):
         for _ in range(questions):
             ask(name)
-            if current().leads:
-                seen.append((name, current().others))
+            if current_task().is_first:
+                seen.append((name, current_task().others))
 
     tasks = [lambda n=n, q=q: task(n, q) for n, q in {"a": 1, "b": 3, "c": 3}.items()]
-    together(tasks, nothing)
+    run_cooperatively(tasks, nothing)
     assert seen == [("a", 2), ("b", 1), ("b", 1), ("b", 1), ("c", 0)]  # each after its question
 
 
@@ -69,7 +71,7 @@ def test_only_one_task_moves_at_any_time():
             inside.pop()
             ask("more")
 
-    together([task] * 4, nothing)
+    run_cooperatively([task] * 4, nothing)
     assert set(seen) == {1}
 
 
@@ -83,7 +85,7 @@ def test_a_task_that_raises_ends_and_the_others_go_on():
             ask("more")
         return "done"
 
-    error, result = together([fail, succeed], nothing)
+    error, result = run_cooperatively([fail, succeed], nothing)
     assert isinstance(error, ValueError)
     assert result == "done"
 
@@ -105,7 +107,7 @@ def test_a_signal_ends_every_task_and_then_the_caller():
         check()
 
     with pytest.raises(KeyboardInterrupt):
-        together([lambda n=n: task(n) for n in range(3)], compute)
+        run_cooperatively([lambda n=n: task(n) for n in range(3)], compute)
     assert ended == ["a signal waits", (0, 130), (1, 130), (2, 130)]
     assert threading.active_count() == before
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -121,7 +123,7 @@ def test_a_signal_that_comes_while_a_task_moves_leaves_the_rest_unstarted():
         ask("more")
 
     with pytest.raises(KeyboardInterrupt):
-        together([lambda n=n: task(n) for n in range(3)], nothing)
+        run_cooperatively([lambda n=n: task(n) for n in range(3)], nothing)
     assert started == [0, 1]
 
 
@@ -141,7 +143,7 @@ def test_exit_in_one_task_is_exit_in_all():
             raise
 
     with pytest.raises(SystemExit, match="fail fast"):
-        together([go_on, leave, go_on], nothing)
+        run_cooperatively([go_on, leave, go_on], nothing)
     assert codes == ["fail fast", "fail fast"]
 
 
@@ -163,8 +165,8 @@ def test_each_task_draws_the_random_numbers_that_it_would_draw_alone():
     def compute(turns, check):
         draws()
 
-    alone = [together([lambda s=s: task(s)], nothing)[0] for s in range(3)]
-    assert together([lambda s=s: task(s) for s in range(3)], compute) == alone
+    alone = [run_cooperatively([lambda s=s: task(s)], nothing)[0] for s in range(3)]
+    assert run_cooperatively([lambda s=s: task(s) for s in range(3)], compute) == alone
 
 
 def test_what_is_global_to_the_process_is_each_tasks_own(tmp_path, monkeypatch):
@@ -198,9 +200,9 @@ def test_what_is_global_to_the_process_is_each_tasks_own(tmp_path, monkeypatch):
         return "as it was"
 
     before = surroundings()
-    assert together([lambda: task(0), lambda: task(1)], nothing) == ["as it was"] * 2
+    assert run_cooperatively([lambda: task(0), lambda: task(1)], nothing) == ["as it was"] * 2
     assert surroundings() == before
 
 
 def test_outside_of_a_task_there_is_no_turn():
-    assert current() is None
+    assert current_task() is None

@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from losslab.losses import CrossEntropy
 from losslab.models import CNN, MLP
-from runlab.stacks.member import Member
 from runlab.stacks.stack import Stack
-from runlab.stacks.trace import Operations, traced
+from runlab.stacks.step_request import Member
+from runlab.stacks.trace import Operations, trace_operations
 
 RATES = torch.tensor([0.1, 0.02, 0.5], dtype=torch.float64)
 aten = torch.ops.aten
@@ -138,7 +138,9 @@ def batch() -> tuple[Tensor, Tensor]:
 def test_they_come_to_gradients_and_to_a_step_down_them(make):
     stack, (images, labels) = stack_of(make), batch()
     before = {name: each.clone() for name, each in stack.parameters.items()}
-    found = traced(stack.operations.gradients, stack.parameters, stack.fixed, images, labels)
+    found = trace_operations(
+        stack.operations.gradients, stack.parameters, stack.fixed, images, labels
+    )
     torch.testing.assert_close(stack.parameters, before, rtol=0, atol=0)
 
     other_images, other_labels = images.flip(1) * 2, labels.flip(1)
@@ -170,7 +172,7 @@ class Counted(TorchDispatchMode):
 def test_a_step_needs_no_gradients_of_linear_layers_weights_and_fewer_operations():
     stack, (images, labels) = stack_of(mlp), batch()
     inputs = stack.parameters, stack.fixed, images, labels
-    found = traced(stack.operations.gradients, *inputs)
+    found = trace_operations(stack.operations.gradients, *inputs)
     with Counted() as untraced:
         stack.operations.gradients(*inputs)
     with Counted() as step:
@@ -183,20 +185,20 @@ def test_a_step_needs_no_gradients_of_linear_layers_weights_and_fewer_operations
 def test_a_stack_takes_all_but_its_last_step_in_one():
     stack, (images, labels) = stack_of(mlp), batch()
     inputs = stack.parameters, stack.fixed, images, labels
-    found = traced(stack.operations.gradients, *inputs)
+    found = trace_operations(stack.operations.gradients, *inputs)
     stack.operations = Operations(found.gradients, found.descend)
     steps = [each.expand(4, *each.shape) for each in images], [y.expand(4, 6) for y in labels]
     with Counted() as counted:
-        stack.take(*steps, RATES.view(3, 1).expand(3, 4))
+        stack.take_steps(*steps, RATES.view(3, 1).expand(3, 4))
     assert counted.calls[aten.baddbmm_.default] == 3 * 3
-    assert stack.last.keys() == stack.parameters.keys()
+    assert stack.gradients.keys() == stack.parameters.keys()
 
 
 def test_in_half_precision_a_rate_multiplies_no_factor_of_a_gradient():
     stack, (images, labels) = stack_of(lambda: mlp().bfloat16()), batch()
     stack.parameters = {name: each.bfloat16() for name, each in stack.parameters.items()}
     inputs = stack.parameters, stack.fixed, images.bfloat16(), labels
-    found = traced(stack.operations.gradients, *inputs)
+    found = trace_operations(stack.operations.gradients, *inputs)
     with Counted() as step:
         found.descend(*inputs, RATES.bfloat16())
     assert (step.calls[aten.baddbmm_.default], step.calls[aten.addcmul_.default]) == (0, 6)
@@ -206,7 +208,7 @@ def test_random_numbers_are_drawn_at_each_step_and_none_while_it_is_found():
     stack, (images, labels) = stack_of(lambda: nn.Sequential(nn.Dropout(), Network())), batch()
     inputs = stack.parameters, stack.fixed, images, labels
     before = torch.get_rng_state()
-    found = traced(stack.operations.gradients, *inputs)
+    found = trace_operations(stack.operations.gradients, *inputs)
     assert torch.equal(torch.get_rng_state(), before)
     losses = [found.gradients(*inputs)[1][0] for _ in range(2)]
     assert not torch.equal(*losses)
@@ -221,6 +223,6 @@ def test_a_product_is_taken_before_its_factors_are_overwritten():
     weight, outputs = torch.zeros(3, 16, 4), torch.rand(3, 6, 4)
     inputs = {"weight": weight.double()}, {"outputs": outputs.double()}, *batch()
     expected, _ = gradients_of(*inputs)
-    traced(gradients_of, *inputs).descend(*inputs, RATES)
+    trace_operations(gradients_of, *inputs).descend(*inputs, RATES)
     ours = inputs[0]["weight"]
     torch.testing.assert_close(ours, -RATES.view(3, 1, 1) * expected["weight"])

@@ -8,7 +8,7 @@ import pytest
 from hydra.errors import InstantiationException
 
 from runlab.runs import record
-from runlab.sweeps.stacked import groups, sendable
+from runlab.sweeps.stacked import group_jobs, picklable
 from tests.runs.kill import wait_until
 from tests.runs.test_resume import curves
 
@@ -185,17 +185,17 @@ def test_runs_are_grouped_by_all_but_seed_and_learning_rate():
         ["seed=2", "loss=mse", "optimizer.lr=1"],
         ["loss=mse", "seed=0", "optimizer=adam"],
     ]
-    assert groups(jobs, 50) == [[0, 2, 3], [1], [4]]
-    assert groups(jobs, 2) == [[0], [2, 3], [1], [4]]
+    assert group_jobs(jobs, 50) == [[0, 2, 3], [1], [4]]
+    assert group_jobs(jobs, 2) == [[0], [2, 3], [1], [4]]
 
 
 def test_runs_alike_are_shared_out_among_processes_where_they_are_many():
     for processes, expected in [(1, [14]), (2, [7, 7]), (3, [7, 7])]:
         jobs = [[f"seed={seed}"] for seed in range(14)]
-        assert [len(part) for part in groups(jobs, 50, processes)] == expected
+        assert [len(part) for part in group_jobs(jobs, 50, processes)] == expected
     for runs, expected in [(9, [9]), (11, [5, 6]), (101, [33, 34, 34])]:
         jobs = [[f"seed={seed}"] for seed in range(runs)]
-        assert [len(part) for part in groups(jobs, 50, 2)] == expected
+        assert [len(part) for part in group_jobs(jobs, 50, 2)] == expected
 
 
 class PickyError(Exception):
@@ -207,12 +207,12 @@ class PickyError(Exception):
 
 def test_an_exception_leaves_a_process_with_what_it_says():
     plain = RuntimeError("no luck")
-    assert sendable(plain) is plain
-    picky = sendable(PickyError("out of", "luck"))
+    assert picklable(plain) is plain
+    picky = picklable(PickyError("out of", "luck"))
     assert (type(picky), str(picky)) == (RuntimeError, "PickyError: out of luck")
     mistake = InstantiationException("Error in call to target")
     mistake.__cause__ = ValueError("expected k above 0, got -1")
-    sent = pickle.loads(pickle.dumps(sendable(mistake)))
+    sent = pickle.loads(pickle.dumps(picklable(mistake)))
     assert (type(sent), str(sent)) == (ValueError, "expected k above 0, got -1")
 
 

@@ -1,7 +1,6 @@
 """Runs that train together, as one batched computation."""
 
-from runlab.stacks.launch import StackedSteps as StackedSteps
-from runlab.stacks.launch import current as current
+from runlab.stacks.eligibility import FEWEST_PER_PROCESS as FEWEST_PER_PROCESS
+from runlab.stacks.eligibility import partition_runs as partition_runs
 from runlab.stacks.launch import train_together as train_together
-from runlab.stacks.partition import shares as shares
-from runlab.stacks.scheduler import cores as cores
+from runlab.stacks.scheduler import available_cores as available_cores

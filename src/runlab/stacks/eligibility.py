@@ -1,33 +1,37 @@
-"""Why a run cannot be computed together with others, as far as that shows without trying."""
+"""Which runs may train together, as far as that shows without trying, and in what stacks."""
+
+from itertools import pairwise
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 
-from losslab.classifier import Classifier
-from runlab.stacks.step_request import Block
+from runlab.stacks.step_request import StepRequest
 
-AT_EACH_STEP = (
+STEP_HOOKS = (
     *("on_before_zero_grad", "on_before_backward", "on_after_backward"),
     "on_before_optimizer_step",
 )
 """Lightning's hooks around a single step, which a stack does not call."""
 
+FEWEST_PER_PROCESS = 5
+"""What fewer runs gain from a second process in ten epochs is less than its start costs."""
 
-def obstacle(block: Block) -> str | None:
-    """What is in the way; None if nothing is."""
-    member = block.member
-    if type(block.classifier) is not Classifier:
-        return f"{type(block.classifier).__name__} may take its steps in a way of its own"
-    if getattr(block.trainer.precision_plugin, "scaler", None) is not None:
+
+def why_ineligible(request: StepRequest) -> str | None:
+    """Why a run cannot be computed together with others; None if nothing is in the way."""
+    member, module = request.member, type(request.module)
+    if not vars(module).get("stackable", False):
+        return f"{module.__name__} may take its steps in a way of its own"
+    if getattr(request.trainer.precision_plugin, "scaler", None) is not None:
         return "in 16-bit precision each run scales its loss by a number of its own"
     if len(member.optimizer.param_groups) != 1:
         return f"its optimizer has {len(member.optimizer.param_groups)} groups of parameters"
     if member.optimizer._optimizer_step_pre_hooks or member.optimizer._optimizer_step_post_hooks:
         return "its optimizer has hooks"
-    for callback in block.trainer.callbacks:  # type: ignore[attr-defined]
-        if hooks := [name for name in AT_EACH_STEP if is_overridden(name, callback)]:
+    for callback in request.trainer.callbacks:  # type: ignore[attr-defined]
+        if hooks := [name for name in STEP_HOOKS if is_overridden(name, callback)]:
             return f"the callback {type(callback).__name__} has to be called at {hooks[0]}"
-    hooked = [name for name, module in member.network.named_modules() if has_hooks(module)]
+    hooked = [name for name, each in member.network.named_modules() if has_hooks(each)]
     return f"its network has hooks, at {hooked[0] or 'its root'}" if hooked else None
 
 
@@ -35,3 +39,18 @@ def has_hooks(module: nn.Module) -> bool:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     of_parameters = any(p._backward_hooks for p in module.parameters(recurse=False))
     return of_parameters or any(getattr(module, kind) for kind in kinds)
+
+
+def partition_runs(runs: int, size: int, processes: int) -> list[range]:
+    """Divides runs, by their numbers, into stacks of at most `size`.
+
+    They are divided among the processes, evenly, as long as each gets five of them.
+    """
+    number = max(min(processes, runs // FEWEST_PER_PROCESS), -(-runs // size), 1)
+    return partition_evenly(runs, number)
+
+
+def partition_evenly(runs: int, number: int) -> list[range]:
+    """So many parts, whose sizes differ by at most one."""
+    starts = [runs * each // number for each in range(number + 1)]
+    return [range(start, end) for start, end in pairwise(starts)]

@@ -1,8 +1,9 @@
-"""Two steps of two runs on copies, together and alone: whether it comes to the same."""
+"""Whether two steps of two runs come to the same together and alone, tried on copies."""
 
 import copy
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,49 +13,48 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from runlab.config.messages import user_message
-from runlab.stacks.member import Member, plain, without_addresses
-from runlab.stacks.process_state import draws_undone
+from runlab.stacks.process_state import rng_unchanged
 from runlab.stacks.stack import Stack
-from runlab.stacks.step_request import Block
+from runlab.stacks.step_request import Member, StepRequest, comparable, without_addresses
 
-RATES = ((0.01, 0.004), (0.02, 0.03))  # [runs, steps]
+LEARNING_RATES = ((0.01, 0.004), (0.02, 0.03))  # [runs, steps]
 TOLERANCE = {torch.float64: 1e-6}
-COARSE = 1e-2  # in single precision, where Adam's first step turns rounding into whole steps
+SINGLE_TOLERANCE = 1e-2  # Adam's first step turns rounding into whole steps
 
 
-def rehearse(blocks: Sequence[Block]) -> tuple[str | None, bool]:
+def check_equivalence(requests: Sequence[StepRequest]) -> tuple[str | None, bool]:
     """Why these runs cannot be computed together, and whether a step draws random numbers.
 
-    None if they can. Leaves them as they are.
+    None in place of the reason if they can. The runs are left as they are.
     """
-    device = blocks[0].images.device
+    device = requests[0].inputs.device
     with (
-        draws_undone(device),
+        rng_unchanged(device),
         torch.autocast(device.type, enabled=False),
     ):
-        if changed := changed_by_a_step(blocks[0]):
+        if changed := find_side_effect(requests[0]):
             return f"a training step changes {changed}", False
         before = torch.get_rng_state()
         try:
-            stack = Stack([copied(block.member) for block in blocks])
-            stack.operations.gradients(stack.parameters, stack.fixed, *first_batches(blocks))
+            stack = Stack([copy_member(request.member) for request in requests])
+            stack.operations.gradients(stack.parameters, stack.fixed, *first_batches(requests))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             return f"torch.vmap cannot take its network or loss ({first_line(error)})", False
         draws = not torch.equal(before, torch.get_rng_state())
-        return difference(blocks[:2]), draws
+        return find_difference(requests[:2]), draws
 
 
-def changed_by_a_step(block: Block) -> str | None:
+def find_side_effect(request: StepRequest) -> str | None:
     """What besides parameters is not the same after a step forward; None if nothing is."""
-    member = copied(block.member)
+    member = copy_member(request.member)
     generators = random.getstate(), np.random.get_state()
     before = state_of(member.network, "network"), state_of(member.loss, "loss")
     try:
         with torch.no_grad():
-            images, labels = block.batch(0)
-            member.loss(member.network(member.prepared(images)), labels)
+            inputs, targets = request.batch(0)
+            member.loss(member.network(member.prepare_inputs(inputs)), targets)
         drawn = repr((random.getstate(), np.random.get_state())) != repr(generators)
     finally:
         random.setstate(generators[0])
@@ -75,87 +75,93 @@ def state_of(module: nn.Module, name: str) -> dict[str, str]:
             if key not in ("_parameters", "_buffers", "_modules"):
                 values[f"{path}.{key}".lstrip(".")] = value
     return {
-        f"its {name}'s {key}": without_addresses(repr(plain(value)))
+        f"its {name}'s {key}": without_addresses(repr(comparable(value)))
         for key, value in values.items()
     }
 
 
-def first_batches(blocks: Sequence[Block]) -> tuple[Tensor, Tensor]:
-    """Images and labels [runs, batch, ...]."""
-    images, labels = zip(*(block.batch(0) for block in blocks), strict=True)
-    return torch.stack(images), torch.stack(labels)
+def first_batches(requests: Sequence[StepRequest]) -> tuple[Tensor, Tensor]:
+    """Inputs and targets [runs, batch, ...]."""
+    inputs, targets = zip(*(request.batch(0) for request in requests), strict=True)
+    return torch.stack(inputs), torch.stack(targets)
 
 
-def difference(blocks: Sequence[Block]) -> str | None:
-    """What keeps the two from being the same, without random draws."""
+def find_difference(requests: Sequence[StepRequest]) -> str | None:
+    """What keeps the two from being the same, without random draws; None if nothing does."""
     dtype = torch.float64
     try:
-        alone = [
-            steps_alone(block, rates, dtype) for block, rates in zip(blocks, RATES, strict=True)
-        ]
+        alone = [*map(partial(take_steps_alone, dtype=dtype), requests, LEARNING_RATES)]
     except Exception:  # a device or a network without double precision
-        dtype = batch(blocks[0], 0)[0].dtype
-        alone = [
-            steps_alone(block, rates, dtype) for block, rates in zip(blocks, RATES, strict=True)
-        ]
+        dtype = prepared_batch(requests[0], 0)[0].dtype
+        alone = [*map(partial(take_steps_alone, dtype=dtype), requests, LEARNING_RATES)]
     try:
-        together = steps_together(blocks, dtype)
+        together = take_steps_together(requests, dtype)
     except Exception as error:
         return f"its optimizer cannot step several runs at once ({first_line(error)})"
-    for block, mine, ours in zip(blocks, alone, together, strict=True):
-        start = flat(copied(block.member, dtype))
-        if not (mine - ours).norm() <= TOLERANCE.get(dtype, COARSE) * (mine - start).norm():
+    tolerance = TOLERANCE.get(dtype, SINGLE_TOLERANCE)
+    for request, mine, ours in zip(requests, alone, together, strict=True):
+        start = flatten_parameters(copy_member(request.member, dtype))
+        if not (mine - ours).norm() <= tolerance * (mine - start).norm():
             return (
                 "its steps come out differently (is its optimizer's step not linear in the rate?)"
             )
     return None
 
 
-def steps_alone(
-    block: Block, rates: Sequence[float], dtype: torch.dtype
+def take_steps_alone(
+    request: StepRequest, learning_rates: Sequence[float], dtype: torch.dtype
 ) -> Float[Tensor, " parameters"]:
-    _, network, loss, optimizer, _, clip = member = copied(block.member, dtype, training=False)
-    for step, rate in enumerate(rates):
-        optimizer.param_groups[0]["lr"] = rate
+    _, network, loss, optimizer, _, clip = member = copy_member(
+        request.member, dtype, training=False
+    )
+    for step, learning_rate in enumerate(learning_rates):
+        optimizer.param_groups[0]["lr"] = learning_rate
         optimizer.zero_grad()
-        images, labels = batch(block, step, dtype)
-        loss(network(images), labels).backward()
+        inputs, targets = prepared_batch(request, step, dtype)
+        loss(network(inputs), targets).backward()
         if clip is not None:
             clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
-    return flat(member)
+    return flatten_parameters(member)
 
 
-def steps_together(
-    blocks: Sequence[Block], dtype: torch.dtype
+def take_steps_together(
+    requests: Sequence[StepRequest], dtype: torch.dtype
 ) -> list[Float[Tensor, " parameters"]]:
-    members = [copied(block.member, dtype, training=False) for block in blocks]
-    batches = [[batch(block, step, dtype) for step in range(len(RATES[0]))] for block in blocks]
-    images, labels = (
+    members = [copy_member(request.member, dtype, training=False) for request in requests]
+    batches = [
+        [prepared_batch(request, step, dtype) for step in range(len(LEARNING_RATES[0]))]
+        for request in requests
+    ]
+    inputs, targets = (
         [torch.stack([each[part] for each in of_run]) for of_run in batches] for part in (0, 1)
     )
     stack = Stack(members)
-    stack.take(images, labels, torch.tensor(RATES, dtype=torch.float64))
-    stack.publish()
-    return [flat(member) for member in members]
+    stack.take_steps(inputs, targets, torch.tensor(LEARNING_RATES, dtype=torch.float64))
+    stack.write_back()
+    return [flatten_parameters(member) for member in members]
 
 
-def copied(member: Member, dtype: torch.dtype | None = None, training: bool = True) -> Member:
+def copy_member(member: Member, dtype: torch.dtype | None = None, training: bool = True) -> Member:
     """A copy with a new optimizer of the same settings."""
     network: nn.Module = copy.deepcopy(member.network).to(dtype=dtype).train(training)
     loss: nn.Module = copy.deepcopy(member.loss).to(dtype=dtype)
-    optimizer = member.make(network.parameters())
-    return Member(member.prepared, network, loss, optimizer, member.make, member.clip)
+    optimizer = member.make_optimizer(network.parameters())
+    return Member(
+        member.prepare_inputs, network, loss, optimizer, member.make_optimizer, member.gradient_clip
+    )
 
 
-def batch(block: Block, step: int, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
-    """Of a step, images ready for the network, in that precision."""
-    images, labels = block.batch(min(step, len(block.labels) - 1))
-    images = block.member.prepared(images)
-    return images.to(dtype) if images.is_floating_point() else images, labels
+def prepared_batch(
+    request: StepRequest, step: int, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """Of a step, inputs ready for the network, in that precision."""
+    inputs, targets = request.batch(min(step, len(request.targets) - 1))
+    inputs = request.member.prepare_inputs(inputs)
+    return inputs.to(dtype) if inputs.is_floating_point() else inputs, targets
 
 
-def flat(member: Member) -> Float[Tensor, " parameters"]:
+def flatten_parameters(member: Member) -> Float[Tensor, " parameters"]:
     return torch.cat([p.detach().flatten() for p in member.trained.values()])
 
 

@@ -1,60 +1,56 @@
+"""How each run of a stack takes its steps, and how all of them are started."""
+
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Num
 from torch import Tensor
 
-from losslab.classifier import Classifier
-from runlab.stacks import tasks
-from runlab.stacks.scheduler import Stacks
-from runlab.stacks.step_request import Block
+from runlab.module import Module, stack_of_run
+from runlab.stacks.scheduler import Scheduler
+from runlab.stacks.step_request import StepRequest
+from runlab.stacks.tasks import Task, current_task, run_cooperatively
 
 T = TypeVar("T")
 
 
-class StackedSteps:
-    """How a run that is one of several takes the steps of a block.
+class SharedSteps:
+    """Takes the steps of a run's block together with those of other runs.
 
     Attributes:
-        shared: the largest number of runs, this one included, that a block was computed for.
-        elsewhere: seconds in which only the others moved, before blocks that it took alone.
+        largest: the largest number of runs, this one included, that a block was computed for.
+        seconds_of_others: in which only the others ran, before blocks that it took alone.
     """
 
-    def __init__(self, turn: tasks.Turn[Any]) -> None:
-        self.turn = turn
-        self.shared = 1
-        self.elsewhere = 0.0
+    def __init__(self, task: Task[Any]) -> None:
+        self.task = task
+        self.largest = 1
+        self.seconds_of_others = 0.0
 
     @property
     def label(self) -> str | None:
         """What the bar of all that train together adds to this run's name; None: it is not this."""
-        if not self.turn.leads:
+        if not self.task.is_first:
             return None
-        return f" and {self.turn.others} more" if self.turn.others else ""
+        return f" and {self.task.others} more" if self.task.others else ""
 
     def __call__(
         self,
-        classifier: Classifier,
-        images: Num[Tensor, "steps batch ..."],
-        labels: Int[Tensor, "steps batch"],
-    ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch classes"]]:
-        block = Block(classifier, images, labels)
-        asked = time.perf_counter()
-        self.turn.ask(block)
-        if block.error is not None:
-            raise block.error
-        if block.taken is None:
-            self.elsewhere += time.perf_counter() - asked
-            return classifier.take_steps(images, labels)
-        self.shared = max(self.shared, block.shared)
-        return block.taken
-
-
-def current() -> StackedSteps | None:
-    """For the run that this is called from; None for a run of its own."""
-    turn = tasks.current()
-    return None if turn is None else StackedSteps(turn)
+        module: Module,
+        inputs: Num[Tensor, "steps batch ..."],
+        targets: Num[Tensor, "steps batch ..."],
+    ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch ..."]]:
+        request = StepRequest(module, inputs, targets)
+        started = time.perf_counter()
+        self.task.wait(request)
+        if request.error is not None:
+            raise request.error
+        if request.result is None:
+            self.seconds_of_others += time.perf_counter() - started
+            return module.take_steps(inputs, targets)
+        self.largest = max(self.largest, request.runs)
+        return request.result
 
 
 def train_together(
@@ -63,10 +59,25 @@ def train_together(
     backend: str | None = None,
     threads: int | None = None,
 ) -> list[T | Exception]:
-    """What each run returned or raised; at most `size` of them are computed at once.
+    """What each run returned or raised.
 
-    Each is a function that trains, in a thread of its own and by turns. Their common steps are
-    compiled by `torch.compile` if it is given a backend, and computed, on a CPU, by so many
-    threads, one for each core by default.
+    Args:
+        runs: functions that train. Each gets a thread of its own, of which one runs at a time.
+        size: the most runs that are computed at once.
+        backend: of `torch.compile`, for their common steps; None: they are not compiled.
+        threads: of the CPU to compute on; None: one for each core.
     """
-    return tasks.together(runs, Stacks(size, backend, threads).compute)
+    tasks = [in_stack(run) for run in runs]
+    return run_cooperatively(tasks, Scheduler(size, backend, threads).compute)
+
+
+def in_stack(run: Callable[[], T]) -> Callable[[], T]:
+    """The run, whose module will find that it shares its steps."""
+
+    def task() -> T:
+        current = current_task()
+        assert current is not None
+        stack_of_run.set(SharedSteps(current))  # in this thread's context alone
+        return run()
+
+    return task

@@ -1,3 +1,5 @@
+"""Scheduler: computes the steps that runs wait for, those of several runs as one stack."""
+
 import logging
 import os
 from collections import defaultdict
@@ -10,28 +12,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runlab.stacks.eligibility import obstacle
-from runlab.stacks.equivalence import first_batches, first_line, rehearse
-from runlab.stacks.partition import evenly
-from runlab.stacks.process_state import draws_undone
-from runlab.stacks.schedules import ChangesMoreError, foresee
+from runlab.stacks.eligibility import partition_evenly, why_ineligible
+from runlab.stacks.equivalence import check_equivalence, first_batches, first_line
+from runlab.stacks.process_state import rng_unchanged
+from runlab.stacks.schedules import ScheduleError, precompute_lrs
 from runlab.stacks.stack import Stack
-from runlab.stacks.step_request import Block, Taken
-from runlab.stacks.tasks import Turn
-from runlab.stacks.trace import Named, Operations, Traced, traced
+from runlab.stacks.step_request import StepRequest, StepResult
+from runlab.stacks.tasks import Task
+from runlab.stacks.trace import Operations, Tensors, TracedOperations, trace_operations
 
 log = logging.getLogger(__name__)
 
-Runs = Sequence[Turn[Any]]
-Inputs = tuple[Named, Named, Tensor, Tensor]
+Runs = Sequence[Task[Any]]
+Arguments = tuple[Tensors, Tensors, Tensor, Tensor]
 
 ALONE = "not stacked, one run after another: "
 
 
-class Stacks:
-    """Computes what runs that take turns ask for: blocks of steps, as many runs at once as can be.
+class Scheduler:
+    """Computes the blocks of steps that runs wait for, as many runs at once as possible.
 
-    A block that nothing comes of is left to its run, which takes the steps as it would alone.
+    A block that cannot be computed is left to its run, which takes the steps as it would alone.
     Nothing of a run is changed before its whole block is computed.
 
     Args:
@@ -41,169 +42,179 @@ class Stacks:
     """
 
     def __init__(self, size: int, backend: str | None = None, threads: int | None = None) -> None:
-        self.size, self.backend, self.threads = size, backend, threads or cores()
-        self.kinds: dict[Turn[Any], Any] = {}
+        self.size, self.backend, self.threads = size, backend, threads or available_cores()
+        self.structures: dict[Task[Any], Any] = {}
         self.reasons: dict[Any, str | None] = {}
         self.draws: dict[Any, bool] = {}
         self.traces: dict[Any, Operations] = {}
-        self.said: set[str] = set()
+        self.warned: set[str] = set()
 
-    def compute(self, turns: Runs, check: Callable[[], None]) -> None:
-        parts = defaultdict(list)
-        for turn in turns:
-            if (key := self.key(turn)) is not None:
-                parts[key].append(turn)
-        for (kind, operations, _), part in parts.items():
-            others = {other for of, other, _ in parts if of == kind} - {operations}
-            if len(part) == 1 and others:
-                self.say(f"{ALONE}its modules hold other settings than the other runs'")
-            for start in range(0, len(part), self.size):
-                runs = part[start : start + self.size]
-                with runs[0].surroundings.entered(), threads(runs[0].asked.threads):
-                    self.compute_part(runs, check)
+    def compute(self, tasks: Runs, check: Callable[[], None]) -> None:
+        stacks = defaultdict(list)
+        for task in tasks:
+            if (key := self.stack_key(task)) is not None:
+                stacks[key].append(task)
+        for (structure, operations, _), members in stacks.items():
+            others = {other for of, other, _ in stacks if of == structure} - {operations}
+            if len(members) == 1 and others:
+                self.warn_once(f"{ALONE}its modules hold other settings than the other runs'")
+            for start in range(0, len(members), self.size):
+                runs = members[start : start + self.size]
+                with runs[0].process_state.active(), threads(runs[0].request.threads):
+                    self.compute_stack(runs, check)
 
-    def key(self, turn: Turn[Any]) -> tuple[Any, ...] | None:
-        """Equal for runs whose blocks may be computed at once; None for one that cannot be."""
-        block: Block = turn.asked
+    def stack_key(self, task: Task[Any]) -> tuple[Any, ...] | None:
+        """Equal for runs whose requests may be computed at once; None for one that cannot be."""
+        request: StepRequest = task.request
         try:
-            reason = obstacle(block)
+            reason = why_ineligible(request)
             if reason is None:
-                if turn not in self.kinds:
-                    self.kinds[turn] = block.kind()
-                return self.kinds[turn], block.operations(), block.moment()
+                if task not in self.structures:
+                    self.structures[task] = request.structure_key()
+                return self.structures[task], request.operations_key(), request.sync_key()
         except Exception as error:  # the run meets it too, if it is one
             reason = first_line(error)
-        self.say(ALONE + reason)
+        self.warn_once(ALONE + reason)
         return None
 
-    def compute_part(self, runs: Runs, check: Callable[[], None]) -> None:
-        blocks: list[Block] = [turn.asked for turn in runs]
-        kind = self.kinds[runs[0]]
+    def compute_stack(self, runs: Runs, check: Callable[[], None]) -> None:
+        requests: list[StepRequest] = [task.request for task in runs]
+        structure = self.structures[runs[0]]
         try:
-            if len(runs) < 2 or self.reason(kind, blocks) is not None:
+            if len(runs) < 2 or self.reason_alone(structure, requests) is not None:
                 return
-            ahead = [foresee(b.member.optimizer, b.scheduler, len(b.labels)) for b in blocks]
+            schedules = [
+                precompute_lrs(each.member.optimizer, each.scheduler, len(each.targets))
+                for each in requests
+            ]
             # anew for each block: whatever happened to the runs meanwhile is in it
-            shares = self.shares(kind, blocks)
-            stacks = [Stack([block.member for block in share]) for share in shares]
-            rates = [each.rates for each in ahead]
+            parts = self.partition(structure, requests)
+            stacks = [Stack([request.member for request in part]) for part in parts]
+            key = structure, requests[0].operations_key()
             for stack in stacks:
-                stack.operations = self.trace((kind, blocks[0].operations()), stack, blocks[0])
-            taken = take_all(stacks, blocks, rates, check)
+                stack.operations = self.trace(key, stack, requests[0])
+            learning_rates = [each.learning_rates for each in schedules]
+            results = take_all_steps(stacks, requests, learning_rates, check)
         except torch.OutOfMemoryError:
-            taken, stacks = None, []  # what the error holds on to is freed first
+            results, stacks = None, []  # what the error holds on to is freed first
         except Exception as error:
-            reason = str(error) if isinstance(error, ChangesMoreError) else first_line(error)
-            self.reasons[kind] = reason
-            self.say(ALONE + reason)
+            reason = str(error) if isinstance(error, ScheduleError) else first_line(error)
+            self.reasons[structure] = reason
+            self.warn_once(ALONE + reason)
             return
-        if taken is None:
+        if results is None:
             self.halve(runs, check)
             return
         for stack in stacks:
-            stack.publish()
-        for block, foreseen, own in zip(blocks, ahead, taken, strict=True):
-            foreseen.come_true(block.member.optimizer, block.scheduler)
-            block.count()
-            block.taken, block.shared = own, len(blocks)
+            stack.write_back()
+        for request, schedule, result in zip(requests, schedules, results, strict=True):
+            schedule.apply(request.member.optimizer, request.scheduler)
+            request.count_steps()
+            request.result, request.runs = result, len(requests)
 
-    def reason(self, kind: Any, blocks: Sequence[Block]) -> str | None:
-        """Why runs of a kind cannot be computed together, found out once."""
-        if kind not in self.reasons:
-            reason, self.draws[kind] = rehearse(blocks)
-            self.reasons[kind] = reason
+    def reason_alone(self, structure: Any, requests: Sequence[StepRequest]) -> str | None:
+        """Why runs of a structure cannot be computed together, found out once."""
+        if structure not in self.reasons:
+            reason, self.draws[structure] = check_equivalence(requests)
+            self.reasons[structure] = reason
             if reason is not None:
-                self.say(ALONE + reason)
-        return self.reasons[kind]
+                self.warn_once(ALONE + reason)
+        return self.reasons[structure]
 
-    def trace(self, key: Any, stack: Stack, block: Block) -> Operations:
+    def trace(self, key: Any, stack: Stack, request: StepRequest) -> Operations:
         """The stack's steps as bare operations, found once for each number of runs."""
         number = len(stack.members)
         if (key, number) not in self.traces:
 
-            def gradients(*inputs: Any) -> Any:
-                with block.trainer.precision_plugin.forward_context():
-                    return stack.operations.gradients(*inputs)
+            def gradients(*arguments: Any) -> Any:
+                with request.trainer.precision_plugin.forward_context():
+                    return stack.operations.gradients(*arguments)
 
-            inputs = stack.parameters, stack.fixed, *first_batches([block] * number)
-            with in_precision_of(block):
-                found = traced(gradients, *inputs)
+            arguments = stack.parameters, stack.fixed, *first_batches([request] * number)
+            with precision_of(request):
+                found = trace_operations(gradients, *arguments)
                 # CUDA graphs change no input
-                descends = stack.descends and self.backend != "cudagraphs"
+                descends = stack.only_descends and self.backend != "cudagraphs"
                 if self.backend is not None:
-                    found = self.compiled(found, self.backend, descends, inputs)
+                    found = self.compiled(found, self.backend, descends, arguments)
             descend = found.descend if descends else None
             self.traces[key, number] = Operations(found.gradients, descend)
         return self.traces[key, number]
 
-    def compiled(self, found: Traced, backend: str, descends: bool, inputs: Inputs) -> Traced:
-        """If that backend of `torch.compile` can do it."""
-        parameters, fixed, images, labels = inputs
+    def compiled(
+        self, found: TracedOperations, backend: str, descends: bool, arguments: Arguments
+    ) -> TracedOperations:
+        """Compiled, if that backend of `torch.compile` can do it."""
+        parameters, fixed, inputs, targets = arguments
         compiled = found.compiled(backend)
         copies = {name: each.clone() for name, each in parameters.items()}
         try:
-            with draws_undone(images.device):
-                _, (losses, _) = compiled.gradients(copies, fixed, images, labels)
+            with rng_unchanged(inputs.device):
+                _, (losses, _) = compiled.gradients(copies, fixed, inputs, targets)
                 if descends:
-                    compiled.descend(copies, fixed, images, labels, torch.zeros_like(losses))
+                    compiled.descend(copies, fixed, inputs, targets, torch.zeros_like(losses))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            self.say(f"not compiled by {backend}: {first_line(error)}")
+            self.warn_once(f"not compiled by {backend}: {first_line(error)}")
             return found
         return compiled
 
-    def say(self, sentence: str) -> None:
-        if sentence not in self.said:
-            self.said.add(sentence)
+    def warn_once(self, sentence: str) -> None:
+        if sentence not in self.warned:
+            self.warned.add(sentence)
             log.warning("%s", sentence)
 
-    def shares(self, kind: Any, blocks: Sequence[Block]) -> list[Sequence[Block]]:
-        """One share for each thread; all in one where threads would share random draws."""
-        on_cpu = blocks[0].images.device.type == "cpu"
-        together = min(self.threads // blocks[0].threads, len(blocks))
-        number = max(together, 1) if on_cpu and not self.draws[kind] else 1
-        return [[blocks[i] for i in share] for share in evenly(len(blocks), number)]
+    def partition(
+        self, structure: Any, requests: Sequence[StepRequest]
+    ) -> list[Sequence[StepRequest]]:
+        """One part for each thread; a single part where threads would share random draws."""
+        on_cpu = requests[0].inputs.device.type == "cpu"
+        threads = min(self.threads // requests[0].threads, len(requests))
+        number = max(threads, 1) if on_cpu and not self.draws[structure] else 1
+        return [[requests[i] for i in part] for part in partition_evenly(len(requests), number)]
 
     def halve(self, runs: Runs, check: Callable[[], None]) -> None:
         """Computes as many at once as there is memory for."""
         self.size = max(len(runs) // 2, 1)
         log.warning("not enough memory for %d runs at once, %d from here on", len(runs), self.size)
         for start in range(0, len(runs), self.size):
-            self.compute_part(runs[start : start + self.size], check)
+            self.compute_stack(runs[start : start + self.size], check)
 
 
-def take_all(
+def take_all_steps(
     stacks: Sequence[Stack],
-    blocks: Sequence[Block],
-    rates: Sequence[Tensor],
+    requests: Sequence[StepRequest],
+    learning_rates: Sequence[Tensor],
     check: Callable[[], None],
-) -> list[Taken]:
-    """Takes the steps of all blocks, which are the stacks' in their order, at the same time.
+) -> list[StepResult]:
+    """Takes the steps of all requests, which are the stacks' in their order, at the same time.
 
-    A thread for each core, with a share of the runs, beats one that divides each operation among
+    A thread for each core, with a part of the runs, beats one that divides each operation among
     the cores: small operations are not worth dividing, and one core that is busy with something
     else then stops them all, time and again. So an operation has as many as in a run alone.
     """
 
-    def take(stack: Stack, start: int) -> list[Taken]:
+    def take(stack: Stack, start: int) -> list[StepResult]:
         own = slice(start, start + len(stack.members))
-        images, labels = ([getattr(b, of) for b in blocks[own]] for of in ("images", "labels"))
-        with threads(blocks[0].threads), in_precision_of(blocks[0]):
-            return stack.take(images, labels, torch.stack([*rates[own]]), check)
+        inputs = [request.inputs for request in requests[own]]
+        targets = [request.targets for request in requests[own]]
+        rates = torch.stack([*learning_rates[own]])
+        with threads(requests[0].threads), precision_of(requests[0]):
+            return stack.take_steps(inputs, targets, rates, check)
 
     if len(stacks) == 1:  # in this thread, to which CUDA graphs belong
         return take(stacks[0], 0)
     starts = accumulate((len(stack.members) for stack in stacks[:-1]), initial=0)
     with ThreadPoolExecutor(len(stacks)) as pool:
-        return [each for share in pool.map(take, stacks, starts) for each in share]
+        return [each for part in pool.map(take, stacks, starts) for each in part]
 
 
 @contextmanager
-def in_precision_of(block: Block) -> Iterator[None]:
+def precision_of(request: StepRequest) -> Iterator[None]:
     """As the run takes its steps, but that what autocast does is among the traced operations."""
-    device = block.images.device.type
-    with block.trainer.precision_plugin.forward_context(), torch.autocast(device, enabled=False):
+    device = request.inputs.device.type
+    with request.trainer.precision_plugin.forward_context(), torch.autocast(device, enabled=False):
         yield
 
 
@@ -218,7 +229,7 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def cores() -> int:
+def available_cores() -> int:
     """As many as this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

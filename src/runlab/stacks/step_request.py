@@ -1,49 +1,99 @@
+"""What a run asks of its stack: the steps of its next block, and what they depend on."""
+
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import lightning as L
-from jaxtyping import Float, Int, Num
-from torch import Tensor
+from jaxtyping import Float, Num
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from losslab.classifier import Classifier
-from runlab.blocks.lazy_batch import at
-from runlab.stacks.member import Member
+from runlab.blocks.lazy_batch import step_of
+from runlab.module import Module
+
+ATTRIBUTES_OF_EVERY_MODULE = set(vars(nn.Module())) - {"training"}
 
 
-class Taken(NamedTuple):
+class Member(NamedTuple):
+    """What of a run a stack has to know.
+
+    Attributes:
+        prepare_inputs: makes the network's input of a batch's inputs.
+        make_optimizer: makes another optimizer of the same class and settings.
+        gradient_clip: largest norm of the whole gradient.
+    """
+
+    prepare_inputs: Callable[[Tensor], Tensor]
+    network: nn.Module
+    loss: nn.Module
+    optimizer: Optimizer
+    make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    gradient_clip: float | None
+
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name."""
+        return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+
+    @property
+    def fixed(self) -> dict[str, Tensor]:
+        """`network.*`: its buffers and frozen parameters; `loss.*`: all of the loss's tensors."""
+        frozen = {name: p for name, p in self.network.named_parameters() if not p.requires_grad}
+        of_network = frozen | dict(self.network.named_buffers())
+        of_loss = dict(self.loss.named_parameters()) | dict(self.loss.named_buffers())
+        return {
+            f"{part}.{name}": tensor
+            for part, tensors in (("network", of_network), ("loss", of_loss))
+            for name, tensor in tensors.items()
+        }
+
+    @property
+    def settings(self) -> str:
+        """What modules are, and hold besides parameters and buffers: rates, sizes, modes."""
+        held = [
+            (name, type(module), {k: comparable(value) for k, value in attributes(module).items()})
+            for part in (self.network, self.loss)
+            for name, module in part.named_modules()
+        ]
+        return without_addresses(repr(held))
+
+
+class StepResult(NamedTuple):
     """What a block of steps leaves: each step's loss, and the outputs on the last batch."""
 
     losses: Float[Tensor, " steps"]
-    outputs: Float[Tensor, "batch classes"]
+    outputs: Float[Tensor, "batch ..."]
 
 
-class Block:
-    """One run's next steps, and once they are taken what came of them.
+class StepRequest:
+    """The steps of one run's next block, and once they are taken what came of them.
 
     Attributes:
-        taken: None if the run has to take them itself.
+        result: None if the run has to take the steps itself.
         error: what computing them raised.
-        shared: with how many runs they were computed, this one included.
+        runs: with how many runs they were computed, this one included.
     """
 
     def __init__(
         self,
-        classifier: Classifier,
-        images: Num[Tensor, "steps batch ..."],
-        labels: Int[Tensor, "steps batch"],
+        module: Module,
+        inputs: Num[Tensor, "steps batch ..."],
+        targets: Num[Tensor, "steps batch ..."],
     ) -> None:
-        self.classifier, self.images, self.labels = classifier, images, labels
-        self.taken: Taken | None = None
+        self.module, self.inputs, self.targets = module, inputs, targets
+        self.result: StepResult | None = None
         self.error: Exception | None = None
-        self.shared = 1
+        self.runs = 1
 
-    def batch(self, step: int) -> tuple[Num[Tensor, "batch ..."], Int[Tensor, " batch"]]:
-        """The images and labels of one step."""
-        return at(self.images, step), self.labels[step]
+    def batch(self, step: int) -> tuple[Num[Tensor, "batch ..."], Num[Tensor, "batch ..."]]:
+        """The inputs and targets of one step."""
+        return step_of(self.inputs, step), self.targets[step]
 
     @property
     def config(self) -> dict[str, Any]:
-        return dict(self.classifier.hparams.get("config", {}))
+        return dict(self.module.hparams.get("config", {}))
 
     @property
     def threads(self) -> int:
@@ -52,45 +102,67 @@ class Block:
 
     @property
     def trainer(self) -> L.Trainer:
-        return self.classifier.trainer
+        return self.module.trainer
 
     @property
     def member(self) -> Member:
-        of = self.classifier
-        optimizer: Any = of.optimizers()  # Lightning's wrapper
-        make: Any = of.optimizer_factory
-        return Member(of.prepared, of.network, of.loss, optimizer.optimizer, make, of.gradient_clip)
+        module = self.module
+        wrapped: Any = module.optimizers()  # Lightning's wrapper
+        return Member(
+            module.prepare_inputs,
+            module.network,
+            module.loss,
+            wrapped.optimizer,
+            module.optimizer_factory,
+            module.gradient_clip,
+        )
 
     @property
     def scheduler(self) -> LRScheduler | None:
-        return self.classifier.lr_schedulers()  # type: ignore[return-value]
+        return self.module.lr_schedulers()  # type: ignore[return-value]
 
-    def kind(self) -> tuple[Any, ...]:
+    def structure_key(self) -> tuple[Any, ...]:
         """Equal for runs that differ in numbers alone which need not be equal in a stack."""
         config = self.config
         optimizer = {**config.get("optimizer", {}), "lr": None}
         data = {**config.get("data", {}), "seed": None}
-        parts = [data, *(config.get(key) for key in ("model", "loss", "gradient_clip", "threads"))]
+        keys = ("module", "model", "loss", "gradient_clip", "threads")
+        parts = [data, *(config.get(key) for key in keys)]
         shapes = [(name, p.shape, p.dtype) for name, p in self.member.network.state_dict().items()]
         return repr(optimizer), repr(parts), repr(shapes), type(self.trainer.precision_plugin)
 
-    def operations(self) -> tuple[Any, ...]:
-        """Equal for blocks of one kind whose steps are the same operations on equal shapes."""
-        images, member = self.images, self.member
-        return images.shape[1:], images.dtype, images.device, tuple(member.trained), member.settings
+    def operations_key(self) -> tuple[Any, ...]:
+        """Equal for requests of one structure whose steps are the same operations on one shape."""
+        inputs, member = self.inputs, self.member
+        return inputs.shape[1:], inputs.dtype, inputs.device, tuple(member.trained), member.settings
 
-    def moment(self) -> tuple[Any, ...]:
-        """Equal for blocks of one kind and operations that can be computed together now."""
+    def sync_key(self) -> tuple[Any, ...]:
+        """Equal for requests of one structure and operations that can be computed at once now."""
         member = self.member
         [group] = member.optimizer.param_groups
-        # not what a schedule keeps there: its own rates
+        # not what a schedule keeps there: its own learning rates
         settings = {key: group[key] for key in member.optimizer.defaults if key != "lr"}
         states = [sorted(member.optimizer.state.get(p, {})) for p in member.trained.values()]
         # Adam's correction depends on the number of steps before
-        return len(self.labels), self.trainer.global_step, repr(settings), repr(states)
+        return len(self.targets), self.trainer.global_step, repr(settings), repr(states)
 
-    def count(self) -> None:
+    def count_steps(self) -> None:
         """Tells Lightning of optimizer steps that it did not see."""
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for each in (progress.total, progress.current):
-            each.increment_by(len(self.labels))
+            each.increment_by(len(self.targets))
+
+
+def attributes(module: nn.Module) -> dict[str, Any]:
+    """A module's own, without what every module has."""
+    return {k: value for k, value in vars(module).items() if k not in ATTRIBUTES_OF_EVERY_MODULE}
+
+
+def comparable(value: Any) -> Any:
+    """A tensor as a list: its `repr` would be shortened."""
+    return value.tolist() if isinstance(value, Tensor) else value
+
+
+def without_addresses(text: str) -> str:
+    """A `repr` that does not tell where in memory an object lies."""
+    return re.sub(" at 0x[0-9a-fA-F]+", "", text)

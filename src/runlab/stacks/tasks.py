@@ -1,46 +1,51 @@
-"""Tasks that take turns: each in a thread of its own, of which only one moves at any time."""
+"""Tasks that run cooperatively: each in a thread of its own, of which one runs at any time."""
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from runlab.stacks.process_state import Surroundings
-from runlab.stacks.signals import put_off
+from runlab.stacks.process_state import ProcessState
 
 T = TypeVar("T")
-_current: ContextVar["Turn[Any] | None"] = ContextVar("turn", default=None)
+Handler = Callable[[int, FrameType | None], Any]
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+_current: ContextVar["Task[Any] | None"] = ContextVar("task", default=None)
 
 
-class Turn(Generic[T]):
-    """One task among several. `ask` is the only place where it lets the others move.
+class Task(Generic[T]):
+    """One of several tasks. `wait` is the only place where it lets the others run.
 
     Attributes:
-        turns: all that are together, this one among them.
-        asked: what the task waits for, if it waits.
+        tasks: all that run cooperatively, this one among them.
+        request: what the task waits for, if it waits.
         outcome: what the task returned or raised, once it has ended.
-        surroundings: what is global to the process is the task's own while it moves.
+        process_state: what is global to the process is the task's own while it runs.
     """
 
     outcome: T | BaseException
 
-    def __init__(self, task: Callable[[], T], turns: Sequence["Turn[T]"]) -> None:
-        self.task, self.turns = task, turns
-        self.asked: Any = None
+    def __init__(self, function: Callable[[], T], tasks: Sequence["Task[T]"]) -> None:
+        self.function, self.tasks = function, tasks
+        self.request: Any = None
         self.ended = False
         self.stop: BaseException | None = None
-        self.surroundings = Surroundings()
-        self.go, self.back = threading.Semaphore(0), threading.Semaphore(0)
+        self.process_state = ProcessState()
+        self.resumed, self.paused = threading.Semaphore(0), threading.Semaphore(0)
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     @property
-    def living(self) -> list["Turn[T]"]:
-        return [turn for turn in self.turns if not turn.ended]
+    def living(self) -> list["Task[T]"]:
+        return [task for task in self.tasks if not task.ended]
 
     @property
-    def leads(self) -> bool:
-        """Whether it is the one that may show how far all are, the first of those that go on."""
+    def is_first(self) -> bool:
+        """Whether it is the first of those that go on: it may show how far all are."""
         return self.living[0] is self
 
     @property
@@ -49,35 +54,35 @@ class Turn(Generic[T]):
         return len(self.living) - 1
 
     def run(self) -> None:
-        self.go.acquire()
+        self.resumed.acquire()
         _current.set(self)
         try:
-            self.outcome = self.task()
+            self.outcome = self.function()
         except BaseException as error:
             self.outcome = error
         self.ended = True
-        self.back.release()
+        self.paused.release()
 
-    def ask(self, request: Any) -> None:
-        """Called by the task: returns once what it asks for has been done.
+    def wait(self, request: Any) -> None:
+        """Called by the task: returns once what it requests has been done.
 
         Raises:
             SystemExit: if the tasks are stopped instead.
         """
-        self.asked = request
-        self.back.release()
-        self.go.acquire()
-        self.asked = None
+        self.request = request
+        self.paused.release()
+        self.resumed.acquire()
+        self.request = None
         if self.stop is not None:
             raise self.stop
 
-    def move(self) -> None:
-        """Has the task go on until it asks for something, or ends."""
+    def resume(self) -> None:
+        """Lets the task run until it waits for something, or ends."""
         if self.thread.ident is None:
             self.thread.start()
-        with self.surroundings.entered():
-            self.go.release()
-            self.back.acquire()
+        with self.process_state.active():
+            self.resumed.release()
+            self.paused.acquire()
         if self.ended:
             self.thread.join()
 
@@ -87,43 +92,43 @@ class Turn(Generic[T]):
             self.outcome, self.ended = stop, True
         self.stop = as_exit(stop)
         while not self.ended:
-            self.move()
+            self.resume()
 
 
-def current() -> Turn[Any] | None:
-    """The task that this is called from; None outside of `together`."""
+def current_task() -> Task[Any] | None:
+    """The task that this is called from; None outside of `run_cooperatively`."""
     return _current.get()
 
 
-def together(
-    tasks: Sequence[Callable[[], T]],
-    compute: Callable[[Sequence[Turn[T]], Callable[[], None]], None],
+def run_cooperatively(
+    functions: Sequence[Callable[[], T]],
+    compute: Callable[[Sequence[Task[T]], Callable[[], None]], None],
 ) -> list[T | Exception]:
-    """What each task returned, or the exception that ended it: the others go on.
+    """What each function returned, or the exception that ended it: the others go on.
 
-    Whenever each living task has asked for something, `compute(turns, check)` does all of it, in
-    this thread. What stops the process (Ctrl-C, a request to end, SystemExit in a task) is raised
-    in every task, then here; in `compute` that may happen where it calls `check`.
+    Whenever each living task waits for something, `compute(tasks, check)` does all of it, in this
+    thread. What stops the process (Ctrl-C, a request to end, SystemExit in a task) is raised in
+    every task, then here; in `compute` that may happen where it calls `check`.
     """
-    turns: list[Turn[T]] = []
-    turns.extend(Turn(task, turns) for task in tasks)
-    with put_off() as check:
+    tasks: list[Task[T]] = []
+    tasks.extend(Task(function, tasks) for function in functions)
+    with defer_signals() as check:
         try:
-            moved = turns
-            while moved:
-                for turn in moved:
-                    turn.move()
+            running = tasks
+            while running:
+                for task in running:
+                    task.resume()
                     check()
-                    if turn.ended and not is_outcome(turn.outcome):
-                        raise turn.outcome  # type: ignore[misc]
-                moved = [turn for turn in moved if not turn.ended]
-                if moved:
-                    compute(moved, check)
+                    if task.ended and not is_outcome(task.outcome):
+                        raise task.outcome  # type: ignore[misc]
+                running = [task for task in running if not task.ended]
+                if running:
+                    compute(running, check)
         except BaseException as stop:
-            for turn in turns:
-                turn.end(stop)
+            for task in tasks:
+                task.end(stop)
             raise
-    return [turn.outcome for turn in turns]  # type: ignore[misc]
+    return [task.outcome for task in tasks]  # type: ignore[misc]
 
 
 def is_outcome(value: object) -> bool:
@@ -135,3 +140,41 @@ def as_exit(stop: BaseException) -> BaseException:
     if isinstance(stop, KeyboardInterrupt):
         return SystemExit(128 + signal.SIGINT)
     return SystemExit(stop.code) if isinstance(stop, SystemExit) else stop
+
+
+@contextmanager
+def defer_signals() -> Iterator[Callable[[], None]]:
+    """Yields a function that lets a signal that came meanwhile do what it would have done at once.
+
+    Otherwise Python would raise KeyboardInterrupt between any two instructions of this thread.
+    """
+    pending: list[tuple[Handler, int]] = []
+
+    def check() -> None:
+        handler = None
+        with suppress(IndexError):  # nothing came, or another thread deals with it
+            handler, number = pending.pop(0)
+        if handler is not None:
+            handler(number, None)
+
+    def deferred(handler: Handler) -> Handler:
+        def later(number: int, frame: FrameType | None) -> None:
+            if pending:
+                handler(number, frame)  # asked for twice: wherever this thread is
+            pending.append((handler, number))
+
+        return later
+
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    if threading.current_thread() is not threading.main_thread():
+        before = {}  # Python's signals come to the main thread alone
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, deferred(handler))
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    check()

@@ -1,4 +1,4 @@
-"""What a stack's step comes down to, found once: no more Python, autograd or vmap at each step."""
+"""A stack's step as operations, traced once: no Python, autograd or vmap at each step."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,20 +12,23 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from runlab.stacks.process_state import draws_undone
+from runlab.stacks.process_state import rng_unchanged
 
-Named = dict[str, Tensor]
+Tensors = dict[str, Tensor]
 Gradients = Callable[
-    [Named, Named, Tensor, Tensor],
-    tuple[Named, tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch classes"]]],
+    [Tensors, Tensors, Tensor, Tensor],
+    tuple[Tensors, tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch ..."]]],
 ]
-"""Maps [runs, ...] parameters, other tensors, images and labels to gradients, losses, outputs."""
+"""Maps [runs, ...] parameters, other tensors, inputs and targets to gradients, losses, outputs."""
 
 Descent = Callable[
-    [Named, Named, Tensor, Tensor, Float[Tensor, " runs"]],
-    tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch classes"]],
+    [Tensors, Tensors, Tensor, Tensor, Float[Tensor, " runs"]],
+    tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch ..."]],
 ]
-"""Given the runs' rates too, takes −rate·gradient into the parameters; losses and outputs."""
+"""Also gets learning learning_rates; adds −learning rate·gradient to the parameters in place.
+
+Returns losses and outputs.
+"""
 
 aten = torch.ops.aten
 
@@ -42,11 +45,11 @@ class Operations(NamedTuple):
     descend: Descent | None = None
 
 
-class Traced(NamedTuple):
+class TracedOperations(NamedTuple):
     """`Operations` as graphs, whose inputs are parameters, in the order of `names`, and the rest.
 
     Attributes:
-        descent_graph: takes the rates first.
+        descent_graph: takes the learning rates first.
     """
 
     names: list[str]
@@ -54,29 +57,39 @@ class Traced(NamedTuple):
     descent_graph: Callable[..., Any]
 
     def gradients(
-        self, parameters: Named, fixed: Named, images: Tensor, labels: Tensor
-    ) -> tuple[Named, tuple[Tensor, Tensor]]:
-        tensors = *parameters.values(), *fixed.values(), images, labels
+        self, parameters: Tensors, fixed: Tensors, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensors, tuple[Tensor, Tensor]]:
+        tensors = *parameters.values(), *fixed.values(), inputs, targets
         *found, losses, outputs = self.gradient_graph(*tensors)
         return dict(zip(self.names, found, strict=True)), (losses, outputs)
 
     def descend(
-        self, parameters: Named, fixed: Named, images: Tensor, labels: Tensor, rates: Tensor
+        self,
+        parameters: Tensors,
+        fixed: Tensors,
+        inputs: Tensor,
+        targets: Tensor,
+        learning_rates: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        tensors = *parameters.values(), *fixed.values(), images, labels
-        losses, outputs = self.descent_graph(rates, *tensors)
+        tensors = *parameters.values(), *fixed.values(), inputs, targets
+        losses, outputs = self.descent_graph(learning_rates, *tensors)
         return losses, outputs
 
-    def compiled(self, backend: str) -> "Traced":
+    def compiled(self, backend: str) -> "TracedOperations":
         """By `torch.compile`, when they are first called."""
         compile: Any = partial(torch.compile, backend=backend, dynamic=False)
-        return Traced(self.names, compile(self.gradient_graph), compile(self.descent_graph))
+        return TracedOperations(
+            self.names, compile(self.gradient_graph), compile(self.descent_graph)
+        )
 
 
-def traced(
-    gradients_of: Gradients, parameters: Named, fixed: Named, images: Tensor, labels: Tensor
-) -> Traced:
-    """For any stack of equal shapes whose modules are set in the same way."""
+def trace_operations(
+    gradients_of: Gradients, parameters: Tensors, fixed: Tensors, inputs: Tensor, targets: Tensor
+) -> TracedOperations:
+    """The operations of any stack with equal shapes whose modules have the same settings.
+
+    The other arguments are those of a step: of its shapes, not of its values.
+    """
     names, others = list(parameters), list(fixed)
 
     def flat(*tensors: Tensor) -> list[Tensor]:
@@ -85,76 +98,76 @@ def traced(
         found, (losses, outputs) = gradients_of(own, rest, *tensors[-2:])
         return [*(found[name] for name in names), losses, outputs]
 
-    inputs = [*parameters.values(), *fixed.values(), images, labels]
-    with draws_undone(images.device):
-        module = make_fx(flat)(*inputs)
-    values = values_in(module, inputs)
-    use_first_views(module, values)
-    return Traced(names, module, with_updates(module, values, len(names)))
+    arguments = [*parameters.values(), *fixed.values(), inputs, targets]
+    with rng_unchanged(inputs.device):
+        module = make_fx(flat)(*arguments)
+    values = evaluate_nodes(module, arguments)
+    reuse_equal_views(module, values)
+    return TracedOperations(names, module, with_updates(module, values, len(names)))
 
 
-def values_in(module: GraphModule, inputs: Sequence[Tensor]) -> dict[Node, Any]:
-    """What each node comes to: tensors without content, of which it shows whose memory is one."""
+def evaluate_nodes(module: GraphModule, arguments: Sequence[Tensor]) -> dict[Node, Any]:
+    """Each node's value: a tensor without content, which shows which nodes share their memory."""
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         interpreter = Interpreter(module, garbage_collect_values=False)
-        interpreter.run(*(mode.from_tensor(each) for each in inputs))
+        interpreter.run(*(mode.from_tensor(each) for each in arguments))
     return interpreter.env
 
 
-def use_first_views(module: GraphModule, values: dict[Node, Any]) -> None:
-    """Leaves out what only looks at memory as an earlier node does: half of what vmap writes.
+def reuse_equal_views(module: GraphModule, values: dict[Node, Any]) -> None:
+    """Leaves out each node that is the same view of memory as an earlier one: half of vmap's nodes.
 
-    Not where a view is turned in place, and so an earlier node comes to something else later.
+    Not where a view is changed in place: an earlier node would then be another view later.
     """
     targets = [node.target for node in module.graph.nodes]
     if any(torch.Tag.inplace_view in each.tags for each in targets if isinstance(each, OpOverload)):
         return
-    first: dict[Any, Node] = {}
+    first_views: dict[Any, Node] = {}
     for node in module.graph.nodes:
         value = values.get(node)
         if isinstance(value, Tensor):
-            place = storage(value), value.storage_offset(), value.shape, value.stride()
-            key = *place, value.dtype, value.is_conj(), value.is_neg()
-            if (same := first.setdefault(key, node)) is not node:
+            view = storage(value), value.storage_offset(), value.shape, value.stride()
+            key = *view, value.dtype, value.is_conj(), value.is_neg()
+            if (same := first_views.setdefault(key, node)) is not node:
                 node.replace_all_uses_with(same)
     module.graph.eliminate_dead_code()
     module.recompile()
 
 
 def with_updates(module: GraphModule, values: dict[Node, Any], parameters: int) -> GraphModule:
-    """Takes −rate·gradient into the first inputs, so many, in place of returning the gradients.
+    """Adds −learning rate·gradient to the first inputs, so many, and returns no gradients.
 
-    `rates` [runs] become the first input. A gradient that is a matrix product is added as it is
-    computed, and never lies in memory by itself; not in half precision, whose smallest numbers are
-    too large for a rate times what it multiplies.
+    The learning rates [runs] become the first input. A gradient that is a matrix product is added
+    as it is computed, and never lies in memory by itself; not in half precision, whose smallest
+    numbers are too large for a learning rate times a factor.
     """
     graph = Graph()
     copies: dict[Node, Node] = {}
     results: Any = graph.graph_copy(module.graph, copies)
     value_of = {copy: values[original] for original, copy in copies.items()}
     inputs = [node for node in graph.nodes if node.op == "placeholder"][:parameters]
-    owned = {storage(value_of[node]) for node in inputs}
+    of_parameters = {storage(value_of[node]) for node in inputs}
     written = written_after(graph, value_of)
     with graph.inserting_before(next(iter(graph.nodes))):
-        rates = graph.placeholder("rates")
-    spread_as = {}
+        learning_rates = graph.placeholder("learning_rates")
+    expanded = {}
     for dtype, ndim in {(value_of[node].dtype, value_of[node].ndim): None for node in inputs}:
-        own = graph.call_function(aten.to.dtype, (rates, dtype))
-        spread = graph.call_function(aten.view.default, (own, [-1] + [1] * (ndim - 1)))
-        spread_as[dtype, ndim] = spread
+        own = graph.call_function(aten.to.dtype, (learning_rates, dtype))
+        rates = graph.call_function(aten.view.default, (own, [-1] + [1] * (ndim - 1)))
+        expanded[dtype, ndim] = rates
     for parameter, gradient in zip(inputs, results[:parameters], strict=True):
         dtype = value_of[parameter].dtype
-        spread = spread_as[dtype, value_of[parameter].ndim]
+        rates = expanded[dtype, value_of[parameter].ndim]
         precise = value_of[gradient].dtype == dtype and dtype in (torch.float32, torch.float64)
         is_product = precise and gradient.target is aten.bmm.default
         factors: list[Any] = [*gradient.args] if is_product else []
-        changing = owned | written[gradient]  # by the time that they are multiplied
+        changing = of_parameters | written[gradient]  # by the time that they are multiplied
         if factors and changing.isdisjoint(storage(value_of[each]) for each in factors):
             smaller = min((0, 1), key=lambda i: value_of[factors[i]].numel())
-            factors[smaller] = graph.call_function(aten.mul.Tensor, (factors[smaller], spread))
+            factors[smaller] = graph.call_function(aten.mul.Tensor, (factors[smaller], rates))
             graph.call_function(aten.baddbmm_.default, (parameter, *factors), {"alpha": -1})
         else:
-            operands = parameter, gradient, spread
+            operands = parameter, gradient, rates
             graph.call_function(aten.addcmul_.default, operands, {"value": -1})
     graph.output(results[parameters:])
     graph.eliminate_dead_code()

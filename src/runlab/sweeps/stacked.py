@@ -1,4 +1,4 @@
-"""Hydra's launcher for runs that train together: it must live here, where Hydra looks for it."""
+"""Hydra's launcher for runs that train together, in one process or in several."""
 
 import logging
 import pickle
@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from joblib import Parallel, delayed
@@ -17,18 +16,26 @@ from omegaconf import open_dict
 from runlab.config.fingerprint import key_of
 from runlab.text import plural
 
+if TYPE_CHECKING:
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+else:  # Hydra loads its plugins anew: who derives from one outside of them derives from an old one
+    BasicLauncher = object
+
 log = logging.getLogger(__name__)
 
-NUMBERS = ("seed", "optimizer.lr")  # runs that differ in these alone may train together
+STACKED_KEYS = ("seed", "optimizer.lr")
+"""Runs that differ in these alone may train together."""
 
 
-class StackedLauncher(BasicLauncher):
+class StackedLauncherMixin(BasicLauncher):
     """Trains the runs that differ in seed and learning rate alone as one batched computation.
+
+    Mixed into Hydra's basic launcher, in `hydra_plugins`.
 
     Args:
         size: the most runs that train together.
         processes: train so many stacks at a time; None: one for each core where runs are on the
-            CPU, else one. Runs alike are shared out among them, in stacks of at least five.
+            CPU, else one. Runs alike are divided among them, in stacks of at least five.
         compile: a backend of `torch.compile` for their common steps; None: they are not compiled.
     """
 
@@ -52,15 +59,15 @@ class StackedLauncher(BasicLauncher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        processes = self.processes or self.fitting(job_overrides)
+        processes = self.processes or self.suitable_processes(job_overrides)
         numbered = [Job(initial_job_idx + i, each) for i, each in enumerate(job_overrides)]
         parts = [
-            [numbered[i] for i in part] for part in groups(job_overrides, self.size, processes)
+            [numbered[i] for i in part] for part in group_jobs(job_overrides, self.size, processes)
         ]
         processes = min(processes, len(parts))
         if initial_job_idx == 0:
             folder = Path(str(self.config.hydra.sweep.dir))
-            log.info("%s", arrangement(len(numbered), len(parts), processes, folder))
+            log.info("%s", describe_stacks(len(numbered), len(parts), processes, folder))
         if processes > 1:
             state = Singleton.get_state()
             outcomes = Parallel(n_jobs=processes)(
@@ -76,11 +83,11 @@ class StackedLauncher(BasicLauncher):
                 raise outcome  # a run's own is in its JobReturn; this one is Hydra's
         return [returned[job.number] for job in numbered]
 
-    def fitting(self, jobs: Sequence[Sequence[str]]) -> int:
+    def suitable_processes(self, jobs: Sequence[Sequence[str]]) -> int:
         """How many processes suit the machine and the device that runs are on."""
         import torch  # seconds; Hydra imports plugins even for --help
 
-        from runlab.stacks import cores
+        from runlab.stacks import available_cores
 
         assert self.hydra_context is not None
         if not jobs:
@@ -90,15 +97,15 @@ class StackedLauncher(BasicLauncher):
         if config.data.get("num_workers", 0) > 0:
             return 1  # joblib's processes cannot start a DataLoader's
         on_cpu = config.trainer.get("accelerator") == "cpu" or not torch.accelerator.is_available()
-        return cores() if on_cpu else 1
+        return available_cores() if on_cpu else 1
 
     def train(self, jobs: Sequence["Job"], processes: int = 1) -> list[JobReturn | Exception]:
         """Trains together, beside other processes of the same kind."""
-        from runlab.stacks import cores, train_together
+        from runlab.stacks import available_cores, train_together
 
         assert self.config is not None
         tasks = [partial(self.run, *job) for job in jobs]
-        threads = max(cores() // processes, 1)
+        threads = max(available_cores() // processes, 1)
         try:
             return train_together(tasks, self.size, self.compile, threads)
         finally:
@@ -127,7 +134,7 @@ class StackedLauncher(BasicLauncher):
                 handler.close()  # Hydra leaves that to the next run, which has handlers of its own
 
 
-def arrangement(runs: int, stacks: int, processes: int, sweep: Path) -> str:
+def describe_stacks(runs: int, stacks: int, processes: int, sweep: Path) -> str:
     """`20 runs in 4 stacks, 2 at a time`; those of several processes show no bars."""
     text = f"{plural(runs, 'run')} in {plural(stacks, 'stack')}"
     if processes == 1:
@@ -141,7 +148,7 @@ class Job(NamedTuple):
 
 
 def train_in_process(
-    launcher: StackedLauncher, state: Any, jobs: Sequence[Job], processes: int
+    launcher: StackedLauncherMixin, state: Any, jobs: Sequence[Job], processes: int
 ) -> list[JobReturn | Exception]:
     """What Hydra needs in a new process, then `train`."""
     setup_globals()
@@ -149,11 +156,11 @@ def train_in_process(
     outcomes = launcher.train(jobs, processes)
     for outcome in outcomes:
         if isinstance(outcome, JobReturn) and outcome.status is JobStatus.FAILED:
-            outcome._return_value = sendable(outcome._return_value)
-    return [sendable(each) if isinstance(each, Exception) else each for each in outcomes]
+            outcome._return_value = picklable(outcome._return_value)
+    return [picklable(each) if isinstance(each, Exception) else each for each in outcomes]
 
 
-def sendable(error: Exception) -> Exception:
+def picklable(error: Exception) -> Exception:
     """As it can leave a process: pickle keeps no exception's cause, and some not at all."""
     from runlab.config.messages import is_user_error, user_message
 
@@ -177,15 +184,17 @@ def check_backend(name: str) -> None:
         )
 
 
-def groups(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> list[list[int]]:
+def group_jobs(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> list[list[int]]:
     """Indices of the jobs that may train together, at most so many in each group."""
-    from runlab.stacks import shares
+    from runlab.stacks import partition_runs
 
     alike = defaultdict(list)
     for index, overrides in enumerate(jobs):
-        alike[frozenset(each for each in overrides if key_of(each) not in NUMBERS)].append(index)
+        alike[frozenset(each for each in overrides if key_of(each) not in STACKED_KEYS)].append(
+            index
+        )
     return [
-        [indices[i] for i in share]
+        [indices[i] for i in part]
         for indices in alike.values()
-        for share in shares(len(indices), size, processes)
+        for part in partition_runs(len(indices), size, processes)
     ]
