@@ -4,37 +4,25 @@ import argparse
 import sys
 from pathlib import Path
 
-from runlab.analysis import ACCURACY, MEASURES, Comparison, compare
-from runlab.extras.dashboard import rebuild
-
-
-def show(comparison: Comparison) -> None:
-    print(comparison.terminal(), comparison.folder / "comparison.html", sep="\n\n", flush=True)
-
+from runlab.analysis.rebuild import rebuild
+from runlab.analysis.terminal import print_comparison
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sweep", type=Path, help="the folder of runs, such as logs/train")
     parser.add_argument(
         "--metric",
-        choices=MEASURES,
-        default="accuracy",
-        help="what is compared, and what chooses the learning rates on validation [accuracy]; loss "
-        "only ranks runs of the same loss",
+        help="the measure, by its name in run.json, by which arms are compared and learning rates "
+        "chosen on validation [the primary one]; loss only ranks runs of the same loss",
     )
     parser.add_argument(
         "--margin",
         type=float,
-        help="differences within ± this, in the metric's unit (points of accuracy), do not matter "
-        "[accuracy: what the runs declared by comparison.margin]",
+        help="differences within ± this, in the measure's unit, do not matter [for the primary "
+        "measure: what the runs declared by comparison.margin]",
     )
     arguments = parser.parse_args()
     try:
-        if MEASURES[arguments.metric] is ACCURACY:
-            rebuild(arguments.sweep, arguments.margin, show)
-        else:
-            comparison = compare(arguments.sweep, MEASURES[arguments.metric], arguments.margin)
-            comparison.write()
-            show(comparison)
+        rebuild(arguments.sweep, arguments.metric, arguments.margin, print_comparison)
     except (ValueError, OSError) as error:
         sys.exit(str(error))

@@ -8,7 +8,7 @@ import webbrowser
 from pathlib import Path
 
 from runlab.cli.signals import exit_on_sigterm
-from runlab.extras.dashboard import Dashboard, newest
+from runlab.extras.dashboard.dashboard import Dashboard, newest_sweep
 
 
 def has_browser() -> bool:
@@ -42,7 +42,7 @@ if __name__ == "__main__":
     try:
         with exit_on_sigterm(), tempfile.TemporaryDirectory() as folder:
             sweeps = [sweep.resolve() for sweep in arguments.sweeps] or [
-                newest(Path("logs")).resolve()
+                newest_sweep(Path("logs")).resolve()
             ]
             dashboard = Dashboard(sweeps, arguments.port, Path(folder))
             for name, link in dashboard.links.items():
@@ -50,7 +50,7 @@ if __name__ == "__main__":
             print("Ctrl-C ends it.", flush=True)
             if not arguments.no_browser and has_browser():
                 webbrowser.open(next(iter(dashboard.links.values())))
-            dashboard.stay()
+            dashboard.serve()
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -5,8 +5,8 @@ import logging
 import sys
 from pathlib import Path
 
+from runlab.analysis.rebuild import rebuild
 from runlab.config.messages import is_user_error, user_message
-from runlab.extras.dashboard import rebuild
 from runlab.extras.landscape import caption, landscape, write
 from runlab.text import wrapped
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from runlab.extras.dashboard import aggregates_folder
-from runlab.extras.dashboard.links import links
+from runlab.extras.dashboard.aggregates import aggregates_folder
+from runlab.extras.dashboard.servers import make_links
 from runlab.runs import record
 from tests.browser.chromium import chromium, watch
 from tests.browser.server import tensorboard
@@ -33,13 +33,13 @@ def parallel_coordinates(page: Page) -> None:
     expect(page.locator("g.foreground path").first).to_be_visible()
 
 
-def bands(page: Page) -> None:
+def wait_for_bands(page: Page) -> None:
     expect(page.locator("tf-custom-scalar-margin-chart-card path.area").first).to_be_visible()
 
 
 PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "parallel_coordinates": ("hyperparameters", parallel_coordinates),
-    "bands": ("means over seeds", bands),
+    "bands": ("means over seeds", wait_for_bands),
 }
 """By file name: the link that the picture begins at, and what is done there."""
 
@@ -51,18 +51,18 @@ def draw(sweep: Path, out: Path, width: int = WIDTH) -> list[Path]:
         ValueError: if the sweep has no runs.
         RuntimeError: if a page logs an error, or a picture is too large for a README.
     """
-    own, aggregates = len(record.folders(sweep)), aggregates_folder(sweep)
-    both = len([path for path in aggregates.iterdir() if path.is_dir()])
+    folder = aggregates_folder(sweep)
+    arms = len([path for path in folder.iterdir() if path.is_dir()])
     paths = []
     with (
-        tensorboard(sweep, own) as runs,
-        tensorboard(aggregates, both) as means,
+        tensorboard(sweep, len(record.folders(sweep))) as runs,
+        tensorboard(folder, arms) as means,
         chromium() as browser,
     ):
         for name, (link, prepare) in PICTURES.items():
             page = browser.new_page(viewport={"width": width, "height": HEIGHT})
             wrong = watch(page)
-            page.goto(links(runs, means)[link])
+            page.goto(make_links(runs, means)[link])
             prepare(page)
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(1500)  # transitions

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
-PICTURES = {"digits": 80, "errors": 40, "weights": 40}  # tags' first part: pictures
+PICTURES = {"samples": 80, "errors": 40, "weights": 40}  # tags' first part: pictures
 
 
 def test_every_run_has_its_pictures(look, forty):
@@ -13,15 +13,15 @@ def test_every_run_has_its_pictures(look, forty):
     expect(headings).to_have_count(len(PICTURES))
     names = headings.locator(".category-name").all_inner_texts()
     counts = map(int, headings.locator(".count").all_inner_texts())
-    assert [*zip(names, counts, strict=True)] == [*PICTURES.items()]  # the digits come first
+    assert [*zip(names, counts, strict=True)] == [*PICTURES.items()]  # the samples come first
 
 
 def test_a_picture_is_drawn_at_its_last_step(look, forty, records):
     run = next(iter(records))
     page = look(forty, "images")
-    page.locator("tf-tag-filterer input").fill("^digits/fixed$")
+    page.locator("tf-tag-filterer input").fill("^samples/fixed$")
     page.locator("tf-runs-selector input").fill(f"^{run}$")
-    card = page.locator("tf-image-loader", has_text="tag: digits/fixed").first
+    card = page.locator("tf-image-loader", has_text="tag: samples/fixed").first
     expect(card).to_contain_text(run)
     expect(card).to_contain_text("1,718")
     expect(card.locator("img")).to_be_visible()

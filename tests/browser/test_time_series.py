@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from runlab.extras.dashboard.links import links
+from runlab.extras.dashboard.servers import make_links
 from tests.browser.curves import last_epoch
 
 pytestmark = pytest.mark.browser
@@ -32,7 +32,7 @@ def test_a_card_tells_each_runs_last_value(look, forty, sweep, records):
 
 
 def test_the_deep_link_colours_by_arm(page, forty):
-    page.goto(links(forty, forty)["runs, coloured by arm"])
+    page.goto(make_links(forty, forty)["runs, coloured by arm"])
     expect(page.locator(ROWS)).to_have_count(40)
     colours = {"cross_entropy": set(), "mse": set()}
     swatches = page.locator(ROWS).evaluate_all(

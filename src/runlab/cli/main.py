@@ -127,10 +127,10 @@ def conclude(folder: Path) -> list[str]:
     """Writes and prints a sweep's comparison; returns what stood in its or its outputs' way."""
     # pandas, scipy and matplotlib: a second, needed only now
     from runlab.analysis.rebuild import rebuild
-    from runlab.analysis.terminal import terminal
+    from runlab.analysis.terminal import print_comparison
 
     try:
-        rebuild(folder, show=lambda comparison: print(terminal(comparison), sep="\n\n"))
+        rebuild(folder, show=print_comparison)
     except (ValueError, OSError) as error:
         return [user_message(error)]
     return []

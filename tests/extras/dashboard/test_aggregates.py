@@ -3,20 +3,34 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
-from runlab.analysis import compare
-from runlab.extras.dashboard import aggregates, aggregates_folder, rebuild
-from runlab.extras.dashboard.bands import rate_name
-from runlab.extras.dashboard.events import event_file, scalar
+from runlab.analysis.compare import compare
+from runlab.analysis.palette import Style, known_styles
+from runlab.analysis.rebuild import rebuild
+from runlab.extras.dashboard.aggregates import (
+    aggregates_folder,
+    order_by_color,
+    run_name,
+    write_aggregates,
+)
+from runlab.extras.dashboard.charts import rate_name
+from runlab.extras.dashboard.events import event_file, replace_events, scalar
 from runlab.sweeps.status import status
-from tests.analysis.synthetic import keep_curves, write_run
+from tests.analysis.synthetic import ARM_STYLES, keep_curves, write_run
+from tests.extras.dashboard.sections import COLUMN, EXPLANATION
 
 
 def add(sweep: Path, loss: str, rate: float, seed: int, accuracies: list[float], **rest) -> Path:
-    folder = write_run(sweep, loss, rate, seed, accuracies[-1], **rest)
+    folder = write_run(
+        sweep, loss, rate, seed, accuracies[-1], comparison={"sections": [EXPLANATION]}, **rest
+    )
     keep_curves(folder, accuracies)
+    header, *rows = (folder / "curves.csv").read_text().splitlines()
+    lines = [f"{header},{COLUMN}", *(f"{row},0.5" for row in rows)]
+    (folder / "curves.csv").write_text("\n".join(lines))
     return folder
 
 
@@ -39,7 +53,7 @@ def folder(sweep: Path) -> Path:
 
 
 def build(sweep: Path) -> Path:
-    return aggregates_folder(rebuild(sweep).sweep)
+    return aggregates_folder(rebuild(sweep, outputs=[write_aggregates]).sweep)
 
 
 def read(run: Path) -> EventAccumulator:
@@ -125,8 +139,26 @@ def test_the_conclusion_and_its_tables_are_text_and_the_figures_images(sweep, fo
     assert (image.width, image.height) == (1152, image.height)
 
 
+@pytest.mark.usefixtures("_no_figures")
+def test_a_figure_that_the_comparison_does_not_show_is_left_out(tmp_path):
+    add(tmp_path / "first", "mse", 0.1, 0, [0.9])
+    folder = build(tmp_path / "first")
+    Image.new("RGB", (1, 1)).save(tmp_path / "first" / "comparison" / "landscape.png")
+    build(tmp_path / "first")
+    assert read(folder / "comparison").Tags()["images"] == []
+
+
+def test_arms_come_in_the_order_in_which_tensorboard_gives_them_their_own_colours():
+    known = known_styles(ARM_STYLES)
+    arms = ["cross_entropy", "mse", "mse_logits", "other"]
+    assert order_by_color(arms, known) == ["mse", "cross_entropy", "mse_logits", "other"]
+    assert order_by_color(["cross_entropy", "mse_logits"], known) == ["cross_entropy", "mse_logits"]
+    assert order_by_color(["b", "a"], {"a": Style("#cc1111", "o")}) == ["a", "b"]
+    assert order_by_color(["b", "a"], {}) == ["b", "a"]
+
+
 def replace(run: Path, value: float, *steps: int) -> None:
-    aggregates.replace(run, event_file(scalar("mean", value, step) for step in steps))
+    replace_events(run, event_file(scalar("mean", value, step) for step in steps))
 
 
 def test_a_reader_that_goes_on_sees_the_new_curves_and_nothing_of_the_old_ones(tmp_path):
@@ -152,6 +184,7 @@ def test_emptied_files_go_when_no_reader_needs_them_any_more(tmp_path):
     assert emptied[1].exists()
 
 
+@pytest.mark.usefixtures("_no_figures")
 def test_an_arm_that_is_no_more_goes_and_a_value_that_is_not_finite_is_none(tmp_path):
     sweep = tmp_path / "first"
     keep_curves(write_run(sweep, "mse", 1.0, 0), [math.nan, 0.8])
@@ -164,6 +197,7 @@ def test_an_arm_that_is_no_more_goes_and_a_value_that_is_not_finite_is_none(tmp_
     assert not (folder / "cross_entropy").exists()
 
 
+@pytest.mark.usefixtures("_no_figures")
 def test_no_more_arms_than_a_reader_can_take_in(tmp_path):
     for number in range(30):
         add(tmp_path / "many", f"loss_{number}", 0.1, 0, [0.9])
@@ -178,6 +212,7 @@ def test_a_sweep_without_curves_has_its_figures_and_its_text(tmp_path):
     assert "a single arm" in text(read(folder / "comparison"), "1_conclusion")
 
 
+@pytest.mark.usefixtures("_no_figures")
 def test_an_arm_with_signs_that_no_folder_may_have(tmp_path):
     for model in ("a/b", "c"):
         run = {"choices": {"loss": "mse", "model": model}, "name": model.replace("/", "_")}
@@ -191,6 +226,7 @@ def test_no_command_takes_them_for_a_sweep(folder):
             command(folder)
 
 
+@pytest.mark.usefixtures("_no_figures")
 @pytest.mark.parametrize(
     "name",
     [
@@ -209,6 +245,7 @@ def test_what_is_not_theirs_is_refused_before_anything_is_written(tmp_path, name
     assert (folder / name).read_text() == "precious"
 
 
+@pytest.mark.usefixtures("_no_figures")
 def test_what_a_killed_writer_left_is_theirs(tmp_path):
     write_run(tmp_path / "first", "mse", 0.1, 0)
     gone = tmp_path / "first.aggregates" / "gone"
@@ -224,6 +261,7 @@ def test_two_learning_rates_never_share_a_tag():
     assert rate_name(0.551547968468555) == "lr=0.551547968468555"
 
 
+@pytest.mark.usefixtures("_no_figures")
 def test_no_chart_of_chosen_learning_rates_draws_another_sweeps_arms(tmp_path, folder):
     add(tmp_path / "second", "mse", 0.1, 0, [0.9])
     drawn = [
@@ -238,11 +276,12 @@ def test_no_chart_of_chosen_learning_rates_draws_another_sweeps_arms(tmp_path, f
 
 
 def test_arms_with_long_names_have_folders_of_their_own():
-    first, second = (aggregates.run_name(f"{'ä' * 200}{end}") for end in "ab")
+    first, second = (run_name(f"{'ä' * 200}{end}") for end in "ab")
     assert max(len(first), len(second)) < 255
     assert first != second
 
 
+@pytest.mark.usefixtures("_no_figures")
 def test_their_readme_says_where_a_sweep_elsewhere_lies(tmp_path, monkeypatch):
     sweep = tmp_path / "my logs" / "first"
     write_run(sweep, "mse", 0.1, 0)

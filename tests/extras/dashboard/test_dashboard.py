@@ -4,17 +4,20 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Callable
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from runlab.extras.dashboard import Dashboard, dashboard, newest, servers
-from runlab.extras.dashboard.dashboard import Board
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.rebuild import rebuild
+from runlab.extras.dashboard import dashboard, servers
+from runlab.extras.dashboard.dashboard import Dashboard, SweepWatcher, newest_sweep
 from runlab.extras.dashboard.events import event_file, scalar
-from runlab.extras.dashboard.links import ARM, links
+from runlab.extras.dashboard.servers import ARM_PATTERN, make_links
+from runlab.runs import record
 from tests.analysis.synthetic import keep_curves, write_run
 from tests.commands import Commands
 from tests.extras.dashboard.opened import SCRIPT, opened
@@ -28,7 +31,7 @@ def add(sweep: Path, seed: int = 0, **rest) -> Path:
 
 
 def arm_of(name: str) -> tuple[str, ...] | None:
-    found = re.search(ARM, name)
+    found = re.search(ARM_PATTERN, name)
     return found and found.groups()
 
 
@@ -41,11 +44,12 @@ def test_runs_are_coloured_by_arm_whatever_its_name():
 
 
 def test_the_link_to_the_runs_carries_the_pattern_whole():
-    url = urlsplit(links("http://127.0.0.1:1/", "http://127.0.0.1:2/")["runs, coloured by arm"])
+    links = make_links("http://127.0.0.1:1/", "http://127.0.0.1:2/")
+    url = urlsplit(links["runs, coloured by arm"])
     assert parse_qs(url.query) == {
         "tagFilter": ["val/"],
         "smoothing": ["0"],
-        "runColorGroup": [f"regex:{ARM}"],
+        "runColorGroup": [f"regex:{ARM_PATTERN}"],
     }
     assert url.fragment == "timeseries"
 
@@ -53,14 +57,14 @@ def test_the_link_to_the_runs_carries_the_pattern_whole():
 def test_the_newest_sweep_is_the_one_whose_record_was_written_last(tmp_path):
     first, second = (add(tmp_path / name) / "run.json" for name in ("first", "second"))
     os.utime(first, (2e9, 2e9))
-    assert newest(tmp_path) == tmp_path / "first"
+    assert newest_sweep(tmp_path) == tmp_path / "first"
     os.utime(second, (3e9, 3e9))
-    assert newest(tmp_path) == tmp_path / "second"
+    assert newest_sweep(tmp_path) == tmp_path / "second"
 
 
 def test_no_sweep_is_said(tmp_path):
     with pytest.raises(ValueError, match=f"expected a sweep in {tmp_path}, got none: launch one"):
-        newest(tmp_path)
+        newest_sweep(tmp_path)
 
 
 def test_a_sweep_whose_first_run_has_not_begun_is_said(tmp_path):
@@ -68,59 +72,64 @@ def test_a_sweep_whose_first_run_has_not_begun_is_said(tmp_path):
     with pytest.raises(
         ValueError, match=f"in {tmp_path}/first, got a sweep with no run that began"
     ):
-        newest(tmp_path)
+        newest_sweep(tmp_path)
 
 
 @pytest.fixture
-def _no_rest(monkeypatch):
-    monkeypatch.setattr(dashboard, "REST", 0.0)
-    monkeypatch.setattr(dashboard, "REST_FACTOR", 0.0)
+def _no_pause(monkeypatch):
+    monkeypatch.setattr(dashboard, "REBUILD_PAUSE", 0.0)
+    monkeypatch.setattr(dashboard, "REBUILD_PAUSE_FACTOR", 0.0)
 
 
-@pytest.mark.usefixtures("_no_rest")
+@pytest.mark.usefixtures("_no_figures", "_no_pause")
 def test_aggregates_grow_as_runs_end_and_only_then(tmp_path, monkeypatch):
     sweep = tmp_path / "first"
     add(sweep)
     running = add(sweep, seed=1, status="running")
     built = []
 
-    def rebuild(board: Board, do: Callable[[Board], str] = Board._rebuild) -> str:
-        built.append(board.sweep)
-        return do(board)
+    def counted(sweep: Path, **rest: Any) -> Comparison:
+        built.append(sweep)
+        return rebuild(sweep, **rest)
 
-    monkeypatch.setattr(Board, "_rebuild", rebuild)
-    board = Board(sweep)
-    board.refresh()
-    board.refresh()
+    monkeypatch.setattr(dashboard, "rebuild", counted)
+    watcher = SweepWatcher(sweep)
+    watcher.refresh()
+    watcher.refresh()
     assert len(built) == 1
     os.utime(running / "run.json", (2e9, 2e9))  # an epoch later
-    board.refresh()
+    watcher.refresh()
     assert len(built) == 1
     finished = (running / "run.json").read_text().replace('"running"', '"finished"')
     (running / "run.json").write_text(finished)
-    board.refresh()
+    watcher.refresh()
     assert len(built) == 2
-    Board(sweep).refresh()  # another dashboard finds them as they should be
+    SweepWatcher(sweep).refresh()  # another dashboard finds them as they should be
     assert len(built) == 2
+    entry = record.read(running)
+    record.write(running, entry | {"timing": {"latest": "2026-03-01T12:00:00+00:00"}})  # anew
+    watcher.refresh()
+    assert len(built) == 3
 
 
-def test_a_rebuild_is_followed_by_a_rest(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("_no_figures")
+def test_a_rebuild_is_followed_by_a_pause(tmp_path, monkeypatch):
     add(tmp_path / "first")
-    board = Board(tmp_path / "first")
-    board.refresh()
+    watcher = SweepWatcher(tmp_path / "first")
+    watcher.refresh()
     add(tmp_path / "first", seed=1)
-    monkeypatch.setattr(Board, "_rebuild", lambda board: pytest.fail("too early"))
-    board.refresh()
+    monkeypatch.setattr(dashboard, "rebuild", lambda sweep, **rest: pytest.fail("too early"))
+    watcher.refresh()
 
 
-@pytest.mark.usefixtures("_no_rest")
+@pytest.mark.usefixtures("_no_pause")
 def test_what_is_in_the_way_is_said_once(tmp_path):
-    run = add(tmp_path / "first")
+    add(tmp_path / "first")
     (tmp_path / "first" / "comparison").write_text("in the way")
-    board = Board(tmp_path / "first")
-    assert "expected to write the comparison into" in board.refresh()
-    os.utime(run / "run.json", (2e9, 2e9))
-    assert board.refresh() == ""
+    watcher = SweepWatcher(tmp_path / "first")
+    assert "expected to write the comparison into" in watcher.refresh()
+    add(tmp_path / "first", seed=1)
+    assert watcher.refresh() == ""
 
 
 def test_sweeps_of_one_name_are_refused(tmp_path):

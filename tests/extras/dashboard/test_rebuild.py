@@ -1,28 +1,36 @@
+"""The end of a sweep, and scripts/compare.py, write the aggregates of runs that name them."""
+
 import os
-import subprocess
+import runpy
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
+from runlab.analysis.rebuild import load_outputs, rebuild
 from runlab.cli import main
-from runlab.extras.dashboard import rebuild
-from runlab.extras.dashboard.dashboard import Board
-from runlab.extras.dashboard.rebuild import LOCK
+from runlab.extras.dashboard import dashboard
+from runlab.extras.dashboard.aggregates import aggregates_folder, write_aggregates
+from runlab.extras.dashboard.dashboard import SweepWatcher
 from tests.analysis.synthetic import write_run
-from tests.compose import ROOT
+from tests.compose import ROOT, compose
 
 COMPARE = str(ROOT / "scripts" / "compare.py")
+OUTPUTS = {"outputs": ["runlab.extras.dashboard.aggregates.write_aggregates"]}
+
+pytestmark = pytest.mark.usefixtures("_no_figures")
 
 
 @pytest.fixture
 def blocked(tmp_path) -> Path:
     """A sweep whose aggregates have no place."""
-    write_run(tmp_path / "first", "mse", 0.1, 0)
+    write_run(tmp_path / "first", "mse", 0.1, 0, comparison=OUTPUTS)
     (tmp_path / "first.aggregates").write_text("in the way")
     return tmp_path / "first"
+
+
+def test_the_configuration_names_them():
+    assert load_outputs(compose().comparison.outputs) == ([write_aggregates], [])
 
 
 def test_aggregates_in_trouble_do_not_hide_the_sweeps_conclusion(blocked, capsys):
@@ -31,48 +39,35 @@ def test_aggregates_in_trouble_do_not_hide_the_sweeps_conclusion(blocked, capsys
     assert str(blocked / "comparison" / "comparison.html") in capsys.readouterr().out
 
 
-def test_aggregates_in_trouble_do_not_hide_the_comparison_of_the_script(blocked):
-    process = subprocess.run([sys.executable, COMPARE, blocked], capture_output=True, text=True)
-    assert process.returncode == 1
-    assert str(blocked / "comparison" / "comparison.html") in process.stdout
-    assert process.stderr.startswith("expected to write the aggregates into")
-    assert process.stderr.count("\n") == 1
+def test_aggregates_in_trouble_do_not_hide_the_comparison_of_the_script(
+    blocked, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", [COMPARE, str(blocked)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(COMPARE, run_name="__main__")
+    sentence = str(stop.value.code)  # Python prints it to stderr and exits with 1
+    assert str(blocked / "comparison" / "comparison.html") in capsys.readouterr().out
+    assert sentence.startswith("expected to write the aggregates into")
+    assert "\n" not in sentence
 
 
-def test_records_are_read_when_nobody_else_writes_the_comparison(tmp_path):
+def test_a_watcher_knows_which_outcomes_its_aggregates_are_of(tmp_path, monkeypatch):
     sweep = tmp_path / "first"
-    write_run(sweep, "mse", 0.1, 0)
-    found = []
-    thread = threading.Thread(target=lambda: found.append(rebuild(sweep)))
-    with FileLock(sweep / LOCK):
-        thread.start()
-        thread.join(1)
-        assert not found
-        write_run(sweep, "mse", 0.1, 1)
-    thread.join(60)
-    assert len(found[0].runs) == 2
-
-
-def test_a_board_knows_which_outcomes_its_aggregates_are_of(tmp_path, monkeypatch):
-    sweep = tmp_path / "first"
-    write_run(sweep, "mse", 0.1, 0)
+    write_run(sweep, "mse", 0.1, 0, comparison=OUTPUTS)
     rebuild(sweep)
+    built = []
+    monkeypatch.setattr(dashboard, "rebuild", lambda sweep, **rest: built.append(sweep))
+    SweepWatcher(sweep).refresh()
+    assert not built
     late = write_run(sweep, "mse", 0.1, 1)
     os.utime(late / "run.json", (1e9, 1e9))  # recorded before them, but not in them
-    built = []
-    monkeypatch.setattr(Board, "_rebuild", lambda board: built.append(board) or "")
-    Board(sweep).refresh()
+    SweepWatcher(sweep).refresh()
     assert built
 
 
-def test_what_is_no_sweep_gets_no_lock(tmp_path):
-    with pytest.raises(ValueError, match="expected the folder of a sweep"):
-        rebuild(tmp_path / "none")
-    assert not (tmp_path / "none").exists()
-
-
-def test_a_sweep_that_cannot_be_locked_is_one_sentence(tmp_path):
-    write_run(tmp_path / "first", "mse", 0.1, 0)
-    (tmp_path / "first" / LOCK).mkdir()
-    with pytest.raises(ValueError, match=r"expected to write the comparison into .*first, got: "):
-        rebuild(tmp_path / "first")
+def test_a_comparison_by_another_measure_leaves_them_as_they_are(tmp_path):
+    sweep = tmp_path / "first"
+    write_run(sweep, "mse", 0.1, 0, comparison=OUTPUTS)
+    rebuild(sweep, "nll")
+    assert (sweep / "comparison_nll" / "comparison.md").exists()
+    assert not aggregates_folder(sweep).exists()

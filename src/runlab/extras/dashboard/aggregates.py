@@ -4,56 +4,61 @@ TensorBoard unchecks every run beyond 40 and walks into every subfolder of its l
 in a logdir of their own, beside the sweep.
 """
 
-import os
+import colorsys
+import json
 import re
 import shlex
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from runlab import atomic
-from runlab.analysis import Comparison
-from runlab.analysis.arms import ordered
-from runlab.analysis.mountain import read_mountain
-from runlab.extras.dashboard.bands import bands
-from runlab.extras.dashboard.events import Event, event_file, image, layout, scalar, text
-from runlab.extras.dashboard.layout import layout_of
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.palette import Style, select_styles
+from runlab.analysis.write import figure_names
+from runlab.extras.dashboard.charts import arm_points, make_layout
+from runlab.extras.dashboard.events import (
+    Event,
+    event_file,
+    image,
+    is_written_here,
+    layout,
+    replace_events,
+    scalar,
+    text,
+)
+from runlab.runs import record
 from runlab.text import file_name
 
 SUFFIX = ".aggregates"
-EVENTS = "events.out.tfevents"
-LEFT_BEHIND = 600.0
-"""Seconds after which every reader has gone on from an emptied file: it looks every 5."""
-
-OWN = re.compile(
-    rf"{re.escape(EVENTS)}\.\d+|\.{re.escape(EVENTS)}\.\d+\.\d+{re.escape(atomic.PARTIAL)}"
-)
-"""Names of the files in a TensorBoard run's folder, with those that a killed writer left."""
-
-ABOUT = "README.md"
+README = "README.md"
 OUTCOMES = "outcomes.json"
-"""Which runs the aggregates are of, and when each was recorded."""
+"""Which runs the aggregates are of."""
 
 HEADING = "# Aggregates of "
 COMPARISON = "comparison"
 """The TensorBoard run that holds what is of all arms: layout, figures, text."""
 
-FIRST = ("mse", "cross_entropy")
-"""Arms in the order of TensorBoard's colours, orange and blue: so these are the figures' too."""
+COLORS = ("#ff7043", "#0077bb", "#cc3311", "#33bbee", "#ee3377", "#009988")
+"""TensorBoard's, in the order in which its runs get them; the seventh is a gray."""
 
 FIGURES = (
     *("paired", "sensitivity", "learning_curves", "gradients", "landscape"),
     *("grid", "reliability", "confusion"),
 )
-"""Which loss, which learning rate, why; then the rest."""
+"""Those that are shown first: which arm, which learning rate, why; then the rest of the known."""
 
-READING = """\
+HOW_TO_READ = """\
 - **Custom Scalars**: a line is an arm's mean over seeds, its band ±1 sd within their range; \
 the x axis counts optimizer steps. From where a run diverged or ended early, the mean is of the \
 rest; the titles count those that diverged. Where a band is cut, untick *Ignore outliers in chart \
 scaling*; smoothing leaves bands as they are.
 - **Images**: the figures of the comparison.
 """
+
+Outcome = tuple[str, str]
+"""Of a run that has ended: its name, and when its last process began with it."""
+
+Outcomes = frozenset[Outcome]
 
 
 def aggregates_folder(sweep: Path) -> Path:
@@ -67,19 +72,21 @@ def write_aggregates(comparison: Comparison) -> Path:
     Each TensorBoard run gets one new file; only then the earlier ones go. Returns the folder.
 
     Raises:
-        ValueError: if they cannot be written, or their place holds what they did not put there.
+        ValueError: if they cannot be written, or the folder holds what they did not put there.
     """
     folder = aggregates_folder(comparison.sweep)
-    runs = _runs(comparison.shown())
+    runs = _event_files(comparison.shown())
     try:
         folder.mkdir(exist_ok=True)
-        earlier = _earlier(folder)
+        earlier = _earlier_runs(folder)
         for name, content in runs.items():
-            replace(folder / name, content)
+            replace_events(folder / name, content)
         for path in earlier:
             if path.name not in runs:
                 _remove(path)
-        atomic.replace(folder / ABOUT, _about(comparison.sweep).encode())
+        atomic.replace(folder / README, _readme(comparison.sweep).encode())
+        outcomes = json.dumps(sorted(compared_outcomes(comparison)))
+        atomic.replace(folder / OUTCOMES, outcomes.encode())
     except OSError as error:
         raise ValueError(
             f"expected to write the aggregates into {folder}, got: {error.strerror}; free the "
@@ -88,15 +95,18 @@ def write_aggregates(comparison: Comparison) -> Path:
     return folder
 
 
-def _earlier(folder: Path) -> list[Path]:
+# What lies in the folder
+
+
+def _earlier_runs(folder: Path) -> list[Path]:
     """The TensorBoard runs of earlier aggregates. Raises ValueError if anything else is there."""
     runs = []
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
-            foreign = [each for each in path.iterdir() if not _is_own(each)]
+            foreign = [each for each in path.iterdir() if not is_written_here(each)]
             runs.append(path)
         else:
-            foreign = [] if _is_theirs(path) else [path]
+            foreign = [] if _is_beside_runs(path) else [path]
         if foreign:
             raise ValueError(
                 f"expected {folder} to be free for the aggregates of {folder.stem}, got "
@@ -106,60 +116,69 @@ def _earlier(folder: Path) -> list[Path]:
     return runs
 
 
-def _is_own(path: Path) -> bool:
-    return path.is_file() and OWN.fullmatch(path.name) is not None
-
-
-def _is_theirs(path: Path) -> bool:
-    """Whether it is a file that lies beside the runs, or what a killed writer left of it."""
-    partial = rf"\.({re.escape(ABOUT)}|{re.escape(OUTCOMES)})\.\d+{re.escape(atomic.PARTIAL)}"
+def _is_beside_runs(path: Path) -> bool:
+    """Whether aggregates have this file beside their runs, or a killed writer left it there."""
+    partial = rf"\.({re.escape(README)}|{re.escape(OUTCOMES)})\.\d+{re.escape(atomic.PARTIAL)}"
     if path.name == OUTCOMES or re.fullmatch(partial, path.name):
         return True
-    return path.name == ABOUT and path.read_bytes().startswith(HEADING.encode())
+    return path.name == README and path.read_bytes().startswith(HEADING.encode())
 
 
 def _remove(run: Path) -> None:
     for path in run.iterdir():
-        if _is_own(path):
+        if is_written_here(path):
             path.unlink(missing_ok=True)
     run.rmdir()
 
 
-def _runs(comparison: Comparison) -> dict[str, bytes]:
-    """Event files by TensorBoard run, the one that is coloured first first."""
-    arms = ordered(comparison.cells["arm"])
+def _readme(sweep: Path) -> str:
+    folder, name = sweep.resolve(), sweep.name
+    show, argument = f"make dashboard SWEEP={name}", f"logs/{name}"
+    if folder.parent != Path("logs").resolve() or shlex.quote(name) != name:
+        argument = shlex.quote(str(folder))
+        show = f"python scripts/dashboard.py {argument}"
+    return (
+        f"{HEADING}{sweep.name} for TensorBoard\n\n"
+        f"Means over seeds, a run for each arm, and the comparison: `{show}` shows them.\n"
+        f"Made anew with every comparison (`python scripts/compare.py {argument}`): nothing is "
+        "lost if this folder is deleted.\n"
+    )
+
+
+# Which runs they are of
+
+
+def read_outcomes(folder: Path) -> Outcomes:
+    """Those that the aggregates in this folder are of; none where that is not known."""
+    try:
+        pairs = json.loads((folder / OUTCOMES).read_text())
+        return frozenset((str(run), str(latest)) for run, latest in pairs)
+    except (OSError, ValueError, TypeError):
+        return frozenset()
+
+
+def compared_outcomes(comparison: Comparison) -> Outcomes:
+    runs = comparison.runs
+    ended = runs[runs["status"].isin(record.ENDED)].to_dict("records")
+    return frozenset(outcome(row["run"], row.get("timing/latest")) for row in ended)
+
+
+def outcome(run: str, latest: object) -> Outcome:
+    """`latest` is that of the record's timing, if it has one."""
+    return run, latest if isinstance(latest, str) else ""
+
+
+# What the TensorBoard runs hold
+
+
+def _event_files(comparison: Comparison) -> dict[str, bytes]:
+    """By TensorBoard run, the one that is coloured first first."""
+    arms = select_styles(comparison.cells["arm"], comparison.arm_styles)
     files = {
-        run_name(arm): event_file(scalar(*point) for point in bands(comparison, arm))
-        for arm in [
-            *(arm for arm in FIRST if arm in arms),
-            *(arm for arm in arms if arm not in FIRST),
-        ]
+        run_name(arm): event_file(scalar(*point) for point in arm_points(comparison, arm))
+        for arm in order_by_color(arms, comparison.known_styles)
     }
-    return files | {COMPARISON: event_file(_comparison(comparison))}
-
-
-def _comparison(comparison: Comparison) -> list[Event]:
-    page = comparison.folder / "comparison.html"
-    conclusion, *tables = _without_pictures(comparison.folder / "comparison.md").split("\n## ")
-    return [
-        layout(layout_of(comparison)),
-        text("1_conclusion", f"{conclusion}\nThe whole comparison: `{page}`\n\n{READING}"),
-        text("2_tables", "\n## ".join(["", *tables]).lstrip("\n")),
-        *_figures(comparison),
-    ]
-
-
-def _figures(comparison: Comparison) -> Iterator[Event]:
-    """Those that there are, each always under the same number: TensorBoard forgets no tag."""
-    mountain = read_mountain(comparison.folder, comparison.runs, comparison.cells)
-    for number, name in enumerate(FIGURES, start=1):
-        path = comparison.folder / f"{name}.png"
-        if path.exists() and (name != "landscape" or mountain is not None):
-            yield image(f"comparison/{number}_{name}", path)
-
-
-def _without_pictures(path: Path) -> str:
-    return re.sub(r"^!\[.*\]\(.*\)\n+", "", path.read_text(), flags=re.MULTILINE)
+    return files | {COMPARISON: event_file(_comparison_events(comparison))}
 
 
 def run_name(arm: str) -> str:
@@ -167,32 +186,45 @@ def run_name(arm: str) -> str:
     return file_name(arm, keep=" ")
 
 
-def replace(folder: Path, content: bytes) -> None:
-    """Puts a new file after the earlier ones, which are emptied, and go when no reader needs them.
+def order_by_color(arms: Iterable[str], known: Mapping[str, Style]) -> list[str]:
+    """First the arms with a configured colour, so that TensorBoard's colours are like theirs."""
+    hues = [_hue(color) for color in COLORS]
 
-    A reader goes on from file to file by name. It stays for ever with a file that is overwritten
-    or, where it is TensorBoard's own loader rather than its fast one, deleted.
-    """
-    folder.mkdir(exist_ok=True)
-    earlier = sorted(folder.glob(f"{EVENTS}.*"))
-    number = max([time.time_ns(), *(int(path.suffix[1:]) + 1 for path in earlier)])
-    atomic.replace(folder / f"{EVENTS}.{number}", content)
-    for path in earlier:
-        if path.stat().st_size:
-            os.truncate(path, 0)
-        elif time.time() - path.stat().st_mtime > LEFT_BEHIND:
-            path.unlink(missing_ok=True)
+    def position(arm: str) -> int:
+        if arm not in known:
+            return len(hues)
+        hue = _hue(known[arm].color)
+        return min(range(len(hues)), key=lambda index: abs((hue - hues[index] + 0.5) % 1 - 0.5))
+
+    return sorted(arms, key=position)
 
 
-def _about(sweep: Path) -> str:
-    place, name = sweep.resolve(), sweep.name
-    shown, compared = f"make dashboard SWEEP={name}", f"logs/{name}"
-    if place.parent != Path("logs").resolve() or shlex.quote(name) != name:
-        compared = shlex.quote(str(place))
-        shown = f"python scripts/dashboard.py {compared}"
-    return (
-        f"{HEADING}{sweep.name} for TensorBoard\n\n"
-        f"Means over seeds, a run for each arm, and the comparison: `{shown}` shows them.\n"
-        f"Made anew with every comparison (`python scripts/compare.py {compared}`): nothing is "
-        "lost if this folder is deleted.\n"
-    )
+def _hue(color: str) -> float:
+    """Of `#rrggbb`, from 0 to 1, which are both red."""
+    red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    return colorsys.rgb_to_hsv(red, green, blue)[0]
+
+
+def _comparison_events(comparison: Comparison) -> list[Event]:
+    markdown = (comparison.folder / "comparison.md").read_text()
+    conclusion, *tables = _without_figures(markdown).split("\n## ")
+    page = comparison.folder / "comparison.html"
+    return [
+        layout(make_layout(comparison)),
+        text("1_conclusion", f"{conclusion}\nThe whole comparison: `{page}`\n\n{HOW_TO_READ}"),
+        text("2_tables", "\n## ".join(["", *tables]).lstrip("\n")),
+        *_figure_events(comparison, markdown),
+    ]
+
+
+def _without_figures(markdown: str) -> str:
+    return re.sub(r"^!\[.*\]\(.*\)\n+", "", markdown, flags=re.MULTILINE)
+
+
+def _figure_events(comparison: Comparison, markdown: str) -> Iterator[Event]:
+    """Those that the comparison shows, each always under one number: TensorBoard forgets no tag."""
+    shown = set(re.findall(r"^!\[.*\]\((.*)\.svg\)$", markdown, flags=re.MULTILINE))
+    for number, name in enumerate(dict.fromkeys([*FIGURES, *figure_names(comparison)]), start=1):
+        path = comparison.folder / f"{name}.png"
+        if name in shown and path.exists():
+            yield image(f"comparison/{number}_{name}", path)

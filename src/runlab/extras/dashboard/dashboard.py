@@ -2,62 +2,30 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from runlab.analysis.rebuild import rebuild
 from runlab.extras.dashboard import servers
-from runlab.extras.dashboard.aggregates import EVENTS, aggregates_folder
-from runlab.extras.dashboard.links import links
-from runlab.extras.dashboard.rebuild import rebuild, rebuilt
-from runlab.extras.dashboard.sweeps import Outcomes
+from runlab.extras.dashboard.aggregates import (
+    Outcome,
+    Outcomes,
+    aggregates_folder,
+    outcome,
+    read_outcomes,
+    write_aggregates,
+)
+from runlab.extras.dashboard.events import EVENTS
 from runlab.runs import record
 
-LOOK = 5.0
+CHECK_INTERVAL = 5.0
 """Seconds between two looks at the records."""
 
-REST = 30.0
-REST_FACTOR = 10.0
+REBUILD_PAUSE = 30.0
+REBUILD_PAUSE_FACTOR = 10.0
 """Between two rebuilds: seconds at least, and how many times what the last one took."""
 
-PATIENCE = 15.0
+FIRST_RUN_TIMEOUT = 15.0
 """Seconds for a TensorBoard to read its first run, where there is one."""
-
-
-@dataclass
-class Board:
-    """A sweep whose aggregates are kept up to date."""
-
-    sweep: Path
-    outcomes: Outcomes = field(init=False)
-    built: frozenset[tuple[str, int]] = frozenset()
-    due: float = 0.0
-    problem: str = ""
-
-    def __post_init__(self) -> None:
-        self.outcomes = Outcomes(self.sweep)
-        self.built = rebuilt(self.sweep)
-
-    def refresh(self) -> str:
-        """Rebuilds the comparison and its aggregates if runs have ended since; what is in its way.
-
-        Empty where nothing is, or nothing new.
-        """
-        ended = self.outcomes.look()
-        if ended == self.built or time.monotonic() < self.due:
-            return ""
-        began, self.built = time.monotonic(), ended
-        problem = self._rebuild()
-        took = time.monotonic() - began
-        self.due = time.monotonic() + max(REST, REST_FACTOR * took)
-        is_new, self.problem = problem != self.problem, problem
-        return problem if is_new else ""
-
-    def _rebuild(self) -> str:
-        try:
-            rebuild(self.sweep)
-        except (ValueError, OSError) as error:
-            return str(error)
-        return ""
 
 
 class Dashboard:
@@ -75,7 +43,7 @@ class Dashboard:
             raise ValueError(f"expected sweeps of different names, got {', '.join(names)}")
         for sweep in sweeps:
             record.folders(sweep)  # says what is wrong with one that has no runs
-        self.boards = [Board(sweep) for sweep in sweeps]
+        self.watchers = [SweepWatcher(sweep) for sweep in sweeps]
         self.refresh()
         for sweep in sweeps:
             aggregates_folder(sweep).mkdir(exist_ok=True)  # empty as long as no run has ended
@@ -85,20 +53,21 @@ class Dashboard:
             servers.start(_logdir(runs, folder / "runs"), port),
             servers.start(_logdir(aggregates, folder / "aggregates"), port and port + 1),
         ]
-        for url, places in zip(self.urls, (runs, aggregates), strict=True):
-            if any(any(place.glob(f"*/{EVENTS}.*")) for place in places.values()):
-                servers.wait_for_runs(url, PATIENCE)
-        self.links = links(*self.urls)
+        for url, folders in zip(self.urls, (runs, aggregates), strict=True):
+            if any(any(each.glob(f"*/{EVENTS}.*")) for each in folders.values()):
+                servers.wait_for_runs(url, FIRST_RUN_TIMEOUT)
+        self.links = servers.make_links(*self.urls)
 
     def refresh(self) -> None:
-        for board in self.boards:
-            if problem := board.refresh():
-                print(f"{board.sweep.name}: {problem}", flush=True)
+        """Updates the aggregates of all sweeps, and prints what is newly in the way."""
+        for watcher in self.watchers:
+            if problem := watcher.refresh():
+                print(f"{watcher.sweep.name}: {problem}", flush=True)
 
-    def stay(self) -> None:
+    def serve(self) -> None:
         """Keeps the aggregates up to date, until a TensorBoard is gone: then raises ValueError."""
         while True:
-            time.sleep(LOOK)
+            time.sleep(CHECK_INTERVAL)
             self.refresh()
             for url in self.urls:
                 try:
@@ -109,6 +78,69 @@ class Dashboard:
                     ) from error
 
 
+class SweepWatcher:
+    """Keeps a sweep's aggregates up to date."""
+
+    def __init__(self, sweep: Path) -> None:
+        self.sweep = sweep
+        self.outcomes = OutcomeReader(sweep)
+        self.aggregated = read_outcomes(aggregates_folder(sweep))
+        self.pause_end = 0.0
+        self.problem = ""  # what was in the way of the last rebuild
+
+    def refresh(self) -> str:
+        """Rebuilds the comparison and its aggregates if runs have ended since.
+
+        Returns what is in the way; nothing if that was returned before.
+        """
+        outcomes = self.outcomes.read()
+        if outcomes == self.aggregated or time.monotonic() < self.pause_end:
+            return ""
+        start, self.aggregated = time.monotonic(), outcomes
+        problem = self._rebuild()
+        seconds = time.monotonic() - start
+        self.pause_end = time.monotonic() + max(REBUILD_PAUSE, REBUILD_PAUSE_FACTOR * seconds)
+        is_new, self.problem = problem != self.problem, problem
+        return problem if is_new else ""
+
+    def _rebuild(self) -> str:
+        try:
+            rebuild(self.sweep, outputs=[write_aggregates])
+        except (ValueError, OSError) as error:
+            return str(error)
+        return ""
+
+
+class OutcomeReader:
+    """Tells which runs of a sweep have ended. Reads a record again only if it was written again."""
+
+    def __init__(self, sweep: Path) -> None:
+        self.sweep = sweep
+        self.seen: dict[Path, tuple[int, Outcome | None]] = {}
+        """By path, when the record was written, and the outcome of a run that has ended."""
+
+    def read(self) -> Outcomes:
+        """Another set when a run has ended since, or ended anew."""
+        paths = [path for path in self.sweep.glob("*/run.json") if path.exists()]
+        self.seen = {path: self._read(path) for path in paths}
+        return frozenset(each for _, each in self.seen.values() if each is not None)
+
+    def _read(self, path: Path) -> tuple[int, Outcome | None]:
+        written = path.stat().st_mtime_ns
+        before = self.seen.get(path)
+        return before if before and before[0] == written else (written, _outcome_of(path.parent))
+
+
+def _outcome_of(run: Path) -> Outcome | None:
+    try:
+        entry = record.read(run)
+    except ValueError:
+        return None  # the comparison names it
+    if entry["status"] not in record.ENDED:
+        return None
+    return outcome(run.name, record.nested_dict(entry, "timing").get("latest"))
+
+
 def _logdir(folders: dict[str, Path], links: Path) -> Path:
     """The folder itself or, of several, one with a link to each: so runs are `sweep/run`."""
     if len(folders) == 1:
@@ -117,3 +149,30 @@ def _logdir(folders: dict[str, Path], links: Path) -> Path:
     for name, folder in folders.items():
         (links / name).symlink_to(folder)
     return links
+
+
+def newest_sweep(logs: Path) -> Path:
+    """The sweep whose record was written last.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    written = {path: path.stat().st_mtime_ns for path in logs.glob("*/*/run.json")}
+    if written:
+        return max(written, key=lambda path: written[path]).parents[1]
+    launched = [path for path in logs.glob("*/") if _is_launched(path)]
+    if launched:
+        sweep = max(launched, key=lambda path: path.stat().st_mtime_ns)
+        raise ValueError(
+            f"expected a run in {sweep}, got a sweep with no run that began yet: try again in "
+            "a moment"
+        )
+    raise ValueError(
+        f"expected a sweep in {logs}, got none: launch one, such as python scripts/train.py -m "
+        "loss=mse,cross_entropy, or name its folder"
+    )
+
+
+def _is_launched(sweep: Path) -> bool:
+    """Whether Hydra has made it, though it may have no record as yet."""
+    return (sweep / "multirun.yaml").exists() or any(sweep.glob("*/.hydra"))

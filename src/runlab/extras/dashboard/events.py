@@ -1,6 +1,8 @@
-"""TensorBoard's event files, made whole in memory so that a reader never sees half of one."""
+"""TensorBoard's event files: made whole in memory, and put in the place of earlier ones."""
 
 import io
+import os
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +16,18 @@ from tensorboard.plugins.custom_scalar import metadata as custom_scalar
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+from runlab import atomic
+
+EVENTS = "events.out.tfevents"
+
+EMPTIED_FILE_AGE = 600.0
+"""Seconds after which every reader has gone on from an emptied file: it looks every 5."""
+
+WRITTEN_HERE = re.compile(
+    rf"{re.escape(EVENTS)}\.\d+|\.{re.escape(EVENTS)}\.\d+\.\d+{re.escape(atomic.PARTIAL)}"
+)
+"""Names of the files that `replace_events` makes, with those that a killed writer left."""
 
 
 def event_file(events: Iterable[Event]) -> bytes:
@@ -46,16 +60,38 @@ def image(tag: str, path: Path) -> Event:
 
 
 def text(tag: str, markdown: str) -> Event:
-    about = text_metadata.create_summary_metadata(display_name="", description="")
-    return _strings(tag, markdown.encode(), about)
+    metadata = text_metadata.create_summary_metadata(display_name="", description="")
+    return _string(tag, markdown.encode(), metadata)
 
 
 def layout(content: Layout) -> Event:
     """What the Custom Scalars tab shows; a run has one."""
-    about = custom_scalar.create_summary_metadata()
-    return _strings(custom_scalar.CONFIG_SUMMARY_TAG, content.SerializeToString(), about)
+    metadata = custom_scalar.create_summary_metadata()
+    return _string(custom_scalar.CONFIG_SUMMARY_TAG, content.SerializeToString(), metadata)
 
 
-def _strings(tag: str, content: bytes, about: SummaryMetadata) -> Event:
+def _string(tag: str, content: bytes, metadata: SummaryMetadata) -> Event:
     tensor = TensorProto(dtype="DT_STRING", string_val=[content], tensor_shape=TensorShapeProto())
-    return Event(summary=Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=about)]))
+    value = Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+    return Event(summary=Summary(value=[value]))
+
+
+def replace_events(run: Path, content: bytes) -> None:
+    """Puts a new file after the earlier ones, which are emptied, and go when no reader needs them.
+
+    A reader goes on from file to file by name. It stays for ever with a file that is overwritten
+    or, where it is TensorBoard's own loader rather than its fast one, deleted.
+    """
+    run.mkdir(exist_ok=True)
+    earlier = sorted(run.glob(f"{EVENTS}.*"))
+    number = max([time.time_ns(), *(int(path.suffix[1:]) + 1 for path in earlier)])
+    atomic.replace(run / f"{EVENTS}.{number}", content)
+    for path in earlier:
+        if path.stat().st_size:
+            os.truncate(path, 0)
+        elif time.time() - path.stat().st_mtime > EMPTIED_FILE_AGE:
+            path.unlink(missing_ok=True)
+
+
+def is_written_here(path: Path) -> bool:
+    return path.is_file() and WRITTEN_HERE.fullmatch(path.name) is not None

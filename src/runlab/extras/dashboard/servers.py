@@ -1,4 +1,4 @@
-"""TensorBoards that live in this process, and end with it however it ends."""
+"""TensorBoards that live in this process, end with it however it ends, and links into them."""
 
 import contextlib
 import io
@@ -6,12 +6,16 @@ import json
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 from tensorboard import program
 
 HOST = "127.0.0.1"
-DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Whatever http_proxy says: a proxy does not reach this machine's own addresses."""
+
+ARM_PATTERN = r"^(?:(.+)/)?loss=([^,]+),lr=[^,]+,seed=\d+([^~]*)"
+"""Of a run's name, what tells its arm: sweep, loss and whatever else was overridden."""
 
 
 def start(logdir: Path, port: int) -> str:
@@ -20,13 +24,13 @@ def start(logdir: Path, port: int) -> str:
     Raises:
         ValueError: if it cannot be started, as when the port is in use.
     """
-    board = program.TensorBoard()
-    board.configure(
+    server = program.TensorBoard()
+    server.configure(
         argv=["tensorboard", "--logdir", str(logdir), "--host", HOST, "--port", str(port)]
     )
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # notes on how it loads; errors are raised
-            return str(board.launch())
+            return str(server.launch())
     except program.TensorBoardPortInUseError as error:
         raise ValueError(
             f"expected port {port} to be free, got one in use: choose two others in a row with "
@@ -38,7 +42,7 @@ def start(logdir: Path, port: int) -> str:
 
 def runs_shown(url: str) -> list[str]:
     """Names of the runs that the TensorBoard has read so far. Raises OSError if it is gone."""
-    with DIRECTLY.open(f"{url}data/runs", timeout=60) as answer:
+    with DIRECT.open(f"{url}data/runs", timeout=60) as answer:
         return [str(name) for name in json.loads(answer.read())]
 
 
@@ -47,3 +51,15 @@ def wait_for_runs(url: str, seconds: float) -> None:
     end = time.monotonic() + seconds
     while not runs_shown(url) and time.monotonic() < end:
         time.sleep(0.2)
+
+
+def make_links(runs: str, aggregates: str) -> dict[str, str]:
+    """Addresses within the two TensorBoards, given by theirs; keys say what they show."""
+    colored = f"runColorGroup={quote(f'regex:{ARM_PATTERN}', safe='')}"
+    return {
+        "runs, coloured by arm": f"{runs}?tagFilter=val%2F&smoothing=0&{colored}#timeseries",
+        "hyperparameters": f"{runs}#hparams",
+        "means over seeds": f"{aggregates}#custom_scalars",
+        "figures": f"{aggregates}#images",
+        "conclusion": f"{aggregates}#text",
+    }

@@ -113,6 +113,10 @@ class Gradients(Section):
     alt_texts: ClassVar[Mapping[str, str]] = {
         "gradients": "How hard images pull at the network's outputs, for each arm"
     }
+    curves: ClassVar[Mapping[str, str]] = {
+        "train/output_gradient_norm": "Gradient norm at the outputs, training",
+        "val/output_gradient_norm_wrong": "Gradient norm at the outputs, mistakes",
+    }
     note = (
         "The 2-norm of the gradient of one image's loss in the network's outputs. After a softmax "
         "the squared error hardly pulls on a confidently wrong image: of 10 classes, at a logit "

@@ -1,0 +1,150 @@
+"""A comparison written by one process at a time, then given to the outputs that its runs name."""
+
+import runpy
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.rebuild import LOCK, rebuild
+from runlab.cli import main
+from tests.analysis.synthetic import write_run
+from tests.compose import ROOT
+
+COMPARE = str(ROOT / "scripts" / "compare.py")
+HERE = "tests.analysis.test_rebuild"
+calls: list[tuple[str, Comparison]] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_and_no_calls(monkeypatch):
+    """Figures take most of the time, and here nobody looks at them."""
+    monkeypatch.setattr("runlab.analysis.write.draw_figures", lambda comparison, sections: {})
+    calls.clear()
+
+
+def note(comparison: Comparison) -> None:
+    assert (comparison.folder / "comparison.md").exists()
+    calls.append(("note", comparison))
+
+
+def fail(comparison: Comparison) -> None:
+    calls.append(("fail", comparison))
+    raise ValueError("expected something else")
+
+
+def show(comparison: Comparison) -> None:
+    calls.append(("show", comparison))
+
+
+def write_naming(sweep: Path, *outputs: str, seed: int = 0) -> Path:
+    """A run that names these outputs."""
+    return write_run(sweep, "mse", 0.1, seed, comparison={"outputs": list(outputs)})
+
+
+def called() -> list[str]:
+    return [name for name, _ in calls]
+
+
+def test_records_are_read_when_nobody_else_writes_the_comparison(tmp_path):
+    sweep = tmp_path / "first"
+    write_run(sweep, "mse", 0.1, 0)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(rebuild(sweep)))
+    with FileLock(sweep / LOCK):
+        thread.start()
+        thread.join(0.5)
+        assert not found
+        write_run(sweep, "mse", 0.1, 1)
+    thread.join(60)
+    assert len(found[0].runs) == 2
+
+
+def test_what_is_no_sweep_gets_no_lock(tmp_path):
+    with pytest.raises(ValueError, match="expected the folder of a sweep"):
+        rebuild(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_sweep_that_cannot_be_locked_is_one_sentence(tmp_path):
+    write_run(tmp_path / "first", "mse", 0.1, 0)
+    (tmp_path / "first" / LOCK).mkdir()
+    with pytest.raises(ValueError, match=r"expected to write the comparison into .*first, got: "):
+        rebuild(tmp_path / "first")
+
+
+def test_outputs_get_the_comparison_once_it_was_shown(tmp_path):
+    write_naming(tmp_path, f"{HERE}.note")
+    comparison = rebuild(tmp_path, show=show)
+    assert [name for name, _ in calls] == ["show", "note"]
+    assert all(each is comparison for _, each in calls)
+
+
+def test_an_output_that_several_name_is_called_once(tmp_path):
+    write_naming(tmp_path, f"{HERE}.note")
+    write_naming(tmp_path, f"{HERE}.note", seed=1)
+    rebuild(tmp_path, outputs=[note])
+    assert called() == ["note"]
+
+
+def test_a_comparison_by_another_measure_has_no_outputs(tmp_path):
+    write_naming(tmp_path, f"{HERE}.note", f"{HERE}.nothing")
+    assert not [each for each in rebuild(tmp_path, "nll").warnings if "output" in each]
+    assert called() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("runlab.extras.nowhere.write", "cannot be imported: No module named 'runlab.extras.now"),
+        (f"{HERE}.nothing", "cannot be imported: module 'tests.analysis.test_rebuild' has no attr"),
+        ("", "cannot be imported: Empty module name"),
+        (f"{HERE}.calls", "is no function"),
+    ],
+)
+def test_an_output_that_is_there_no_more_is_a_warning_and_the_others_are_made(
+    tmp_path, name, reason
+):
+    write_naming(tmp_path, name, f"{HERE}.note")
+    comparison = rebuild(tmp_path)
+    [warning] = [each for each in comparison.warnings if "is left out" in each]
+    assert f"the output {name} is left out, as it {reason}" in warning
+    assert warning in (tmp_path / "comparison" / "comparison.md").read_text()
+    assert called() == ["note"]
+
+
+def test_an_output_that_fails_hides_neither_the_comparison_nor_other_outputs(tmp_path):
+    write_naming(tmp_path, f"{HERE}.fail", f"{HERE}.note")
+    with pytest.raises(ValueError, match=r"^expected something else$"):
+        rebuild(tmp_path, show=show)
+    assert called() == ["show", "fail", "note"]
+    with pytest.raises(ValueError, match=r"^(expected something else\n?){2}$"):
+        rebuild(tmp_path, outputs=[lambda comparison: fail(comparison)])
+
+
+def test_an_output_that_fails_does_not_hide_the_sweeps_conclusion(tmp_path, capsys):
+    write_naming(tmp_path, f"{HERE}.fail")
+    assert main.conclude(tmp_path) == ["expected something else"]
+    assert str(tmp_path / "comparison" / "comparison.html") in capsys.readouterr().out
+
+
+def test_nor_does_it_hide_the_comparison_of_the_script(tmp_path, monkeypatch, capsys):
+    write_naming(tmp_path, f"{HERE}.fail")
+    monkeypatch.setattr(sys, "argv", [COMPARE, str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(COMPARE, run_name="__main__")
+    assert stop.value.code == "expected something else"  # Python prints it and exits with 1
+    assert str(tmp_path / "comparison" / "comparison.html") in capsys.readouterr().out
+
+
+def test_the_script_compares_by_another_measure(tmp_path, monkeypatch, capsys):
+    write_naming(tmp_path)
+    monkeypatch.setattr(sys, "argv", [COMPARE, str(tmp_path), "--metric", "nll", "--margin", "0.1"])
+    runpy.run_path(COMPARE, run_name="__main__")
+    assert str(tmp_path / "comparison_nll" / "comparison.html") in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [COMPARE, str(tmp_path), "--metric", "speed"])
+    with pytest.raises(SystemExit, match="got speed: name one that all declare alike by --metric"):
+        runpy.run_path(COMPARE, run_name="__main__")
