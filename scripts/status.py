@@ -4,13 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from runlab.sweeps.status import status
+from runlab.sweeps.status import sweep_status
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sweep", type=Path, help="the folder of runs, such as logs/train")
     try:
-        found = status(parser.parse_args().sweep)
+        status = sweep_status(parser.parse_args().sweep)
     except (ValueError, OSError) as error:
         sys.exit(str(error))
-    print(found.terminal())
+    print(status.terminal())

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from runlab.runs import record
-from runlab.sweeps.status import duration, status
+from runlab.runs import lock, record
+from runlab.sweeps.status import duration, sweep_status
 from tests.compose import ROOT
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -32,7 +32,7 @@ def stamp(seconds: float) -> str:
 def write(sweep: Path, name: str, state: str = "finished", **entries: Any) -> Path:
     """A run's folder; `started`, `latest`, `seconds`, `resumed` go to its timing.
 
-    `epochs` goes to its metrics, `place=(12, 300)` says where it was in its launch.
+    `epochs` goes to its metrics, `sweep_index=(12, 300)` says where it was in its launch.
     """
     folder = sweep / name
     folder.mkdir(parents=True)
@@ -42,13 +42,14 @@ def write(sweep: Path, name: str, state: str = "finished", **entries: Any) -> Pa
         if key in timing:
             timing[key] = stamp(timing[key])
     metrics = {"epochs": entries.pop("epochs")} if "epochs" in entries else {}
-    number, of = entries.pop("place", (None, None))
+    number, of = entries.pop("sweep_index", (None, None))
     entry = {
+        "layout": record.LAYOUT,
         "status": state,
         "metrics": metrics,
         "timing": timing,
         "config": {"trainer": {"max_epochs": 3}},
-        "place": None if of is None else {"number": number, "of": of},
+        "sweep_index": None if of is None else {"number": number, "of": of},
     }
     (folder / "run.json").write_text(json.dumps(entry | entries))
     return folder
@@ -56,7 +57,7 @@ def write(sweep: Path, name: str, state: str = "finished", **entries: Any) -> Pa
 
 @pytest.fixture
 def training() -> Iterator[Any]:
-    """Writes a running run whose claim is held until the test's end."""
+    """Writes a running run whose lock is held until the test's end."""
     with ExitStack() as held:
 
         def start(sweep: Path, name: str, **entries: Any) -> Path:
@@ -68,18 +69,20 @@ def training() -> Iterator[Any]:
 
 
 def lines(sweep: Path, now: float = 100) -> list[str]:
-    return replace(status(sweep, at(now)), sweep=Path("S")).terminal().splitlines()
+    return replace(sweep_status(sweep, at(now)), sweep=Path("S")).terminal().splitlines()
 
 
 def remaining(sweep: Path, now: float = 100) -> float | None:
-    return status(sweep, at(now)).remaining
+    return sweep_status(sweep, at(now)).remaining
 
 
 def test_a_sweep_in_progress_is_shown_whole(tmp_path, training):
-    write(tmp_path, "a", started=0, seconds=40.0, place=(1, 6))
-    write(tmp_path, "b", "diverged", started=40, seconds=20.0, place=(2, 6))
-    write(tmp_path, "c", "failed", started=60, seconds=2.0, place=(3, 6), error="no more memory")
-    training(tmp_path, "d", started=90, place=(4, 6), epochs=1)
+    write(tmp_path, "a", started=0, seconds=40.0, sweep_index=(1, 6))
+    write(tmp_path, "b", "diverged", started=40, seconds=20.0, sweep_index=(2, 6))
+    write(
+        tmp_path, "c", "failed", started=60, seconds=2.0, sweep_index=(3, 6), error="no more memory"
+    )
+    training(tmp_path, "d", started=90, sweep_index=(4, 6), epochs=1)
     # typical (40 + 20) / 2 = 30; 2 to come and 20 of d's: 80 s
     assert lines(tmp_path) == [
         "S: 3 of 6 runs ended after 1 min 40 s, about 1 min 20 s left",
@@ -102,9 +105,13 @@ def test_a_sweep_in_progress_is_shown_whole(tmp_path, training):
 
 
 def test_a_stopped_sweep_says_how_to_go_on(tmp_path):
-    write(tmp_path, "a", started=0, seconds=40.0, place=(1, 4))
-    write(tmp_path, "b", "failed", started=40, seconds=5.0, place=(2, 4), error="no more memory")
-    write(tmp_path, "c", "interrupted", started=45, seconds=15.0, place=(3, 4), error="Ctrl-C")
+    write(tmp_path, "a", started=0, seconds=40.0, sweep_index=(1, 4))
+    write(
+        tmp_path, "b", "failed", started=40, seconds=5.0, sweep_index=(2, 4), error="no more memory"
+    )
+    write(
+        tmp_path, "c", "interrupted", started=45, seconds=15.0, sweep_index=(3, 4), error="Ctrl-C"
+    )
     assert lines(tmp_path, now=9999) == [
         "S: 2 of 4 runs ended after 1 min; nothing is being trained",
         "",
@@ -126,7 +133,7 @@ def test_a_stopped_sweep_says_how_to_go_on(tmp_path):
 def test_a_complete_sweep_gives_no_advice(tmp_path):
     write(tmp_path, "single", started=0, seconds=40.0)
     assert lines(tmp_path)[0] == "S: 1 of 1 run ended after 40 s; nothing is being trained"
-    write(tmp_path, "of a grid", started=40, seconds=5.0, place=(1, 1))
+    write(tmp_path, "of a grid", started=40, seconds=5.0, sweep_index=(1, 1))
     assert lines(tmp_path)[0] == "S: 2 of 2 runs ended after 45 s; nothing is being trained"
     assert lines(tmp_path)[-1] == "finished     2"
 
@@ -137,7 +144,7 @@ def test_a_running_run_that_nobody_holds_is_interrupted(tmp_path, training):
     with FileLock(freed / ".lock"):
         pass
     training(tmp_path, "held", started=0)
-    found = {run.name: run.status for run in status(tmp_path, at(1)).runs}
+    found = {run.name: run.status for run in sweep_status(tmp_path, at(1)).runs}
     assert found == {"never locked": "interrupted", "freed": "interrupted", "held": "running"}
 
 
@@ -145,7 +152,7 @@ def test_a_run_is_running_for_another_process_until_that_dies(tmp_path):
     folder = write(tmp_path, "a", "running", started=0)
     code = (
         "import sys; from pathlib import Path; from runlab.runs.lock import run_lock\n"
-        "with claim(Path(sys.argv[1])) as ours: print(ours, flush=True); sys.stdin.read()"
+        "with run_lock(Path(sys.argv[1])) as ours: print(ours, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, folder],
@@ -155,9 +162,9 @@ def test_a_run_is_running_for_another_process_until_that_dies(tmp_path):
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "True\n"
-        assert len(status(tmp_path, at(1)).having("running")) == 1
+        assert len(sweep_status(tmp_path, at(1)).with_status("running")) == 1
         other.kill()
-    assert len(status(tmp_path, at(1)).having("interrupted")) == 1
+    assert len(sweep_status(tmp_path, at(1)).with_status("interrupted")) == 1
 
 
 def test_a_run_that_ends_while_it_is_looked_at_has_ended(tmp_path, monkeypatch):
@@ -167,8 +174,8 @@ def test_a_run_that_ends_while_it_is_looked_at_has_ended(tmp_path, monkeypatch):
         record.write(folder, record.read(folder) | {"status": "finished"})
         return False
 
-    monkeypatch.setattr(claim, "is_held", ends)
-    assert [run.status for run in status(tmp_path, at(1)).runs] == ["finished"]
+    monkeypatch.setattr(lock, "is_held", ends)
+    assert [run.status for run in sweep_status(tmp_path, at(1)).runs] == ["finished"]
     assert record.read(folder)["status"] == "finished"
 
 
@@ -179,17 +186,17 @@ def test_a_lock_that_cannot_be_opened_leaves_the_record_believed(tmp_path, monke
     def refused(folder: Path) -> bool:
         raise error
 
-    monkeypatch.setattr(claim, "is_held", refused)
-    assert [run.status for run in status(tmp_path, at(1)).runs] == ["running"]
+    monkeypatch.setattr(lock, "is_held", refused)
+    assert [run.status for run in sweep_status(tmp_path, at(1)).runs] == ["running"]
 
 
 def test_only_locks_of_running_runs_are_looked_at(tmp_path, training, monkeypatch):
     looked = []
-    monkeypatch.setattr(claim, "is_held", lambda folder: looked.append(folder.name) or True)
+    monkeypatch.setattr(lock, "is_held", lambda folder: looked.append(folder.name) or True)
     for state in ("finished", "diverged", "failed", "interrupted"):
         (write(tmp_path, state, state) / ".lock").touch()
     training(tmp_path, "running")
-    status(tmp_path, at(0))
+    sweep_status(tmp_path, at(0))
     assert looked == ["running"]
 
 
@@ -197,7 +204,7 @@ def test_nothing_is_written(tmp_path):
     write(tmp_path, "finished", started=0)
     write(tmp_path, "killed", "running", started=0)
     before = sorted(tmp_path.rglob("*"))
-    status(tmp_path, at(1)).terminal()
+    sweep_status(tmp_path, at(1)).terminal()
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -214,16 +221,23 @@ def test_damaged_records_are_counted_and_named(tmp_path):
     assert text.endswith("The same command goes on with what is left (3 unreadable).")
 
 
+def test_records_of_another_layout_are_refused_by_name(tmp_path):
+    write(tmp_path, "old", layout=1)
+    assert "unreadable     1" in lines(tmp_path)
+    words = " ".join(" ".join(lines(tmp_path)).split())
+    assert f"- old: expected a run record of layout {record.LAYOUT} in" in words
+
+
 @pytest.mark.parametrize(
     "entry",
     [
         {},
-        {"timing": None, "metrics": [], "config": "x", "place": 3, "error": None},
+        {"timing": None, "metrics": [], "config": "x", "sweep_index": 3, "error": None},
         {
             "timing": {"started": "yesterday", "seconds": "3", "latest": 5},
             "metrics": {"epochs": None},
             "config": {"trainer": {"max_epochs": None}},
-            "place": {"number": "1", "of": None},
+            "sweep_index": {"number": "1", "of": None},
         },
         {"timing": {"seconds": math.nan}, "metrics": {"epochs": math.inf}},
     ],
@@ -231,8 +245,8 @@ def test_damaged_records_are_counted_and_named(tmp_path):
 @pytest.mark.parametrize("state", record.STATUSES)
 def test_records_that_say_little_are_shown(tmp_path, training, state, entry):
     folder = training(tmp_path, "a") if state == "running" else write(tmp_path, "a")
-    (folder / "run.json").write_text(json.dumps({"status": state} | entry))
-    found = status(tmp_path, at(0))
+    (folder / "run.json").write_text(json.dumps({"layout": record.LAYOUT, "status": state} | entry))
+    found = sweep_status(tmp_path, at(0))
     assert (found.elapsed, found.remaining, found.not_started) == (None, None, 0)
     assert [run.status for run in found.runs] == [state]
     assert f"{state}     1" in found.terminal()
@@ -243,7 +257,7 @@ def test_folders_without_a_record_are_no_runs(tmp_path):
     write(tmp_path, "a", started=0, seconds=1.0)
     (tmp_path / "comparison").mkdir()
     (tmp_path / "multirun.yaml").touch()
-    assert [run.name for run in status(tmp_path, at(0)).runs] == ["a"]
+    assert [run.name for run in sweep_status(tmp_path, at(0)).runs] == ["a"]
 
 
 def test_a_folder_that_cannot_be_opened_is_unreadable(tmp_path, monkeypatch):
@@ -260,29 +274,29 @@ def test_a_folder_that_cannot_be_opened_is_unreadable(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "stat", denied(stat))
     monkeypatch.setattr(Path, "read_text", denied(read_text))
-    [run] = status(tmp_path, at(0)).runs
+    [run] = sweep_status(tmp_path, at(0)).runs
     assert run.status == "unreadable"
     assert "Permission denied" in run.problem
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"got .*nowhere, which is not a folder; name one"):
-        status(tmp_path / "nowhere")
+        sweep_status(tmp_path / "nowhere")
 
 
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match=rf"run\.json in {tmp_path}, got none; launch runs into"):
-        status(tmp_path)
+        sweep_status(tmp_path)
 
 
 def test_a_single_run_points_to_the_folder_that_holds_it(tmp_path, monkeypatch):
     folder = write(tmp_path, "a")
     (folder / "checkpoints").mkdir()
     with pytest.raises(ValueError, match=f"name the folder that holds it: {tmp_path}$"):
-        status(folder)
+        sweep_status(folder)
     monkeypatch.chdir(folder)
     with pytest.raises(ValueError, match=f"name the folder that holds it: {tmp_path}$"):
-        status(Path("."))
+        sweep_status(Path("."))
 
 
 @pytest.mark.parametrize(
@@ -301,7 +315,7 @@ def test_a_single_run_points_to_the_folder_that_holds_it(tmp_path, monkeypatch):
 )
 def test_elapsed_of_a_running_run(tmp_path, training, entries, seconds):
     training(tmp_path, "a", **entries)
-    [run] = status(tmp_path, at(100)).runs
+    [run] = sweep_status(tmp_path, at(100)).runs
     assert run.elapsed(at(100).timestamp()) == seconds
 
 
@@ -313,86 +327,86 @@ def test_what_is_running_longest_comes_first(tmp_path, training):
 
 def test_elapsed_of_a_sweep_goes_on_while_something_is_running(tmp_path, training):
     write(tmp_path, "a", started=10, seconds=5.0)
-    assert status(tmp_path, at(100)).elapsed == 5
+    assert sweep_status(tmp_path, at(100)).elapsed == 5
     training(tmp_path, "b", started=90)
-    assert status(tmp_path, at(100)).elapsed == 90
-    assert status(tmp_path, at(0)).elapsed == 0
+    assert sweep_status(tmp_path, at(100)).elapsed == 90
+    assert sweep_status(tmp_path, at(0)).elapsed == 0
 
 
 def test_elapsed_of_a_stopped_sweep_ends_with_its_last_run(tmp_path):
     write(tmp_path, "a", started=0, seconds=50.0)
     write(tmp_path, "b", started=10, seconds=20.0)
-    assert status(tmp_path, at(9999)).elapsed == 50
+    assert sweep_status(tmp_path, at(9999)).elapsed == 50
     write(tmp_path, "c", started=20, latest=300, resumed=1, seconds=60.0)
-    assert status(tmp_path, at(9999)).elapsed == 300
+    assert sweep_status(tmp_path, at(9999)).elapsed == 300
 
 
 def test_an_estimate_shares_what_is_to_come_among_the_running(tmp_path, training):
     for index, seconds in enumerate((10.0, 30.0, 500.0)):
-        write(tmp_path, f"done {index}", started=0, seconds=seconds, place=(index + 1, 9))
-    write(tmp_path, "failed", "failed", started=0, seconds=9000.0, place=(4, 9))
-    training(tmp_path, "a", started=90, place=(5, 9))
-    training(tmp_path, "b", started=95, place=(6, 9))
+        write(tmp_path, f"done {index}", started=0, seconds=seconds, sweep_index=(index + 1, 9))
+    write(tmp_path, "failed", "failed", started=0, seconds=9000.0, sweep_index=(4, 9))
+    training(tmp_path, "a", started=90, sweep_index=(5, 9))
+    training(tmp_path, "b", started=95, sweep_index=(6, 9))
     # the median is 30, a lacks 20, b lacks 25, 3 are to come: (90 + 45) / 2
     assert remaining(tmp_path) == 67.5
 
 
 def test_a_run_slower_than_typical_lacks_nothing(tmp_path, training):
-    write(tmp_path, "done", started=0, seconds=10.0, place=(1, 3))
-    training(tmp_path, "a", started=15, place=(2, 3))
+    write(tmp_path, "done", started=0, seconds=10.0, sweep_index=(1, 3))
+    training(tmp_path, "a", started=15, sweep_index=(2, 3))
     assert remaining(tmp_path) == 10
-    training(tmp_path, "b", started=16, place=(3, 3))
+    training(tmp_path, "b", started=16, sweep_index=(3, 3))
     assert remaining(tmp_path) == 0
     assert lines(tmp_path)[0] == "S: 1 of 3 runs ended after 1 min 40 s, the end is due"
 
 
 def test_before_any_run_has_ended_the_pace_of_the_running_ones_tells(tmp_path, training):
-    training(tmp_path, "a", started=70, seconds=20.0, epochs=2, place=(1, 3))
+    training(tmp_path, "a", started=70, seconds=20.0, epochs=2, sweep_index=(1, 3))
     # 20 s for 2 of 3 epochs: 30 s for a run, none left of a, 2 to come
     assert remaining(tmp_path) == 60
-    training(tmp_path, "b", started=80, epochs=1, place=(2, 3))
+    training(tmp_path, "b", started=80, epochs=1, sweep_index=(2, 3))
     # b: 20 s for 1 of 3 epochs, 60 s for a run; median 45, of which a lacks 15, b 25, 1 is to come
     assert remaining(tmp_path) == (45 + 15 + 25) / 2
 
 
 def test_before_any_epoch_is_done_nothing_is_estimated(tmp_path, training):
-    training(tmp_path, "a", started=90, place=(1, 3))
-    write(tmp_path, "b", "failed", started=0, seconds=5.0, place=(2, 3))
+    training(tmp_path, "a", started=90, sweep_index=(1, 3))
+    write(tmp_path, "b", "failed", started=0, seconds=5.0, sweep_index=(2, 3))
     assert remaining(tmp_path) is None
     expected = "S: 1 of 3 runs ended after 1 min 40 s; no estimate before a first epoch is done"
     assert lines(tmp_path)[0] == expected
 
 
 def test_nothing_is_estimated_where_nothing_is_running(tmp_path):
-    write(tmp_path, "a", started=0, seconds=10.0, place=(1, 5))
+    write(tmp_path, "a", started=0, seconds=10.0, sweep_index=(1, 5))
     assert remaining(tmp_path) is None
 
 
-def test_the_run_that_was_taken_up_last_tells_what_is_to_come(tmp_path):
-    write(tmp_path, "a", started=0, place=(7, 10))
-    write(tmp_path, "b", started=0, latest=50, resumed=1, place=(3, 10))
-    write(tmp_path, "c", started=10, place=(2, 10))
+def test_the_run_that_was_started_or_resumed_last_tells_what_is_to_come(tmp_path):
+    write(tmp_path, "a", started=0, sweep_index=(7, 10))
+    write(tmp_path, "b", started=0, latest=50, resumed=1, sweep_index=(3, 10))
+    write(tmp_path, "c", started=10, sweep_index=(2, 10))
     write(tmp_path, "single", started=99)
     # of 4 to 10, the seventh is there
-    assert status(tmp_path, at(100)).not_started == 6
+    assert sweep_status(tmp_path, at(100)).not_started == 6
 
 
 def test_of_runs_started_in_the_same_second_the_later_in_order_tells(tmp_path):
     for number in (3, 4, 2):
-        write(tmp_path, f"old {number}", started=0, place=(number, 10))
-        write(tmp_path, f"new {number}", started=50, place=(number, 10))
-    assert status(tmp_path, at(100)).not_started == 6
+        write(tmp_path, f"old {number}", started=0, sweep_index=(number, 10))
+        write(tmp_path, f"new {number}", started=50, sweep_index=(number, 10))
+    assert sweep_status(tmp_path, at(100)).not_started == 6
 
 
 def test_stacks_that_start_runs_in_an_order_of_their_own_have_all_others_to_come(
     tmp_path, training
 ):
     for number in (1, 3):
-        write(tmp_path, f"ended {number}", started=0, seconds=10.0, place=(number, 8))
+        write(tmp_path, f"ended {number}", started=0, seconds=10.0, sweep_index=(number, 8))
     for number in (5, 7):
-        training(tmp_path, f"training {number}", started=96, place=(number, 8))
-    write(tmp_path, "interrupted", "interrupted", started=1, seconds=1.0, place=(2, 8))
-    found = status(tmp_path, at(100))
+        training(tmp_path, f"training {number}", started=96, sweep_index=(number, 8))
+    write(tmp_path, "interrupted", "interrupted", started=1, seconds=1.0, sweep_index=(2, 8))
+    found = sweep_status(tmp_path, at(100))
     assert (found.not_started, found.at_most) == (3, False)  # 4, 6 and 8
     # 6 s of each of two that train at a time, 10 of each of the other four
     assert found.remaining == (4 * 10 + 2 * 6) / 2
@@ -400,31 +414,31 @@ def test_stacks_that_start_runs_in_an_order_of_their_own_have_all_others_to_come
 
 def test_what_a_command_passes_by_is_not_to_come(tmp_path, training):
     for number in (1, 2):
-        write(tmp_path, f"old {number}", started=0, seconds=10.0, place=(number, 2))
-    training(tmp_path, "new 4", started=96, place=(4, 6))
-    found = status(tmp_path, at(100))
+        write(tmp_path, f"old {number}", started=0, seconds=10.0, sweep_index=(number, 2))
+    training(tmp_path, "new 4", started=96, sweep_index=(4, 6))
+    found = sweep_status(tmp_path, at(100))
     assert (found.not_started, found.at_most) == (3, True)  # 5, 6 and either 1, 2 or 3
 
 
-def test_a_place_beyond_the_last_leaves_nothing_to_come(tmp_path):
-    write(tmp_path, "a", started=0, place=(12, 10))
-    assert status(tmp_path, at(0)).not_started == 0
+def test_an_index_beyond_the_last_leaves_nothing_to_come(tmp_path):
+    write(tmp_path, "a", started=0, sweep_index=(12, 10))
+    assert sweep_status(tmp_path, at(0)).not_started == 0
 
 
 def test_trying_a_failed_run_again_leaves_the_others_as_they_are(tmp_path, training):
-    write(tmp_path, "a", started=0, seconds=10.0, place=(1, 4))
-    training(tmp_path, "b", started=96, place=(2, 4))
-    write(tmp_path, "c", started=20, seconds=10.0, place=(3, 4))
-    write(tmp_path, "d", "interrupted", started=30, seconds=1.0, place=(4, 4))
+    write(tmp_path, "a", started=0, seconds=10.0, sweep_index=(1, 4))
+    training(tmp_path, "b", started=96, sweep_index=(2, 4))
+    write(tmp_path, "c", started=20, seconds=10.0, sweep_index=(3, 4))
+    write(tmp_path, "d", "interrupted", started=30, seconds=1.0, sweep_index=(4, 4))
     # d is still to come, but it has been started: 6 s of b, 10 of d
-    assert (status(tmp_path, at(100)).not_started, remaining(tmp_path)) == (0, 16)
+    assert (sweep_status(tmp_path, at(100)).not_started, remaining(tmp_path)) == (0, 16)
     assert lines(tmp_path)[0].startswith("S: 2 of 4 runs ended")
 
 
 def test_what_another_command_trained_makes_what_is_to_come_a_bound(tmp_path, training):
     for number in (1, 2):
-        write(tmp_path, f"seed={number}", started=0, seconds=10.0, place=(number, 2))
-    training(tmp_path, "seed=3", started=96, place=(3, 5))
+        write(tmp_path, f"seed={number}", started=0, seconds=10.0, sweep_index=(number, 2))
+    training(tmp_path, "seed=3", started=96, sweep_index=(3, 5))
     text = lines(tmp_path)
     # 6 s of the running one, and 2 to come, which take 10 each unless they are there already
     assert text[0] == "S: 2 of at most 5 runs ended after 1 min 40 s, at most about 26 s left"
@@ -433,15 +447,15 @@ def test_what_another_command_trained_makes_what_is_to_come_a_bound(tmp_path, tr
 
 def test_two_commands_of_as_many_runs_are_not_taken_for_one(tmp_path, training):
     for number in (1, 2, 3):
-        write(tmp_path, f"seed={number}", started=0, seconds=10.0, place=(number, 3))
-    training(tmp_path, "seed=4", started=90, place=(1, 3))
-    found = status(tmp_path, at(100))
+        write(tmp_path, f"seed={number}", started=0, seconds=10.0, sweep_index=(number, 3))
+    training(tmp_path, "seed=4", started=90, sweep_index=(1, 3))
+    found = sweep_status(tmp_path, at(100))
     assert (found.not_started, found.at_most) == (2, True)
 
 
 def test_a_stopped_sweep_of_several_commands_says_at_most(tmp_path):
-    write(tmp_path, "seed=0", started=0, seconds=10.0, place=(1, 1))
-    write(tmp_path, "seed=1", started=10, seconds=10.0, place=(1, 3))
+    write(tmp_path, "seed=0", started=0, seconds=10.0, sweep_index=(1, 1))
+    write(tmp_path, "seed=1", started=10, seconds=10.0, sweep_index=(1, 3))
     assert lines(tmp_path)[0] == "S: 2 of at most 4 runs ended after 20 s; nothing is being trained"
     advice = "The same command goes on with what is left (at most 2 not started)."
     assert lines(tmp_path)[-1] == advice
@@ -501,7 +515,7 @@ def test_the_script_prints_the_status_or_one_sentence(tmp_path):
     write(tmp_path, "a", started=0, seconds=40.0)
     shown = script(tmp_path)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert shown.stdout == status(tmp_path).terminal() + "\n"
+    assert shown.stdout == sweep_status(tmp_path).terminal() + "\n"
     refused = script(tmp_path / "nowhere")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("expected the folder of a sweep, got ")

@@ -11,60 +11,70 @@ from typing import Any
 from runlab.runs import lock, record
 from runlab.text import LINE, aligned, plural, shortened, width, wrapped
 
-STATUSES = ("finished", "diverged", "failed", "running", "interrupted", "unreadable")
-LEFT_ALONE = (*record.ENDED, "failed")
-"""Statuses of runs that the same command leaves as they are."""
+SHOWN_STATUSES = ("finished", "diverged", "failed", "running", "interrupted", "unreadable")
+SKIPPED_STATUSES = (*record.ENDED, "failed")
+"""Of runs that the same command leaves as they are."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a run's record says; None where it does not. Times are in Unix seconds."""
+class RunStatus:
+    """What a run's record says; None where it does not. Times are in Unix seconds.
+
+    Attributes:
+        problem: why it failed or was interrupted, or why its record can't be read.
+        sweep_index: its number in the command that launched it, and how many runs that launched.
+        started: when its first process began with it; latest_start: when its present or last one.
+        seconds: of training, in all, when the record was last written.
+    """
 
     name: str
     status: str
     problem: str = ""
-    """Why it failed or was interrupted, or why its record can't be read."""
-    place: tuple[int, int] | None = None
-    """Its number in the command that launched it, and how many runs that launched."""
+    sweep_index: tuple[int, int] | None = None
     epochs: int = 0
     max_epochs: int | None = None
     started: float | None = None
-    taken_up: float | None = None
-    """When its present or last process began with it."""
+    latest_start: float | None = None
     seconds: float | None = None
-    """Of training, in all, when the record was last written."""
 
     def elapsed(self, now: float) -> float | None:
         """Seconds of training; at most an epoch too few for a run that went on from a checkpoint.
 
         A clock that was set back makes it too short, never negative.
         """
-        if self.taken_up is None:
+        if self.latest_start is None:
             return self.seconds
-        return max(0.0, self.seconds or 0.0, now - self.taken_up)
+        return max(0.0, self.seconds or 0.0, now - self.latest_start)
 
-    def ended(self) -> float | None:
-        """When it ended or stopped; of a run taken up again, the earliest that can have been."""
-        if self.started is None or self.taken_up is None:
-            return self.taken_up
-        return max(self.taken_up, self.started + (self.seconds or 0.0))
+    def end(self) -> float | None:
+        """When it ended or stopped; of a resumed run, the earliest that can have been."""
+        if self.started is None or self.latest_start is None:
+            return self.latest_start
+        return max(self.latest_start, self.started + (self.seconds or 0.0))
 
 
 @dataclass(frozen=True)
-class Status:
+class SweepStatus:
+    """How far the runs of a sweep are.
+
+    Attributes:
+        not_started: runs of the latest command that have no folder yet.
+        at_most: whether some of the `not_started` may be among the runs, launched by another
+            command.
+        elapsed: seconds from the first run's start to now, or to the last one's end if nothing is
+            running.
+        remaining: estimated seconds until the latest command ends, None if nothing tells.
+    """
+
     sweep: Path
     now: float
-    runs: list[Run]
+    runs: list[RunStatus]
     not_started: int
-    """Of the latest command."""
     at_most: bool
-    """Whether some of the `not_started` may be among the runs, launched by another command."""
     elapsed: float | None
-    """Seconds from the first run's start to now, or to the last one's end if nothing is running."""
     remaining: float | None
-    """Estimated seconds until the latest command ends, None if nothing tells."""
 
-    def having(self, *statuses: str) -> list[Run]:
+    def with_status(self, *statuses: str) -> list[RunStatus]:
         return [run for run in self.runs if run.status in statuses]
 
     def terminal(self) -> str:
@@ -72,19 +82,19 @@ class Status:
             wrapped(_headline(self)),
             _counts(self),
             _running(self),
-            _problems("failed", self.having("failed")),
-            _problems("unreadable", self.having("unreadable")),
+            _problems("failed", self.with_status("failed")),
+            _problems("unreadable", self.with_status("unreadable")),
             [line for sentence in _advice(self) for line in wrapped(sentence)],
         ]
         return "\n\n".join("\n".join(section) for section in sections if section)
 
 
-def status(sweep: Path, now: datetime | None = None) -> Status:
+def sweep_status(sweep: Path, now: datetime | None = None) -> SweepStatus:
     """How far the runs in this folder are. Only reads. Raises ValueError where there are none."""
     time = (now or datetime.now(UTC)).timestamp()
-    runs = [_run(folder) for folder in record.folders(sweep)]
-    not_started, waiting, at_most = _to_come(runs)
-    return Status(
+    runs = [_run_status(folder) for folder in record.folders(sweep)]
+    not_started, waiting, at_most = _count_pending(runs)
+    return SweepStatus(
         sweep=sweep,
         now=time,
         runs=runs,
@@ -106,32 +116,32 @@ def duration(seconds: float) -> str:
     return f"{large} {units[0]}" + (f" {small} {units[1]}" if small else "")
 
 
-def _run(folder: Path) -> Run:
+def _run_status(folder: Path) -> RunStatus:
     try:
         entry = record.read(folder)
-        if entry["status"] == "running" and not _is_held(folder):
-            entry = record.read(folder)  # it may have ended between the two looks
+        if entry["status"] == "running" and not _is_training(folder):
+            entry = record.read(folder)  # it may have ended since it was first read
             if entry["status"] == "running":
                 entry["status"] = "interrupted"
     except ValueError as error:
-        return Run(folder.name, "unreadable", str(error))
-    timing, place = record.nested_dict(entry, "timing"), record.nested_dict(entry, "place")
-    number, of = _whole(place.get("number")), _whole(place.get("of"))
-    started = _moment(timing.get("started"))
-    return Run(
+        return RunStatus(folder.name, "unreadable", str(error))
+    timing, index = record.nested_dict(entry, "timing"), record.nested_dict(entry, "sweep_index")
+    number, of = _integer(index.get("number")), _integer(index.get("of"))
+    started = _unix_time(timing.get("started"))
+    return RunStatus(
         name=folder.name,
         status=entry["status"],
         problem=str(entry.get("error") or "no reason was recorded"),
-        place=None if number is None or of is None else (number, of),
-        epochs=_whole(record.nested_dict(entry, "metrics").get("epochs")) or 0,
-        max_epochs=_whole(record.nested_dict(entry, "config", "trainer").get("max_epochs")),
+        sweep_index=None if number is None or of is None else (number, of),
+        epochs=_integer(record.nested_dict(entry, "metrics").get("epochs")) or 0,
+        max_epochs=_integer(record.nested_dict(entry, "config", "trainer").get("max_epochs")),
         started=started,
-        taken_up=_moment(timing.get("latest")) or started,
+        latest_start=_unix_time(timing.get("latest")) or started,
         seconds=_finite(timing.get("seconds")),
     )
 
 
-def _is_held(folder: Path) -> bool:
+def _is_training(folder: Path) -> bool:
     try:
         return lock.is_held(folder)
     except OSError:  # another user's run: its lock can't be opened, its record is believed
@@ -142,60 +152,60 @@ def _finite(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _whole(value: Any) -> int | None:
+def _integer(value: Any) -> int | None:
     number = _finite(value)
     return None if number is None else int(number)
 
 
-def _moment(value: Any) -> float | None:
+def _unix_time(value: Any) -> float | None:
     try:
         return datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp()
     except (TypeError, ValueError):
         return None
 
 
-def _to_come(runs: Sequence[Run]) -> tuple[int, int, bool]:
+def _count_pending(runs: Sequence[RunStatus]) -> tuple[int, int, bool]:
     """Runs that the latest command has not started, and interrupted ones that it has yet to reach.
 
     And whether the first is only a bound: a command skips what another one, of another number of
     runs, has trained, which no record tells beforehand.
     """
-    placed = [(run.place, run) for run in runs if run.place is not None]
-    if not placed:
+    indexed = [(run.sweep_index, run) for run in runs if run.sweep_index is not None]
+    if not indexed:
         return 0, 0, False
-    (number, of), _ = max(placed, key=lambda pair: (pair[1].taken_up or 0.0, pair[0]))
-    launch = {place[0]: run for place, run in placed if place[1] == of}
+    (number, of), _ = max(indexed, key=lambda pair: (pair[1].latest_start or 0.0, pair[0]))
+    launch = {index[0]: run for index, run in indexed if index[1] == of}
     others = len(runs) - len(launch)
-    as_many = sum(place[1] == of for place, _ in placed)
+    as_many = sum(index[1] == of for index, _ in indexed)
     if len(launch) < as_many or number > of:  # several commands of as many runs; a study extended
         return max(0, of - number), 0, number < of
     waiting = sum(run.status == "interrupted" for run in launch.values())
     missing = of - len(launch)
-    # stacks start their runs in an order of their own; a command that skips runs passes them by
-    passed_by = min(number - sum(each <= number for each in launch), others)
-    not_started = max(0, missing - passed_by)
+    # stacks start their runs in an order of their own; a command passes over runs that it skips
+    skipped = min(number - sum(each <= number for each in launch), others)
+    not_started = max(0, missing - skipped)
     return not_started, waiting, not_started > 0 and others > 0
 
 
-def _elapsed(runs: Sequence[Run], now: float) -> float | None:
+def _elapsed(runs: Sequence[RunStatus], now: float) -> float | None:
     starts = [run.started for run in runs if run.started is not None]
-    ends = [end for run in runs if (end := run.ended()) is not None]
+    ends = [end for run in runs if (end := run.end()) is not None]
     if not starts:
         return None
     is_running = any(run.status == "running" for run in runs)
     return max(0.0, (now if is_running else max(ends)) - min(starts))
 
 
-def _remaining(runs: Sequence[Run], to_come: int, now: float) -> float | None:
+def _remaining(runs: Sequence[RunStatus], pending: int, now: float) -> float | None:
     running = [run for run in runs if run.status == "running"]
     typical = _typical_seconds(runs, now)
     if not running or typical is None:
         return None
     left = sum(max(0.0, typical - (run.elapsed(now) or 0.0)) for run in running)
-    return (to_come * typical + left) / len(running)
+    return (pending * typical + left) / len(running)
 
 
-def _typical_seconds(runs: Sequence[Run], now: float) -> float | None:
+def _typical_seconds(runs: Sequence[RunStatus], now: float) -> float | None:
     """The median of the runs that have ended or, as long as none has, at the running ones' pace."""
     times = [run.seconds for run in runs if run.status in record.ENDED]
     known = [seconds for seconds in times if seconds is not None]
@@ -209,14 +219,12 @@ def _typical_seconds(runs: Sequence[Run], now: float) -> float | None:
     return median(known) if known else None
 
 
-def _headline(status: Status) -> str:
-    total = len(status.runs) + status.not_started
+def _headline(status: SweepStatus) -> str:
+    total, ended = len(status.runs) + status.not_started, status.with_status(*SKIPPED_STATUSES)
     bound = "at most " if status.at_most else ""
-    text = (
-        f"{status.sweep}: {len(status.having(*LEFT_ALONE))} of {bound}{plural(total, 'run')} ended"
-    )
+    text = f"{status.sweep}: {len(ended)} of {bound}{plural(total, 'run')} ended"
     text += "" if status.elapsed is None else f" after {duration(status.elapsed)}"
-    if not status.having("running"):
+    if not status.with_status("running"):
         return f"{text}; nothing is being trained"
     if status.remaining is None:
         return f"{text}; no estimate before a first epoch is done"
@@ -225,16 +233,16 @@ def _headline(status: Status) -> str:
     return f"{text}, {bound}about {duration(status.remaining)} left"
 
 
-def _counts(status: Status) -> list[str]:
-    counts = {name: len(status.having(name)) for name in STATUSES}
+def _counts(status: SweepStatus) -> list[str]:
+    counts = {name: len(status.with_status(name)) for name in SHOWN_STATUSES}
     rows = [[name, str(count)] for name, count in counts.items() if count]
     if status.not_started:
         rows.append(["not started", f"{'≤ ' * status.at_most}{status.not_started}"])
     return aligned(["status", "runs"], rows)
 
 
-def _running(status: Status) -> list[str]:
-    runs = sorted(status.having("running"), key=lambda run: run.taken_up or 0.0)
+def _running(status: SweepStatus) -> list[str]:
+    runs = sorted(status.with_status("running"), key=lambda run: run.latest_start or 0.0)
     if not runs:
         return []
     rows = [["running", "epoch", "elapsed"]]
@@ -246,27 +254,27 @@ def _running(status: Status) -> list[str]:
     return aligned(header, body)
 
 
-def _epoch(run: Run) -> str:
+def _epoch(run: RunStatus) -> str:
     if run.max_epochs is None:
         return str(run.epochs + 1)
     return f"{min(run.epochs + 1, run.max_epochs)} of {run.max_epochs}"
 
 
-def _problems(title: str, runs: Sequence[Run]) -> list[str]:
+def _problems(title: str, runs: Sequence[RunStatus]) -> list[str]:
     lines = [line for run in runs for line in wrapped(f"{run.name}: {run.problem}", bullet="- ")]
     return [title, *lines] if lines else []
 
 
-def _advice(status: Status) -> list[str]:
-    if status.having("running"):
+def _advice(status: SweepStatus) -> list[str]:
+    if status.with_status("running"):
         return []
     bound = "at most " if status.at_most else ""
-    counts = {name: len(status.having(name)) for name in ("interrupted", "unreadable")}
+    counts = {name: len(status.with_status(name)) for name in ("interrupted", "unreadable")}
     left = [f"{count} {name}" for name, count in counts.items() if count]
     left += [f"{bound}{status.not_started} not started"] if status.not_started else []
     sentences = []
     if left:
         sentences.append(f"The same command goes on with what is left ({', '.join(left)}).")
-    if status.having("failed"):
+    if status.with_status("failed"):
         sentences.append("The same command with retry=failed trains what failed again.")
     return sentences

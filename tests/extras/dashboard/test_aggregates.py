@@ -18,7 +18,7 @@ from runlab.extras.dashboard.aggregates import (
 )
 from runlab.extras.dashboard.charts import rate_name
 from runlab.extras.dashboard.events import event_file, replace_events, scalar
-from runlab.sweeps.status import status
+from runlab.sweeps.status import sweep_status
 from tests.analysis.synthetic import ARM_STYLES, keep_curves, write_run
 from tests.extras.dashboard.sections import COLUMN, EXPLANATION
 
@@ -221,7 +221,7 @@ def test_an_arm_with_signs_that_no_folder_may_have(tmp_path):
 
 
 def test_no_command_takes_them_for_a_sweep(folder):
-    for command in (compare, status):
+    for command in (compare, sweep_status):
         with pytest.raises(ValueError, match=r"expected folders with a run\.json in .*, got none"):
             command(folder)
 
