@@ -1,6 +1,7 @@
 """Shapes and dtypes in signatures are checked while tests run; the data set is a tiny one."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,6 +69,14 @@ def _logging_as_it_was() -> Iterator[None]:
         handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _no_sweep_is_told_of() -> Iterator[None]:
+    """A sweep tells its runs, in whatever process, of itself; this one goes on with other tests."""
+    yield
+    for name in [name for name in os.environ if name.startswith("RUNLAB_")]:
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")

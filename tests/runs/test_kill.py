@@ -98,7 +98,7 @@ def table(sweep: Path, name: str) -> pd.DataFrame:
     """Without what tells of the machine's time, and of the checkout, which may change meanwhile."""
     content = pd.read_csv(sweep / "comparison" / name)
     clock = [column for column in content if column.startswith("timing/")]
-    clock += ["seconds", "images_per_second", "revision", "dirty"]
+    clock += ["seconds", "samples_per_second", "revision", "dirty"]
     return content.drop(columns=clock, errors="ignore")
 
 
