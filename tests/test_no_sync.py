@@ -6,6 +6,8 @@ an epoch, where that is meant, is replaced by zeros.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -14,11 +16,14 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from losslab import Classifier
 from runlab.components import build_data, build_module
-from runlab.module import Module
+from runlab.module import Module, stack_of_run
+from runlab.stacks import train_together
+from runlab.stacks.stack import Stack
 from tests.compose import compose
 
 META = torch.device("meta")
@@ -63,6 +68,9 @@ class MetaStrategy(SingleDeviceStrategy):
         """Leaves the module where it is: there is nothing to take to the CPU."""
 
 
+COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+
+
 class NoUploads(TorchDispatchMode):
     """Raises where a tensor is copied from the CPU, for which a GPU would be waited for too."""
 
@@ -70,10 +78,10 @@ class NoUploads(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        if function in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
-            source = args[0] if function is torch.ops.aten._to_copy.default else args[1]
-            if (source.device.type, result.device.type) == ("cpu", "meta"):
-                raise AssertionError(f"copied from the CPU within a block: {source.shape}")
+        if function in COPIES and not (kwargs or {}).get("non_blocking", False):
+            devices = {each.device.type for each in (*args, result) if isinstance(each, Tensor)}
+            if devices == {"cpu", "meta"}:
+                raise AssertionError(f"copied from the CPU within a block: {result.shape}")
         return result
 
 
@@ -103,6 +111,7 @@ def fit(tmp_path, tiny, reads) -> Callable[..., L.Trainer]:
         data = build_data(cfg)
         built = build_module(cfg, data)
         built.__class__ = module
+        built.stack = stack_of_run.get()
         callbacks = [instantiate(cfg.callback[name]) for name in WATCHERS]
         trainer = L.Trainer(
             strategy=MetaStrategy(), max_epochs=EPOCHS, num_sanity_val_steps=0,
@@ -117,13 +126,15 @@ def fit(tmp_path, tiny, reads) -> Callable[..., L.Trainer]:
 
 @pytest.fixture
 def no_uploads(monkeypatch) -> None:
-    take_block = Module.take_block
+    def without_uploads(function: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*arguments: Any) -> Any:
+            with NoUploads():
+                return function(*arguments)
 
-    def watched(module: Module, batch: Any) -> Any:
-        with NoUploads():
-            return take_block(module, batch)
+        return watched
 
-    monkeypatch.setattr(Module, "take_block", watched)
+    monkeypatch.setattr(Module, "take_steps", without_uploads(Module.take_steps))
+    monkeypatch.setattr(Stack, "take_steps", without_uploads(Stack.take_steps))
 
 
 RUNS = {
@@ -150,6 +161,32 @@ def test_a_run_looks_at_nothing_but_once_an_epoch(fit, reads, run):
 
 def test_single_batches_are_taken_without_a_look_too(fit):
     assert fit("data.loader=dataloader").global_step == 10 * EPOCHS
+
+
+@pytest.fixture
+def fit_together(fit, monkeypatch) -> Callable[..., list[L.Trainer | Exception]]:
+    """Three runs as a stack; whether they may be one is a look at numbers, once."""
+    # `torch.autocast` knows no meta
+    monkeypatch.setattr("runlab.stacks.scheduler.precision_of", lambda request: nullcontext())
+    monkeypatch.setattr("runlab.stacks.scheduler.check_equivalence", lambda requests: (None, False))
+
+    def fit_stack(*overrides: str) -> list[L.Trainer | Exception]:
+        return train_together([partial(fit, *overrides, f"seed={seed}") for seed in range(3)], 50)
+
+    return fit_stack
+
+
+@pytest.mark.usefixtures("no_uploads")
+@pytest.mark.parametrize("run", RUNS)
+def test_nor_does_a_stack(fit_together, reads, caplog, run):
+    trainers = fit_together(*RUNS[run])
+    assert "not stacked" not in caplog.text
+    for trainer in trainers:
+        if isinstance(trainer, Exception):
+            raise trainer
+        assert trainer.global_step == 10 * EPOCHS
+        assert trainer.lightning_module.stack.largest == 3
+    assert len([count for count in reads if count > 0]) == 3 * EPOCHS
 
 
 class Looking(Classifier):

@@ -55,7 +55,7 @@ class Stack:
     ) -> list[StepResult]:
         """Takes all the steps of a block of each run; `check` is called before each step."""
         dtype = next(iter(self.parameters.values())).dtype
-        learning_rates = learning_rates.to(inputs[0].device, dtype)
+        learning_rates = upload(learning_rates.to(dtype), inputs[0].device)
         # [steps, runs]; compilers mind strides
         by_step = learning_rates.t().clone(memory_format=torch.contiguous_format)
         batches = StackedBatches(inputs)
@@ -135,6 +135,12 @@ class StackedBatches:
         else:
             torch.stack([step_of(each, step) for each in self.inputs], out=self.batch)
         return self.batch
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copied from the CPU without a wait for what the device computes: that takes pinned memory."""
+    source = tensor.pin_memory() if device.type == "cuda" else tensor
+    return source.to(device, non_blocking=True)
 
 
 def memory_of(tensor: Tensor) -> tuple[Any, ...]:
