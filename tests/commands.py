@@ -25,8 +25,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from joblib.externals.loky.backend import context as loky
-
 ROOT = Path(__file__).parents[1]
 LONGEST = 120.0  # seconds
 PACKAGES = ("losslab", "runlab", "hydra_plugins", "tests")
@@ -212,8 +210,10 @@ def command(
     sys.path[:0] = [*environment.get("PYTHONPATH", "").split(os.pathsep), f"{root}/src", root]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored
     if not fresh_workers:
+        from joblib.externals.loky.backend import context
+
         warnings.filterwarnings("ignore", message="`fork` start method should not be used")
-        loky.set_start_method("fork")
+        context.set_start_method("fork")
     if kill is not None:
         from tests.runs.kill import Kill, die_at
 

@@ -22,6 +22,15 @@ ON_REQUEST = ("long", "browser", "gpu")
 left_out: Counter[str] = Counter()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m gpu` other tests are not even imported: that machine may lack what they need."""
+    if config.option.markexpr != "gpu":
+        return None
+    gpu = Path(__file__).parent / "gpu"
+    is_needed = gpu.is_relative_to(collection_path) or collection_path.is_relative_to(gpu)
+    return None if is_needed else True
+
+
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     left_out.update(name for item in items for name in ON_REQUEST if item.get_closest_marker(name))
 
