@@ -12,7 +12,7 @@ from runlab.extras.dashboard.dashboard import Dashboard, newest_sweep
 
 
 def has_browser() -> bool:
-    """Whether a browser would open before the person's eyes, rather than in the terminal."""
+    """Whether a browser would open in a window of this machine, rather than in the terminal."""
     if "SSH_CONNECTION" in os.environ or sys.platform not in ("darwin", "win32"):
         return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     return True

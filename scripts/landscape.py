@@ -7,7 +7,8 @@ from pathlib import Path
 
 from runlab.analysis.rebuild import rebuild
 from runlab.config.messages import is_user_error, user_message
-from runlab.extras.landscape import caption, landscape, write
+from runlab.extras.landscape.landscape import landscape
+from runlab.extras.landscape.write import caption, write
 from runlab.text import wrapped
 
 if __name__ == "__main__":
@@ -23,11 +24,11 @@ if __name__ == "__main__":
     )
     parser.add_argument("--seed", type=int, help="[the smallest with which both finished]")
     parser.add_argument("--points", type=int, default=41, help="along each side [41]")
-    parser.add_argument("--images", type=int, default=2_000, help="of the training split [2000]")
+    parser.add_argument("--samples", type=int, default=2_000, help="of the training split [2000]")
     parser.add_argument("--data-dir", type=Path, help="where the data lie [where they lay]")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("losslab").setLevel(logging.INFO)
+    logging.getLogger("runlab").setLevel(logging.INFO)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         result = landscape(**vars(arguments))

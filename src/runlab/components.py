@@ -1,6 +1,6 @@
 """What a run is made of, built from its configuration: data, module, trainer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from multiprocessing import current_process
 from typing import Any
@@ -82,3 +82,20 @@ def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return trainer
+
+
+def located(data: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
+    """The data's configuration on this machine, where they may lie elsewhere."""
+    return dict(data) if data_dir is None else {**data, "root": data_dir}
+
+
+def require_data(checksum: str | None, config: Mapping[str, Any]) -> None:
+    """Raises ValueError unless the data that `config` describes have this checksum."""
+    data: Any = instantiate(config)
+    data.prepare_data()
+    now = getattr(data, "checksum", None)
+    if checksum != now:
+        raise ValueError(
+            f"expected the run's data (checksum {checksum}), got others (checksum {now}): say by "
+            f"--data-dir where they are"
+        )

@@ -83,3 +83,12 @@ def shortened(text: str, length: int) -> str:
         return text
     end = (length - 1) // 2
     return f"{text[: length - 1 - end]}…{text[-end:]}"
+
+
+def exact(value: float) -> str:
+    """The fewest digits that tell a single-precision number from all others."""
+    if value.is_integer():
+        return f"{value:.0f}"
+    import numpy as np  # a tenth of a second, which other texts need not wait
+
+    return str(np.float32(value)) if float(np.float32(value)) == value else str(value)

@@ -30,7 +30,7 @@ def test_a_run_comes_out_the_same(trained, overrides):
     reproduction = reproduce(run)
     assert set(reproduction.drift) == set(record.read(run)["metrics"])
     assert set(reproduction.drift.values()) == {0.0}
-    assert reproduction.circumstances == []
+    assert reproduction.changes_since == []
     assert "all 15 metrics equal, bit for bit" in " ".join(reproduction.terminal().split())
 
 

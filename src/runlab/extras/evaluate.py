@@ -1,16 +1,16 @@
 """Testing a checkpoint again, alone: as its run did, and with the same numbers."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from losslab.classifier import score
+from runlab.components import located
 from runlab.config import arguments
 from runlab.runs import checkpoint
+from runlab.text import exact
+from runlab.train import score
 
 SPLITS = ("val", "test")
 
@@ -24,18 +24,13 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         ValueError: if there is no checkpoint of ours.
         MisconfigurationException: from Lightning, if the machine lacks the device asked for.
     """
-    classifier, config = checkpoint.load(arguments.checkpoint(cfg))
+    module, config = checkpoint.load(arguments.checkpoint(cfg))
     torch.set_num_threads(config["threads"])  # the order of float sums depends on it
     data = instantiate(located(config["data"], cfg.data_dir))
     trainer = instantiate(cfg.trainer)(
         logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    return score(classifier, trainer, data)
-
-
-def located(data: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
-    """The data's configuration on this machine, where they may lie elsewhere."""
-    return dict(data) if data_dir is None else {**data, "root": data_dir}
+    return score(module, trainer, data)
 
 
 def table(metrics: Mapping[str, float]) -> str:
@@ -52,10 +47,3 @@ def table(metrics: Mapping[str, float]) -> str:
         for row in [["", *SPLITS], *rows]
     ]
     return "\n".join(lines)
-
-
-def exact(value: float) -> str:
-    """The fewest digits that tell a single-precision number from all others."""
-    if value.is_integer():
-        return f"{value:.0f}"
-    return str(np.float32(value)) if float(np.float32(value)) == value else str(value)

@@ -1,19 +1,17 @@
 """Training a run again from its record, and how far the metrics come out apart."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from runlab.components import located, require_data
 from runlab.config import fingerprint
-from runlab.extras.evaluate import exact, located
 from runlab.runs import record
-from runlab.text import aligned, wrapped
+from runlab.text import aligned, exact, wrapped
 from runlab.train import train
 
 
@@ -38,7 +36,7 @@ class Reproduction:
         return max((math.inf if math.isnan(d) else abs(d) for d in self.drift.values()), default=0)
 
     @property
-    def circumstances(self) -> list[str]:
+    def changes_since(self) -> list[str]:
         """`key: old -> new` for what the metrics may depend on besides the configuration."""
         then, now = (
             fingerprint.flatten(
@@ -61,7 +59,7 @@ class Reproduction:
             else f"not the same: {self.then['status']} then, {self.now['status']} now, the largest "
             f"drift {shown(self.largest_drift())}"
         )
-        changed = "; ".join(self.circumstances) or "nothing"
+        changed = "; ".join(self.changes_since) or "nothing"
         stack = self.then["timing"].get("stack", 1)
         if stack > 1 and not same:
             changed += (
@@ -91,7 +89,7 @@ def reproduce(run: Path, folder: Path | None = None, data_dir: Path | None = Non
     then = record.read(run)
     if then["status"] not in record.ENDED:
         raise ValueError(f"expected a run that has ended in {run}, got one {then['status']}")
-    folder = folder or unused(run.resolve())
+    folder = folder or unused_folder(run.resolve())
     if (folder / "run.json").exists():
         raise ValueError(f"expected a folder without a run, got {folder}: choose another")
     config = then["config"]
@@ -115,7 +113,7 @@ def reproduce(run: Path, folder: Path | None = None, data_dir: Path | None = Non
     return Reproduction(folder, then, record.read(folder))
 
 
-def unused(run: Path) -> Path:
+def unused_folder(run: Path) -> Path:
     """`logs/first/<run>` becomes `logs/first-reproduced/<run>`, or `-reproduced-2` and so on."""
     for number in count(1):
         sweep = f"{run.parent.name}-reproduced{f'-{number}' if number > 1 else ''}"
@@ -123,17 +121,6 @@ def unused(run: Path) -> Path:
         if not folder.exists():
             return folder
     raise AssertionError
-
-
-def require_data(checksum: str | None, config: Mapping[str, Any]) -> None:
-    data: Any = instantiate(config)
-    data.prepare_data()
-    now = getattr(data, "checksum", None)
-    if checksum != now:
-        raise ValueError(
-            f"expected the run's data (checksum {checksum}), got others (checksum {now}): say by "
-            f"--data-dir where they are"
-        )
 
 
 def difference(then: float | None, now: float | None) -> float:

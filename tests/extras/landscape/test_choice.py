@@ -1,6 +1,6 @@
 import pytest
 
-from runlab.analysis import compare
+from runlab.analysis.compare import compare
 from runlab.extras.landscape.choice import choose
 from tests.analysis.synthetic import write_run
 

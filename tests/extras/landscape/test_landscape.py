@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from runlab.analysis import compare
+from runlab.analysis.compare import compare
 from runlab.analysis.rendering import render
-from runlab.extras.landscape import caption, landscape, write
 from runlab.extras.landscape.choice import choose
 from runlab.extras.landscape.figure import landscape_figure
-from runlab.extras.landscape.retrace import flat, retrace, spaced
+from runlab.extras.landscape.landscape import landscape
+from runlab.extras.landscape.trajectory import flatten_weights, retrain, snapshot_steps
+from runlab.extras.landscape.write import caption, write
 from runlab.train import train
 from tests.compose import ROOT, compose
 from tests.idx import write_idx
@@ -41,21 +42,21 @@ def sweep(tmp_path_factory, tiny):
 @pytest.fixture(scope="module")
 def drawn(sweep):
     before = contents(sweep)
-    result = landscape(sweep, points=7, images=50)
+    result = landscape(sweep, points=7, samples=50)
     assert contents(sweep) == before
     return result
 
 
-def test_a_retraced_run_ends_at_its_checkpoint_bit_for_bit(sweep):
+def test_a_retrained_run_ends_at_its_checkpoint_bit_for_bit(sweep):
     threads = torch.get_num_threads()
     for run in choose(compare(sweep)):
-        descent = retrace(run, run.config["data"])
+        descent = retrain(run, run.config["data"])
         assert descent.drift == 0.0
         assert descent.steps == list(range(21))  # 2 epochs of 10 steps
         saved = torch.load(run.folder / "checkpoints" / "last.ckpt", weights_only=True)
         weights = [v.flatten() for k, v in saved["state_dict"].items() if k.startswith("network.")]
         assert torch.equal(descent.weights[-1], torch.cat(weights))
-        assert torch.equal(descent.weights[-1], flat(descent.network))
+        assert torch.equal(descent.weights[-1], flatten_weights(descent.network))
         assert not torch.equal(descent.weights[0], descent.weights[1])
     assert torch.get_num_threads() == threads
 
@@ -67,7 +68,7 @@ def test_start_and_ends_are_on_the_plane_and_their_losses_the_true_ones(drawn):
         assert (each.path["off_plane"].iloc[1:-1] > 1e-3).all()
         np.testing.assert_allclose(anchors["loss"], anchors["projected_loss"], rtol=1e-6)
         assert each.path["loss"].iloc[-1] < each.path["loss"].iloc[0]
-        assert 0 < each.share < 1
+        assert 0 < each.share_in_plane < 1
         assert drawn.a[0] < each.path["a"].min() < each.path["a"].max() < drawn.a[-1]
         assert drawn.b[0] < each.path["b"].min() < each.path["b"].max() < drawn.b[-1]
     assert drawn.arms[0].end[1] == pytest.approx(0, abs=1e-12)
@@ -81,7 +82,7 @@ def test_the_slope_points_where_the_surface_falls(sweep, drawn):
         row, column = (int(np.abs(axis).argmin()) for axis in (drawn.b, drawn.a))
         there = each.surface[row - 1 : row + 2, column - 1 : column + 2]
         falls = np.array([there[1, 0] - there[1, 2], there[0, 1] - there[2, 1]]) / (2 * step)
-        cosine = falls @ each.slope / np.linalg.norm(falls) / np.linalg.norm(each.slope)
+        cosine = falls @ each.gradient_in_plane / np.linalg.norm(falls) / np.linalg.norm(slope)
         assert cosine > 0.7  # the grid is coarse
 
 
@@ -96,7 +97,7 @@ def test_all_files_are_written(sweep, drawn):
     assert summary["arms"] == ["cross_entropy", "mse"]
     records = [json.loads((sweep / run / "run.json").read_text()) for run in summary["runs"]]
     assert summary["fingerprints"] == [record["fingerprint"] for record in records]
-    assert "(seed 0, n = 1): 7 × 7 points, 50 training images." in summary["caption"]
+    assert "(seed 0, n = 1): 7 × 7 points, 50 training samples." in summary["caption"]
     assert "end at the runs' last checkpoints, bit for bit" in summary["caption"]
     surface = pd.read_csv(folder / "landscape.csv")
     assert list(surface) == ["a", "b", "cross_entropy", "mse"]
@@ -108,7 +109,7 @@ def test_all_files_are_written(sweep, drawn):
 
 
 def test_the_same_command_gives_the_same_numbers(sweep, drawn):
-    again = landscape(sweep, points=7, images=50)
+    again = landscape(sweep, points=7, samples=50)
     for each, other in zip(drawn.arms, again.arms, strict=True):
         pd.testing.assert_frame_equal(each.path, other.path)
     assert caption(again) == caption(drawn)
@@ -118,7 +119,7 @@ def test_what_is_no_number_is_left_blank(drawn):
     first, second = drawn.arms
     holed, empty = first.surface.copy(), np.full_like(second.surface, np.nan)
     holed[0, :3] = np.inf
-    arms = (replace(first, surface=holed), replace(second, surface=empty, share=np.nan))
+    arms = (replace(first, surface=holed), replace(second, surface=empty, share_in_plane=np.nan))
     assert set(render(landscape_figure(replace(drawn, arms=arms)), "x")) == {"x.png", "x.svg"}
 
 
@@ -142,12 +143,12 @@ def test_the_end_that_differs_or_is_unknown_is_said(drawn):
 
 
 def test_snapshots_are_dense_at_first_and_reach_the_end():
-    steps = sorted(spaced(2_577))
+    steps = sorted(snapshot_steps(2_577))
     assert steps[:6] == [0, 1, 2, 3, 4, 5]
     assert steps[-1] == 2_577
     assert 45 <= len(steps) <= 61
     assert max(np.diff(steps)) <= 90
-    assert spaced(1) == {0, 1}
+    assert snapshot_steps(1) == {0, 1}
 
 
 def test_what_cannot_be_drawn_is_said(sweep, tmp_path):
@@ -163,9 +164,9 @@ def test_the_script_prints_the_caption_or_one_sentence(sweep, monkeypatch, capsy
         monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
         runpy.run_path(SCRIPT, run_name="__main__")
 
-    call(str(sweep), "--points", "3", "--images", "9999")
+    call(str(sweep), "--points", "3", "--samples", "9999")
     out = " ".join(capsys.readouterr().out.split())
-    assert "3 × 3 points, 160 training images" in out
+    assert "3 × 3 points, 160 training samples" in out
     assert out.endswith("landscape.png")
     with pytest.raises(SystemExit) as raised:
         call(str(sweep), "--arms", "mse", "huber")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from runlab.extras.landscape.plane import plane_through, square_around
+from runlab.extras.landscape.plane import plane_through, square_grid
 
 
 @pytest.fixture
@@ -48,6 +48,6 @@ def test_three_points_on_a_line_are_refused(second):
 
 def test_the_square_holds_all_points_and_a_margin():
     points = torch.tensor([[0.0, 0], [10, 1], [4, 3]]).double()
-    a, b = square_around(points, 5)
+    a, b = square_grid(points, 5)
     assert a.tolist() == [-2, 1.5, 5, 8.5, 12]
     assert b.tolist() == [-5.5, -2, 1.5, 5, 8.5]

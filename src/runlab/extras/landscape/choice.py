@@ -8,16 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from runlab.analysis import Comparison
-from runlab.analysis.cells import of_chosen
-from runlab.analysis.runs import counted
+from runlab.analysis.cells import select_chosen
+from runlab.analysis.comparison import Comparison
+from runlab.analysis.runs import ended_runs
 from runlab.config import fingerprint
 from runlab.config.schema import unknown
 from runlab.runs import record
 
 
 @dataclass(frozen=True)
-class Run:
+class ChosenRun:
     """A finished run, and the arm that it stands for."""
 
     arm: str
@@ -33,7 +33,7 @@ class Run:
         return self.config["optimizer"]["lr"]
 
 
-Pair = tuple[Run, Run]
+Pair = tuple[ChosenRun, ChosenRun]
 
 
 def choose(comparison: Comparison, arms: Sequence[str] = (), seed: int | None = None) -> Pair:
@@ -53,20 +53,20 @@ def choose(comparison: Comparison, arms: Sequence[str] = (), seed: int | None = 
             f"{', '.join(there) or 'none'}: train another into it, for example loss=…"
         )
     cells = {arm: chosen_cell(comparison, arm) for arm in there}
-    pair = named(arms, there) if arms else preferred(comparison.sweep, cells)
-    shared = seed_of(pair, [cells[arm] for arm in pair], seed)
-    first, second = (run_of(comparison.sweep, cells[arm], shared) for arm in pair)
-    require_one_start(first, second)
+    pair = check_arms(arms, there) if arms else default_arms(comparison.sweep, cells)
+    shared = choose_seed(pair, [cells[arm] for arm in pair], seed)
+    first, second = (read_run(comparison.sweep, cells[arm], shared) for arm in pair)
+    require_same_start(first, second)
     return first, second
 
 
 def chosen_cell(comparison: Comparison, arm: str) -> pd.DataFrame:
     """The runs of an arm at its chosen learning rate, one a seed, the smallest seed first."""
-    runs = of_chosen(counted(comparison.runs), comparison.cells)
+    runs = select_chosen(ended_runs(comparison.runs), comparison.cells)
     return runs[runs["arm"] == arm].sort_values("seed")
 
 
-def named(arms: Sequence[str], there: Sequence[str]) -> tuple[str, str]:
+def check_arms(arms: Sequence[str], there: Sequence[str]) -> tuple[str, str]:
     for arm in arms:
         if arm not in there:
             raise ValueError(unknown(repr(arm), arm, "arm", there))
@@ -75,7 +75,7 @@ def named(arms: Sequence[str], there: Sequence[str]) -> tuple[str, str]:
     return arms[0], arms[1]
 
 
-def preferred(sweep: Path, cells: dict[str, pd.DataFrame]) -> tuple[str, str]:
+def default_arms(sweep: Path, cells: dict[str, pd.DataFrame]) -> tuple[str, str]:
     """The first two arms whose networks are the same and whose losses differ, as far as any are."""
     configs = {
         arm: record.read(sweep / cell["run"].iloc[0])["config"] for arm, cell in cells.items()
@@ -88,12 +88,13 @@ def preferred(sweep: Path, cells: dict[str, pd.DataFrame]) -> tuple[str, str]:
     return min(combinations(cells, 2), key=unlike)  # the first of equals
 
 
-def seed_of(pair: tuple[str, str], cells: Sequence[pd.DataFrame], seed: int | None) -> int:
+def choose_seed(pair: tuple[str, str], cells: Sequence[pd.DataFrame], seed: int | None) -> int:
     finished = [set(cell.loc[cell["status"] == "finished", "seed"]) for cell in cells]
     both = sorted(map(int, finished[0] & finished[1]))
     if not both or seed not in (None, *both):
         seeds = "; ".join(
-            f"{arm} at its chosen learning rate {cell['learning_rate'].iloc[0]:g}: {outcomes(cell)}"
+            f"{arm} at its chosen learning rate {cell['learning_rate'].iloc[0]:g}: "
+            f"{outcomes_text(cell)}"
             for arm, cell in zip(pair, cells, strict=True)
         )
         raise ValueError(
@@ -104,17 +105,17 @@ def seed_of(pair: tuple[str, str], cells: Sequence[pd.DataFrame], seed: int | No
     return both[0] if seed is None else seed
 
 
-def outcomes(cell: pd.DataFrame) -> str:
+def outcomes_text(cell: pd.DataFrame) -> str:
     return ", ".join(f"seed {run.seed} {run.status}" for run in cell.itertuples())
 
 
-def run_of(sweep: Path, cell: pd.DataFrame, seed: int) -> Run:
+def read_run(sweep: Path, cell: pd.DataFrame, seed: int) -> ChosenRun:
     row = cell[cell["seed"] == seed].iloc[0]
     folder = sweep / row["run"]
-    return Run(row["arm"], folder, record.read(folder))
+    return ChosenRun(row["arm"], folder, record.read(folder))
 
 
-def require_one_start(first: Run, second: Run) -> None:
+def require_same_start(first: ChosenRun, second: ChosenRun) -> None:
     """Both networks are built from the same configuration and the same seed."""
     models = [fingerprint.flatten({"model": run.config["model"]}) for run in (first, second)]
     if models[0] != models[1]:

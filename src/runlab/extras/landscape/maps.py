@@ -1,4 +1,4 @@
-"""A loss surface seen from above, and the descents on it."""
+"""A loss surface seen from above, and the trajectories on it."""
 
 import math
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from runlab.analysis.figures.canvas import FONT_SIZE, apply_style, wrap_label
 from runlab.analysis.figures.scales import logarithmic_ticks
 from runlab.analysis.palette import INK, MUTED, PAPER
-from runlab.extras.landscape.result import Descended, Landscape
+from runlab.extras.landscape.landscape import ArmResult, Landscape
 
 LEVELS = 15
 SLATE = to_rgb("#5b6770")
@@ -22,29 +22,29 @@ MAP = LinearSegmentedColormap.from_list("slate", [(*SLATE, 0.02), (*SLATE, 0.75)
 HALO = [withStroke(linewidth=2.4, foreground=PAPER)]
 CIRCLES = 11
 SMALLEST, LARGEST = 2.2, 9.0
-"""Diameters in points of a circle on the plane, and of the one farthest from it."""
+"""Diameters in points of a circle on the plane, and of the one largest_distance from it."""
 
 
-def draw_map(figure: Figure, axes: Axes, landscape: Landscape, shown: Descended) -> None:
+def draw_map(figure: Figure, axes: Axes, landscape: Landscape, shown: ArmResult) -> None:
     """The surface of one arm's loss, both arms' paths on it, and its −gradient at the start."""
     apply_style(axes, grid=None)
     a, b = landscape.a, landscape.b
     axes.set(xlim=(a[0], a[-1]), ylim=(b[0], b[-1]), aspect="equal")
     axes.locator_params(nbins=6)
     draw_surface(figure, axes, landscape, shown)
-    farthest = max(each.farthest for each in landscape.arms)
+    largest_distance = max(each.largest_distance for each in landscape.arms)
     for each in landscape.arms:
-        draw_path(axes, each, farthest)
-    draw_slope(axes, landscape, shown)
-    draw_places(axes, landscape)
+        draw_path(axes, each, largest_distance)
+    draw_negative_gradient(axes, landscape, shown)
+    draw_endpoints(axes, landscape)
     first, second = (wrap_label(each.arm, 24, 2) for each in landscape.arms)
     axes.set_xlabel(f"distance in weight space towards\nthe end of {first}", fontsize=FONT_SIZE)
     axes.set_ylabel(f"at right angles, towards\nthe end of {second}", fontsize=FONT_SIZE)
 
 
-def draw_surface(figure: Figure, axes: Axes, landscape: Landscape, shown: Descended) -> None:
+def draw_surface(figure: Figure, axes: Axes, landscape: Landscape, shown: ArmResult) -> None:
     values = np.ma.masked_invalid(shown.surface)
-    levels = spaced(values)
+    levels = contour_levels(values)
     norm = LogNorm(levels[0], levels[-1])
     where = landscape.a, landscape.b, values.clip(levels[0], levels[-1])
     filled = axes.contourf(*where, levels=levels, norm=norm, cmap=MAP, antialiased=False)
@@ -60,7 +60,7 @@ def draw_surface(figure: Figure, axes: Axes, landscape: Landscape, shown: Descen
     bar.ax.tick_params(color=MUTED, labelcolor=INK, labelsize=FONT_SIZE - 1)
 
 
-def spaced(values: np.ma.MaskedArray) -> NDArray[np.float64]:
+def contour_levels(values: np.ma.MaskedArray) -> NDArray[np.float64]:
     """Levels at equal ratios, from the lowest to the highest loss that is finite and positive."""
     positive = np.ma.masked_less_equal(values, 0).compressed()
     if not positive.size:
@@ -69,43 +69,43 @@ def spaced(values: np.ma.MaskedArray) -> NDArray[np.float64]:
     return np.geomspace(low, high if high > low else 2 * low, LEVELS)
 
 
-def draw_path(axes: Axes, each: Descended, farthest: float) -> None:
+def draw_path(axes: Axes, each: ArmResult, largest_distance: float) -> None:
     """A line through all snapshots; on it circles, the larger the farther from the plane."""
     a, b, off = (each.path[column].to_numpy() for column in ("a", "b", "off_plane"))
     axes.plot(a, b, color=PAPER, linewidth=3)
     axes.plot(a, b, color=each.style.color, linestyle=each.style.dashes, linewidth=1.5)
-    at = evenly(a, b)
+    at = spaced_circles(a, b)
     axes.scatter(
-        a[at], b[at], s=[diameter(distance, farthest) ** 2 for distance in off[at]],
+        a[at], b[at], s=[diameter(distance, largest_distance) ** 2 for distance in off[at]],
         color=each.style.color, edgecolors=PAPER, linewidths=0.5, zorder=3,
     )  # fmt: skip
 
 
-def evenly(a: NDArray[np.float64], b: NDArray[np.float64]) -> list[int]:
+def spaced_circles(a: NDArray[np.float64], b: NDArray[np.float64]) -> list[int]:
     """Snapshots about equally far from each other along the path, the first and last included."""
     travelled = np.concatenate([[0], np.hypot(np.diff(a), np.diff(b)).cumsum()])
     targets = np.linspace(0, travelled[-1], CIRCLES)
     return sorted({int(np.abs(travelled - target).argmin()) for target in targets})
 
 
-def diameter(distance: float, farthest: float) -> float:
-    share = distance / farthest if farthest > 0 else 0.0
+def diameter(distance: float, largest_distance: float) -> float:
+    share = distance / largest_distance if largest_distance > 0 else 0.0
     return SMALLEST + share * (LARGEST - SMALLEST)
 
 
-def draw_slope(axes: Axes, landscape: Landscape, shown: Descended) -> None:
+def draw_negative_gradient(axes: Axes, landscape: Landscape, shown: ArmResult) -> None:
     """An arrow of fixed length: the direction is measured, the length says nothing."""
-    norm = math.hypot(*shown.slope)
+    norm = math.hypot(*shown.gradient_in_plane)
     if not (math.isfinite(norm) and norm > 0):
         return
     length = 0.2 * float(landscape.a[-1] - landscape.a[0])
-    tip = (shown.slope[0] / norm * length, shown.slope[1] / norm * length)
+    tip = (shown.gradient_in_plane[0] / norm * length, shown.gradient_in_plane[1] / norm * length)
     arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.1, "path_effects": HALO}
     axes.annotate("", tip, (0, 0), arrowprops=arrow | {"shrinkA": 0, "shrinkB": 0})
     label(axes, "−gradient", tip, (3, -6), "left")
 
 
-def draw_places(axes: Axes, landscape: Landscape) -> None:
+def draw_endpoints(axes: Axes, landscape: Landscape) -> None:
     axes.plot(0, 0, marker="o", markersize=6, color=PAPER, markeredgecolor=INK, zorder=4)
     label(axes, "start", (0, 0), (0, -6))
     for each, above in zip(landscape.arms, (-7, 7), strict=True):  # where their paths do not pass

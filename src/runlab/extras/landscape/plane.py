@@ -63,7 +63,7 @@ def plane_through(
     return Plane(start.double(), torch.stack([along, across / across.norm()]))
 
 
-def square_around(
+def square_grid(
     points: Float64[Tensor, "points 2"], count: int
 ) -> tuple[Float64[Tensor, " count"], Float64[Tensor, " count"]]:
     """`count` values of a and of b, of a square that holds all points and a margin of 20%."""

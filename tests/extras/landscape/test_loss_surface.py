@@ -6,9 +6,9 @@ from torch import nn
 
 from losslab.losses import MSE, CrossEntropy
 from losslab.models import CNN, MLP
-from runlab.extras.landscape import probe
+from runlab.extras.landscape import loss_surface
+from runlab.extras.landscape.loss_surface import LossSurface, all_cores
 from runlab.extras.landscape.plane import plane_through
-from runlab.extras.landscape.probe import Probe, all_cores
 
 IMAGES, LABELS = torch.randn(6, 1, 8, 8), torch.arange(6)
 
@@ -63,7 +63,7 @@ def random_points(network: nn.Module, count: int = 5) -> torch.Tensor:
 def test_a_quadratics_surface_is_the_known_one(quadratic):
     plane = plane_through(*torch.randn(3, 7))
     grid = torch.cartesian_prod(torch.linspace(-3, 3, 5), torch.linspace(-2, 2, 4)).double()
-    found = Probe(Itself(7), IMAGES, LABELS).losses([plane.weights(grid)], [quadratic])[:, 0]
+    found = LossSurface(Itself(7), IMAGES, LABELS).losses([plane.weights(grid)], [quadratic])[:, 0]
     basis, hessian = plane.basis, quadratic.hessian.double()
     offset = plane.start - quadratic.minimum.double()
     known = (
@@ -75,9 +75,9 @@ def test_a_quadratics_surface_is_the_known_one(quadratic):
 
 
 def test_a_quadratics_descent_is_the_known_one(quadratic, monkeypatch):
-    monkeypatch.setattr(probe, "MEMORY", 1e-9)  # one image at a time
+    monkeypatch.setattr(loss_surface, "MEMORY", 1e-9)  # one image at a time
     point = torch.randn(7)
-    found = Probe(Itself(7), IMAGES, LABELS).descent(point, quadratic)
+    found = LossSurface(Itself(7), IMAGES, LABELS).negative_gradient(point, quadratic)
     torch.testing.assert_close(found, -quadratic.hessian @ (point - quadratic.minimum))
 
 
@@ -86,10 +86,10 @@ def test_a_quadratics_descent_is_the_known_one(quadratic, monkeypatch):
 )
 def test_all_points_at_once_are_as_one_after_another(network):
     points, losses = random_points(network), [CrossEntropy(), MSE()]
-    at_once, one_by_one = Probe(network, IMAGES, LABELS), Probe(network, IMAGES, LABELS)
-    one_by_one.vmaps = False
+    at_once, one_by_one = LossSurface(network, IMAGES, LABELS), LossSurface(network, IMAGES, LABELS)
+    one_by_one.is_vmapped = False
     found = at_once.losses([points], losses)
-    assert at_once.vmaps
+    assert at_once.is_vmapped
     torch.testing.assert_close(found, one_by_one.losses([points], losses), rtol=1e-4, atol=1e-5)
     nn.utils.vector_to_parameters(points[2], network.parameters())
     outputs = network(IMAGES).detach()
@@ -100,9 +100,9 @@ def test_all_points_at_once_are_as_one_after_another(network):
 def test_a_network_that_branches_is_computed_point_after_point(caplog):
     caplog.set_level("INFO")
     network = Branching()
-    points, probe = random_points(network), Probe(network, IMAGES, LABELS)
-    found = probe.losses(points.split(2), [CrossEntropy()])[:, 0].tolist()
-    assert not probe.vmaps
+    points, loss_surface = random_points(network), LossSurface(network, IMAGES, LABELS)
+    found = loss_surface.losses(points.split(2), [CrossEntropy()])[:, 0].tolist()
+    assert not loss_surface.is_vmapped
     assert caplog.text.count("one after another") == 1
     for point, value in zip(points, found, strict=True):
         nn.utils.vector_to_parameters(point, network.parameters())
@@ -113,22 +113,24 @@ def test_a_network_that_branches_is_computed_point_after_point(caplog):
 def test_memory_bounds_what_is_computed_at_once_and_changes_nothing(monkeypatch):
     network = MLP((1, 8, 8), 10, widths=[16])
     points = random_points(network)
-    whole = Probe(network, IMAGES, LABELS)
-    monkeypatch.setattr(probe, "MEMORY", 2.5 * 4 * (64 + 64 + 16 + 16 + 10 + 10))
-    small = Probe(network, IMAGES, LABELS)
-    assert whole.images_at_once == 6
-    assert (small.images_at_once, small.points_at_once) == (2, 1)
+    whole = LossSurface(network, IMAGES, LABELS)
+    monkeypatch.setattr(loss_surface, "MEMORY", 2.5 * 4 * (64 + 64 + 16 + 16 + 10 + 10))
+    small = LossSurface(network, IMAGES, LABELS)
+    assert whole.samples_at_once == 6
+    assert (small.samples_at_once, small.points_at_once) == (2, 1)
     for loss in (CrossEntropy(), MSE()):
         found = small.losses(points.split(small.points_at_once), [loss])
         torch.testing.assert_close(found, whole.losses([points], [loss]), rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(small.descent(points[0], loss), whole.descent(points[0], loss))
+        torch.testing.assert_close(
+            small.negative_gradient(points[0], loss), whole.negative_gradient(points[0], loss)
+        )
 
 
 def test_a_loss_that_is_no_number_stays_none():
     network = MLP((1, 8, 8), 10, widths=[16])
     points = random_points(network)
     points[1] = float("nan")
-    finite = Probe(network, IMAGES, LABELS).losses([points], [MSE()]).isfinite()
+    finite = LossSurface(network, IMAGES, LABELS).losses([points], [MSE()]).isfinite()
     assert finite[:, 0].tolist() == [True, False, True, True, True]
 
 

@@ -1,32 +1,31 @@
-"""The way a run took through weight space: no run keeps it, but each can be trained again."""
+"""A run's way through weight space: no run keeps it, but each can be trained again."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from hydra.utils import get_object
-from jaxtyping import Float32
+from hydra.utils import get_object, instantiate
+from jaxtyping import Float, Float32, Num
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runlab.extras.landscape.choice import Run
-from runlab.extras.reproduce import require_data
+from runlab.components import build_components, require_data
+from runlab.extras.landscape.choice import ChosenRun
 from runlab.runs import checkpoint
-from runlab.train import parts
 
 SNAPSHOTS = 60
-WATCHERS = (Checkpoint, ProgressBar)
+OUTPUT_CALLBACKS = (Checkpoint, ProgressBar)
 """Callbacks that change nothing of what is trained; any other stays, since it may end a run."""
 
 
 @dataclass(frozen=True)
-class Descent:
+class Trajectory:
     """A run's network as it ended, and its weights from step 0 to the last.
 
     Attributes:
@@ -52,7 +51,7 @@ class Snapshots(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         per_epoch = trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
-        self.at = spaced(per_epoch * (trainer.max_epochs or 1))
+        self.at = snapshot_steps(per_epoch * (trainer.max_epochs or 1))
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
@@ -65,22 +64,22 @@ class Snapshots(L.Callback):
 
     def take(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.steps.append(trainer.global_step)
-        self.weights.append(flat(pl_module.network))  # type: ignore[arg-type]
+        self.weights.append(flatten_weights(pl_module.network))  # type: ignore[arg-type]
 
 
-def spaced(steps: int) -> set[int]:
+def snapshot_steps(steps: int) -> set[int]:
     """About 60 of so many steps: at first geometric, since early steps go far, then uniform."""
     half = SNAPSHOTS // 2
     series = np.concatenate([[0], np.geomspace(1, steps, half), np.linspace(0, steps, half)])
     return set(series.round().astype(int).tolist())
 
 
-def flat(network: nn.Module) -> Float32[Tensor, " weights"]:
+def flatten_weights(network: nn.Module) -> Float32[Tensor, " weights"]:
     """All parameters one after another, on the CPU."""
     return torch.cat([p.detach().float().cpu().flatten() for p in network.parameters()])
 
 
-def retrace(run: Run, data: Mapping[str, Any]) -> Descent:
+def retrain(run: ChosenRun, data: Mapping[str, Any]) -> Trajectory:
     """Trains the run again, in a temporary folder; its own stays as it is.
 
     Args:
@@ -93,41 +92,41 @@ def retrace(run: Run, data: Mapping[str, Any]) -> Descent:
     threads = torch.get_num_threads()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return descend(run, unwatched(run, data, folder))
+            return train_again(run, without_output(run, data, folder))
     finally:
         torch.set_num_threads(threads)
 
 
-def unwatched(run: Run, data: Mapping[str, Any], folder: str) -> DictConfig:
+def without_output(run: ChosenRun, data: Mapping[str, Any], folder: str) -> DictConfig:
     """The run's configuration without loggers, checkpoints and bars, which writes into `folder`."""
     callbacks = run.config.get("callback") or {}
     changes = {
         "data": data,
         "logger": None,
-        "callback": {name: node for name, node in callbacks.items() if not watches(node)},
+        "callback": {name: node for name, node in callbacks.items() if not is_output(node)},
         "run": {"name": run.folder.name, "position": "", "folder": folder},
     }
     return OmegaConf.create({**run.config, **changes})
 
 
-def watches(node: Mapping[str, Any]) -> bool:
+def is_output(node: Mapping[str, Any]) -> bool:
     target = get_object(node["_target_"])
-    return isinstance(target, type) and issubclass(target, WATCHERS)
+    return isinstance(target, type) and issubclass(target, OUTPUT_CALLBACKS)
 
 
-def descend(run: Run, cfg: DictConfig) -> Descent:
+def train_again(run: ChosenRun, cfg: DictConfig) -> Trajectory:
     snapshots = Snapshots()
-    data, classifier, trainer = parts(cfg, run.config, snapshots)
+    data, module, trainer = build_components(cfg, run.config, snapshots)
     if trainer.world_size > 1:
         raise ValueError(
             f"expected runs trained on one device, got {run.folder.name} on {trainer.world_size}, "
             "whose path no one process sees: train its sweep with trainer.devices=1"
         )
-    trainer.fit(classifier, datamodule=data)
+    trainer.fit(module, datamodule=data)
     weights = torch.stack(snapshots.weights)
-    return Descent(
-        network=classifier.network,
-        loss=classifier.loss,
+    return Trajectory(
+        network=module.network,
+        loss=module.loss,
         device=trainer.strategy.root_device,
         steps=snapshots.steps,
         weights=weights,
@@ -135,9 +134,44 @@ def descend(run: Run, cfg: DictConfig) -> Descent:
     )
 
 
-def drift(run: Run, end: Float32[Tensor, " weights"]) -> float | None:
+def drift(run: ChosenRun, end: Float32[Tensor, " weights"]) -> float | None:
     path = run.folder / "checkpoints" / "last.ckpt"
     if not path.exists():
         return None
-    classifier, _ = checkpoint.load(path)
-    return float((flat(classifier.network) - end).abs().max())
+    module, _ = checkpoint.load(path)
+    network: nn.Module = module.network  # type: ignore[assignment]
+    return float((flatten_weights(network) - end).abs().max())
+
+
+SEED = 20_260
+"""Of the permutation whose first samples are taken; no run has it by chance as its own order."""
+
+
+def training_samples(
+    config: Mapping[str, Any], count: int
+) -> tuple[Float[Tensor, "samples ..."], Num[Tensor, "samples ..."]]:
+    """The first of a permutation of the training split, as training gets them; fewer if it is less.
+
+    Random transforms, where the data have them, are drawn once, by a fixed seed.
+    """
+    data = instantiate({**config, "seed": SEED} if "seed" in config else config)
+    data.prepare_data()
+    data.setup("fit")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        batches = list(batches_of(data, count))
+    samples, targets = (torch.cat(parts)[:count] for parts in zip(*batches, strict=True))
+    return samples, targets
+
+
+def batches_of(data: Any, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of an epoch until they hold that many samples."""
+    for batch in data.train_dataloader():
+        samples, targets = data.on_after_batch_transfer(batch, 0)
+        if targets.ndim == 2:  # a block of steps
+            samples, targets = samples.flatten(0, 1), targets.flatten()
+            samples = data.normalize(samples) if samples.dtype == torch.uint8 else samples
+        yield samples, targets
+        count -= len(targets)
+        if count <= 0:
+            return
