@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.browser.server import answer
+from tests.browser.server import get_json
 from tests.commands import ROOT, Process
 from tests.extras.dashboard.opened import opened
 from tests.runs.kill import wait_until
@@ -90,8 +90,8 @@ def test_tensorboard_shows_runs_by_their_readable_names(home, commands):
     server = commands.start(home, "-m", "tensorboard.main", *shlex.split(command)[1:], *options)
     try:
         wait_until(lambda: address(server) is not None)
-        wait_until(lambda: answer(f"{address(server)}data/runs") != [])
-        names = answer(f"{address(server)}data/runs")
+        wait_until(lambda: get_json(f"{address(server)}data/runs") != [])
+        names = get_json(f"{address(server)}data/runs")
     finally:
         server.end()
     assert any(name.startswith("loss=mse_logits,lr=0.1,seed=0") for name in names)

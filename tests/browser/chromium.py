@@ -18,8 +18,8 @@ ARGUMENTS = [
     # so that a request that should not be made fails here, on every machine
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-WITHIN_THE_PAGE = ("data", "blob", "about", "chrome-error")
-HERE = "127.0.0.1"
+LOCAL_SCHEMES = ("data", "blob", "about", "chrome-error")
+HOST = "127.0.0.1"
 
 
 def executable() -> str:
@@ -45,25 +45,25 @@ def chromium() -> Iterator[Browser]:
 
 
 def watch(page: Page) -> list[str]:
-    """A list that grows with each error on the page and each request to another machine."""
-    wrong: list[str] = []
+    """A list that grows by each error on the page and each request to another machine."""
+    problems: list[str] = []
 
-    def asked(url: str) -> None:
+    def check_request(url: str) -> None:
         address = urlsplit(url)
-        if address.scheme not in WITHIN_THE_PAGE and address.hostname != HERE:
-            wrong.append(f"request off the machine: {url}")
+        if address.scheme not in LOCAL_SCHEMES and address.hostname != HOST:
+            problems.append(f"request off the machine: {url}")
 
-    def answered(response: Response) -> None:
+    def check_response(response: Response) -> None:
         if not response.ok:
-            wrong.append(f"{response.status} for {response.url}")
+            problems.append(f"{response.status} for {response.url}")
 
-    def said(message: ConsoleMessage) -> None:
+    def check_console(message: ConsoleMessage) -> None:
         if message.type == "error":
-            wrong.append(f"console: {message.text}")
+            problems.append(f"console: {message.text}")
 
-    page.on("request", lambda request: asked(request.url))
-    page.on("websocket", lambda socket: asked(socket.url))
-    page.on("response", answered)
-    page.on("console", said)
-    page.on("pageerror", lambda error: wrong.append(f"uncaught: {error}"))
-    return wrong
+    page.on("request", lambda request: check_request(request.url))
+    page.on("websocket", lambda socket: check_request(socket.url))
+    page.on("response", check_response)
+    page.on("console", check_console)
+    page.on("pageerror", lambda error: problems.append(f"uncaught: {error}"))
+    return problems

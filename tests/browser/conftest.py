@@ -1,5 +1,6 @@
 """A sweep of 40 runs on MNIST, TensorBoard over it, and a browser whose pages are watched."""
 
+import csv
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +19,9 @@ from tests.compose import ROOT
 GRID = ["loss=mse,cross_entropy", "optimizer.lr=0.05,0.1,0.2,0.5", "seed=0,1,2,3,4"]
 WIDTH, HEIGHT = 1280, 900
 expect.set_options(timeout=60_000)  # milliseconds; cores may be few
-FAILED = pytest.StashKey[bool]()
+HAS_FAILED = pytest.StashKey[bool]()
 
-Look = Callable[..., Page]
+OpenTab = Callable[..., Page]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -28,29 +29,29 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if any(item.get_closest_marker("browser") for item in session.items):
         try:
             executable()
-        except LookupError as lack:
-            raise pytest.UsageError(str(lack)) from None
+        except LookupError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
-    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    item.stash[HAS_FAILED] = item.stash.get(HAS_FAILED, False) or report.failed
     return report
 
 
 @pytest.fixture(scope="session")
 def train() -> Callable[..., None]:
-    """Launches a sweep as a user would, on MNIST: `train("seed=0,1", to=folder)`."""
+    """Launches a sweep as a user does, on MNIST: `train("seed=0,1", to=folder)`."""
 
     def train(*overrides: str, to: Path) -> None:
         script = [sys.executable, str(ROOT / "scripts" / "train.py"), "-m"]
-        where = [f"name={to.name}", f"hydra.sweep.dir={to}"]
-        ended = subprocess.run(
-            [*script, *overrides, *where], cwd=ROOT, capture_output=True, text=True
+        target = [f"name={to.name}", f"hydra.sweep.dir={to}"]
+        process = subprocess.run(
+            [*script, *overrides, *target], cwd=ROOT, capture_output=True, text=True
         )
-        if ended.returncode:
-            pytest.fail(f"{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}", pytrace=False)
+        if process.returncode:
+            pytest.fail(f"{process.stdout[-2000:]}\n{process.stderr[-2000:]}", pytrace=False)
 
     return train
 
@@ -70,7 +71,18 @@ def records(sweep: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def forty(sweep: Path, records: dict[str, Any]) -> Iterator[str]:
+def last_epochs(sweep: Path, records: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """The last row of each run's curves, as the run itself keeps them."""
+    return {run: read_last_row(sweep / run / "curves.csv") for run in records}
+
+
+def read_last_row(path: Path) -> dict[str, str]:
+    with path.open() as file:
+        return list(csv.DictReader(file))[-1]
+
+
+@pytest.fixture(scope="session")
+def sweep_url(sweep: Path, records: dict[str, Any]) -> Iterator[str]:
     """The address of TensorBoard over the sweep."""
     with tensorboard(sweep, len(records)) as url:
         yield url
@@ -91,22 +103,22 @@ def page(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> It
     context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
     context.tracing.start(screenshots=True, snapshots=True)
     page = context.new_page()
-    wrong = watch(page)
+    problems = watch(page)
     yield page
-    if wrong or request.node.stash.get(FAILED, False):
+    if problems or request.node.stash.get(HAS_FAILED, False):
         page.screenshot(path=tmp_path / "page.png")
         context.tracing.stop(path=tmp_path / "trace.zip")
         print(f"see {tmp_path / 'page.png'}, and `playwright show-trace {tmp_path / 'trace.zip'}`")
     context.close()
-    assert wrong == []
+    assert problems == []
 
 
 @pytest.fixture
-def look(page: Page) -> Look:
-    """Opens a dashboard: `look(address, "timeseries", tagFilter="val/")`."""
+def open_tab(page: Page) -> OpenTab:
+    """Opens a tab of TensorBoard: `open_tab(address, "timeseries", tagFilter="val/")`."""
 
-    def look(address: str, dashboard: str, **query: str) -> Page:
-        page.goto(f"{address}?{urlencode(query)}#{dashboard}")
+    def open_tab(address: str, tab: str, **query: str) -> Page:
+        page.goto(f"{address}?{urlencode(query)}#{tab}")
         return page
 
-    return look
+    return open_tab

@@ -17,8 +17,8 @@ from tests.browser.server import tensorboard
 
 WIDTH, HEIGHT = 1280, 800
 COLORS = 128  # of a palette: a third of the bytes, and no difference to see
-MOST = 250_000  # bytes
-AXES = {"loss", "lr", "best/accuracy", "final/accuracy", "test/accuracy"}
+MAX_BYTES = 250_000  # bytes
+SHOWN_AXES = {"loss", "lr", "best/accuracy", "final/accuracy", "test/accuracy"}
 
 
 def parallel_coordinates(page: Page) -> None:
@@ -26,7 +26,7 @@ def parallel_coordinates(page: Page) -> None:
     for box in page.locator("tf-hparams-query-pane .hparam-checkbox, .metric-checkbox").all():
         name = box.inner_text().strip()
         checked = box.get_attribute("checked") is not None
-        if checked != (name in AXES):
+        if checked != (name in SHOWN_AXES):
             box.click()
     page.locator(".column", has_text="lr").get_by_text("Logarithmic").first.click()
     page.get_by_text("Hyperparameters", exact=True).scroll_into_view_if_needed()
@@ -61,22 +61,24 @@ def draw(sweep: Path, out: Path, width: int = WIDTH) -> list[Path]:
     ):
         for name, (link, prepare) in PICTURES.items():
             page = browser.new_page(viewport={"width": width, "height": HEIGHT})
-            wrong = watch(page)
+            problems = watch(page)
             page.goto(make_links(runs, means)[link])
             prepare(page)
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(1500)  # transitions
             paths.append(save(page.screenshot(), out / f"{name}.png"))
             page.close()
-            if wrong:
-                raise RuntimeError(f"{name}: {'; '.join(wrong)}")
+            if problems:
+                raise RuntimeError(f"{name}: {'; '.join(problems)}")
     return paths
 
 
 def save(screenshot: bytes, path: Path) -> Path:
     Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(COLORS).save(path, optimize=True)
-    if path.stat().st_size > MOST:
-        raise RuntimeError(f"expected at most {MOST} bytes in {path}, got {path.stat().st_size}")
+    if path.stat().st_size > MAX_BYTES:
+        raise RuntimeError(
+            f"expected at most {MAX_BYTES} bytes in {path}, got {path.stat().st_size}"
+        )
     return path
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LONGEST = 60.0  # seconds until every run is read
+TIMEOUT = 60.0  # seconds until every run is read
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def tensorboard(folder: Path, runs: int) -> Iterator[str]:
         text=True,
     ) as server:
         try:
-            yield read(address(server), runs)
+            yield wait_for_runs(address(server), runs)
         finally:
             server.terminate()
             server.communicate()
@@ -37,27 +37,27 @@ def tensorboard(folder: Path, runs: int) -> Iterator[str]:
 
 def address(server: subprocess.Popen[str]) -> str:
     assert server.stderr is not None
-    said = ""
+    output = ""
     for line in server.stderr:
-        said += line
+        output += line
         if found := re.search(r"http://127\.\S+", line):
             return found.group(0)
-    raise RuntimeError(f"expected TensorBoard's address, got {said}")
+    raise RuntimeError(f"expected TensorBoard's address, got {output}")
 
 
-def read(url: str, runs: int) -> str:
+def wait_for_runs(url: str, runs: int) -> str:
     """Waits until the runs are there and two readings a second apart find the same tags."""
-    until, before = time.monotonic() + LONGEST, None
-    while time.monotonic() < until:
-        tags = answer(f"{url}data/plugin/timeseries/tags")
-        there = answer(f"{url}data/runs")
-        if len(there) == runs and tags == before:
+    end, before = time.monotonic() + TIMEOUT, None
+    while time.monotonic() < end:
+        tags = get_json(f"{url}data/plugin/timeseries/tags")
+        shown = get_json(f"{url}data/runs")
+        if len(shown) == runs and tags == before:
             return url
         before = tags
         time.sleep(1)
-    raise TimeoutError(f"expected {runs} runs within {LONGEST:.0f} s, got {len(there)}: {there}")
+    raise TimeoutError(f"expected {runs} runs within {TIMEOUT:.0f} s, got {len(shown)}: {shown}")
 
 
-def answer(url: str) -> list[str]:
+def get_json(url: str) -> list[str]:
     with urllib.request.urlopen(url) as response:
         return json.load(response)

@@ -15,8 +15,8 @@ def aggregates(sweep):
         yield url
 
 
-def test_bands_over_seeds_overlay_the_arms(look, aggregates):
-    page = look(aggregates, "custom_scalars")
+def test_bands_over_seeds_overlay_the_arms(open_tab, aggregates):
+    page = open_tab(aggregates, "custom_scalars")
     headings = page.locator("button.heading .category-name")
     expect(headings.first).to_contain_text("At each arm's chosen learning rate")
     chart = page.locator("tf-custom-scalar-margin-chart-card").first
@@ -25,8 +25,8 @@ def test_bands_over_seeds_overlay_the_arms(look, aggregates):
     assert all("NaN" not in area for area in areas)
 
 
-def test_figures_and_the_conclusion_are_there(look, aggregates):
-    page = look(aggregates, "images")
+def test_figures_and_the_conclusion_are_there(open_tab, aggregates):
+    page = open_tab(aggregates, "images")
     expect(page.locator("tf-image-loader img").first).to_be_visible()
-    look(aggregates, "text")
+    open_tab(aggregates, "text")
     expect(page.locator("tf-text-loader").first).to_contain_text("cross_entropy")

@@ -3,8 +3,6 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.curves import last_epoch
-
 pytestmark = pytest.mark.browser
 SWEPT = ["loss", "lr", "seed"]  # not max_epochs, which is one for all
 SHOWN = ["best/accuracy", "best/epochs", "final/accuracy", "final/epochs", "test/accuracy"]
@@ -12,8 +10,8 @@ SHOWN = ["best/accuracy", "best/epochs", "final/accuracy", "final/epochs", "test
 
 
 @pytest.fixture
-def hparams(look, forty):
-    page = look(forty, "hparams")
+def hparams(open_tab, sweep_url):
+    page = open_tab(sweep_url, "hparams")
     grid = page.locator("tf-hparams-table-view vaadin-grid")
     expect(grid).to_be_visible()
     page.wait_for_function("grid => grid.items?.length == 40", arg=grid.element_handle())
@@ -38,10 +36,10 @@ def test_the_table_has_what_was_swept_with_its_type(hparams, records):
         }
 
 
-def test_the_table_has_the_metrics_of_each_runs_record(hparams, sweep, records):
+def test_the_table_has_the_metrics_of_each_runs_record(hparams, last_epochs, records):
     for run, row in rows(hparams).items():
         shown = {each["name"]["tag"]: each["value"] for each in row["metricValues"]}
-        kept, last = records[run]["metrics"], last_epoch(sweep / run)
+        kept, last = records[run]["metrics"], last_epochs[run]
         expected = {name: kept[name] for name in kept if name.startswith("test/")}
         del expected["test/samples"]
         expected |= {

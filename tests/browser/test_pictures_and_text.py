@@ -4,21 +4,21 @@ import pytest
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
-PICTURES = {"samples": 80, "errors": 40, "weights": 40}  # tags' first part: pictures
+PICTURES = {"errors": 40, "samples": 80, "weights": 40}  # tags' first part: pictures
 
 
-def test_every_run_has_its_pictures(look, forty):
-    page = look(forty, "images")
+def test_every_run_has_its_pictures(open_tab, sweep_url):
+    page = open_tab(sweep_url, "images")
     headings = page.locator("button.heading")
     expect(headings).to_have_count(len(PICTURES))
     names = headings.locator(".category-name").all_inner_texts()
     counts = map(int, headings.locator(".count").all_inner_texts())
-    assert [*zip(names, counts, strict=True)] == [*PICTURES.items()]  # the samples come first
+    assert [*zip(names, counts, strict=True)] == [*PICTURES.items()]
 
 
-def test_a_picture_is_drawn_at_its_last_step(look, forty, records):
+def test_a_picture_is_drawn_at_its_last_step(open_tab, sweep_url, records):
     run = next(iter(records))
-    page = look(forty, "images")
+    page = open_tab(sweep_url, "images")
     page.locator("tf-tag-filterer input").fill("^samples/fixed$")
     page.locator("tf-runs-selector input").fill(f"^{run}$")
     card = page.locator("tf-image-loader", has_text="tag: samples/fixed").first
@@ -29,9 +29,9 @@ def test_a_picture_is_drawn_at_its_last_step(look, forty, records):
     assert width > 100
 
 
-def test_every_run_tells_its_command_and_configuration(look, forty, records):
+def test_every_run_tells_its_command_and_configuration(open_tab, sweep_url, records):
     run = "loss=mse,lr=0.1,seed=0,max_epochs=2"
-    page = look(forty, "text")
+    page = open_tab(sweep_url, "text")
     page.locator("tf-runs-selector input").fill(f"^{run}$")
     cards = page.locator("tf-text-loader")
     expect(cards).to_have_count(4)

@@ -16,23 +16,23 @@ TAGS = {
 }
 
 
-def test_every_run_is_listed_and_checked(look, forty, records):
-    page = look(forty, "scalars")
+def test_every_run_is_listed_and_checked(open_tab, sweep_url, records):
+    page = open_tab(sweep_url, "scalars")
     expect(page.locator(RUNS)).to_have_count(40)
     assert {text.strip() for text in page.locator(RUNS).all_inner_texts()} == {*records}
     expect(page.locator(f"{RUNS} paper-checkbox[checked]")).to_have_count(40)
 
 
-def test_tags_are_grouped_and_the_same_for_every_run(look, forty):
-    page = look(forty, "scalars")
+def test_tags_are_grouped_and_the_same_for_every_run(open_tab, sweep_url):
+    page = open_tab(sweep_url, "scalars")
     expect(page.locator("button.heading")).to_have_count(len(TAGS))
     shown = (text.split() for text in page.locator("button.heading").all_inner_texts())
     assert {name: int(count or 1) for name, count in ((*each, "")[:2] for each in shown)} == TAGS
 
 
-def test_hovering_tells_a_runs_value(look, forty, records):
+def test_hovering_tells_a_runs_value(open_tab, sweep_url, records):
     run = "loss=mse,lr=0.1,seed=0,max_epochs=2"
-    page = look(forty, "scalars")
+    page = open_tab(sweep_url, "scalars")
     page.locator("tf-tag-filterer input").fill("^test/accuracy$")
     page.locator("tf-runs-selector input").fill(f"^{run}$")
     chart = page.locator("tf-scalar-card .main").first

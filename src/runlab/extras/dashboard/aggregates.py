@@ -39,13 +39,13 @@ COMPARISON = "comparison"
 """The TensorBoard run that holds what is of all arms: layout, figures, text."""
 
 COLORS = ("#ff7043", "#0077bb", "#cc3311", "#33bbee", "#ee3377", "#009988")
-"""TensorBoard's, in the order in which its runs get them; the seventh is a gray."""
+"""TensorBoard's, in the order in which its runs get them; a seventh one is gray."""
 
 FIGURES = (
     *("paired", "sensitivity", "learning_curves", "gradients", "landscape"),
     *("grid", "reliability", "confusion"),
 )
-"""Those that are shown first: which arm, which learning rate, why; then the rest of the known."""
+"""In the order in which they are shown: which arm, which learning rate, why; others follow."""
 
 HOW_TO_READ = """\
 - **Custom Scalars**: a line is an arm's mean over seeds, its band ±1 sd within their range; \
@@ -172,7 +172,7 @@ def outcome(run: str, latest: object) -> Outcome:
 
 
 def _event_files(comparison: Comparison) -> dict[str, bytes]:
-    """By TensorBoard run, the one that is coloured first first."""
+    """By TensorBoard run, in the order in which TensorBoard gives them its colours."""
     arms = select_styles(comparison.cells["arm"], comparison.arm_styles)
     files = {
         run_name(arm): event_file(scalar(*point) for point in arm_points(comparison, arm))
@@ -187,7 +187,7 @@ def run_name(arm: str) -> str:
 
 
 def order_by_color(arms: Iterable[str], known: Mapping[str, Style]) -> list[str]:
-    """First the arms with a configured colour, so that TensorBoard's colours are like theirs."""
+    """The arms with a configured colour first, by the one of TensorBoard's that is most like it."""
     hues = [_hue(color) for color in COLORS]
 
     def position(arm: str) -> int:
@@ -200,7 +200,7 @@ def order_by_color(arms: Iterable[str], known: Mapping[str, Style]) -> list[str]
 
 
 def _hue(color: str) -> float:
-    """Of `#rrggbb`, from 0 to 1, which are both red."""
+    """Of `#rrggbb`; both 0 and 1 are red."""
     red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
     return colorsys.rgb_to_hsv(red, green, blue)[0]
 
