@@ -19,13 +19,19 @@ import runlab.extras.benchmark  # noqa: F401  registers the schema
 from losslab.losses import CrossEntropy
 from losslab.models import MLP, Linear
 from runlab.callbacks import GradientNorm
-from runlab.extras.benchmark import machine, random_images, report, task
+from runlab.extras.benchmark import arithmetic, random_images, report, task
 from runlab.extras.benchmark.arithmetic import Copy, Matmul, step_bytes, step_flops
-from runlab.extras.benchmark.contestants import Bare, Losslab
+from runlab.extras.benchmark.baselines import (
+    Bare,
+    Stopwatch,
+    Template,
+    rotated,
+    run_interleaved,
+    torch_settings_restored,
+)
 from runlab.extras.benchmark.figure import scaling_figure
 from runlab.extras.benchmark.fresh_process import training_overrides
-from runlab.extras.benchmark.results import Memory, Results, Spent, spread
-from runlab.extras.benchmark.rounds import play, rotated, torch_settings_kept
+from runlab.extras.benchmark.results import Memory, Results, StackTimes, spread
 from runlab.extras.benchmark.stacked import (
     Clocked,
     MemberStopwatch,
@@ -35,7 +41,6 @@ from runlab.extras.benchmark.stacked import (
     seconds_of_all,
     timed,
 )
-from runlab.extras.benchmark.stopwatch import Stopwatch
 from tests.compose import CONF, compose
 
 CPU = torch.device("cpu")
@@ -68,7 +73,7 @@ def composed(*overrides: str) -> DictConfig:
 def process_settings() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with torch_settings_kept():
+    with torch_settings_restored():
         torch.use_deterministic_algorithms(False)
         yield
     torch.set_num_threads(threads)
@@ -84,9 +89,9 @@ def cfg(tmp_path: Path) -> DictConfig:
 
 
 @pytest.fixture
-def contestants(cfg: DictConfig) -> tuple[Bare, Losslab]:
+def baselines(cfg: DictConfig) -> tuple[Bare, Template]:
     data = task.as_tensors(cfg)
-    return task.bare_loop(cfg, data, CPU), Losslab(cfg, data.steps_per_epoch)
+    return task.bare_loop(cfg, data, CPU), Template(cfg, data.steps_per_epoch)
 
 
 RESULTS = Results(
@@ -125,7 +130,7 @@ RESULTS = Results(
     },
 )
 
-SPENT = Spent(computing=60e-6, looping=30e-6, rest=10e-6)
+SPENT = StackTimes(computing=60e-6, looping=30e-6, rest=10e-6)
 SCALING = replace(
     RESULTS,
     seconds=RESULTS.seconds | {"two": [90e-6, 100e-6, 200e-6], "ten": [50e-6, 40e-6, 60e-6]},
@@ -194,9 +199,9 @@ def test_a_peak_on_more_threads_leaves_their_number_as_it_was():
 
 
 def test_a_machine_keeps_the_best_of_each_place_and_of_fewer_threads(monkeypatch):
-    monkeypatch.setattr(machine, "Matmul", lambda *_: Rates([3.0, 5.0, 4.0, 1.0]))
-    monkeypatch.setattr(machine, "Copy", lambda *_: Rates([8.0, 6.0, 7.0, 5.0]))
-    limits = machine.Machine(CPU, torch.float32, threads=[1, 2])
+    monkeypatch.setattr(arithmetic, "Matmul", lambda *_: Rates([3.0, 5.0, 4.0, 1.0]))
+    monkeypatch.setattr(arithmetic, "Copy", lambda *_: Rates([8.0, 6.0, 7.0, 5.0]))
+    limits = arithmetic.Machine(CPU, torch.float32, threads=[1, 2])
     limits.measure()
     limits.measure()
     assert limits.flops == {"1 thread": 4.0, "2 threads": 5.0}
@@ -212,7 +217,7 @@ class Rates:
 
 
 def test_threads_of_the_cpu_are_no_matter_to_another_device():
-    limits = [machine.place(torch.device("cuda", 0), threads) for threads in (1, 16)]
+    limits = [arithmetic.device_name(torch.device("cuda", 0), threads) for threads in (1, 16)]
     assert limits == ["cuda:0", "cuda:0"]
 
 
@@ -229,13 +234,13 @@ def test_share_of_peak_is_the_arithmetic_alone_over_the_median_step():
     assert RESULTS.arithmetic("losslab") == pytest.approx(100e-6)
     assert RESULTS.traffic("losslab") == pytest.approx(50e-6)
     assert RESULTS.share_of_peak("bare loop") == pytest.approx(0.5)
-    assert RESULTS.images_per_second("bare loop") == pytest.approx(320_000)
+    assert RESULTS.samples_per_second("bare loop") == pytest.approx(320_000)
 
 
 def test_terminal_table_has_these_rows():
     text = report.terminal(RESULTS).split("\n\n")[1].splitlines()
     assert [line.split("  ") for line in map(squeezed, text)] == [
-        ["µs per step", "images/s", "× bare loop", "× losslab", "of peak"],
+        ["µs per step", "samples/s", "× bare loop", "× losslab", "of peak"],
         ["-" * len(text[1])],
         ["bare loop", "200 [100, 400]", "320,000", "1.00", "0.67 [0.50, 1.00]", "50.0%"],
         ["losslab", "200 [150, 800]", "320,000", "1.50 [1.00, 2.00]", "1.00", "50.0%"],
@@ -317,8 +322,8 @@ def test_markdown_says_what_was_measured_where():
 
 
 @pytest.mark.parametrize("steps", [8, 20, 40])  # a block, an epoch, two epochs
-def test_losslab_and_the_bare_loop_end_with_equal_weights(contestants, steps):
-    bare, losslab = contestants
+def test_losslab_and_the_bare_loop_end_with_equal_weights(baselines, steps):
+    bare, losslab = baselines
     assert bare.run(steps) > 0
     assert losslab.run(steps) > 0
     for ours, theirs, initial in zip(
@@ -331,12 +336,12 @@ def test_losslab_and_the_bare_loop_end_with_equal_weights(contestants, steps):
         assert not torch.equal(ours, initial)
 
 
-def test_every_run_of_a_contestant_starts_alike(contestants):
-    for contestant in contestants:
+def test_every_run_of_a_contestant_starts_alike(baselines):
+    for baseline in baselines:
         weights = []
         for _ in range(2):
-            contestant.run(8)
-            weights.append(nn.utils.parameters_to_vector(contestant.network.parameters()))
+            baseline.run(8)
+            weights.append(nn.utils.parameters_to_vector(baseline.network.parameters()))
         assert torch.equal(*weights)
 
 
@@ -348,8 +353,8 @@ def test_lightning_with_a_data_loader_takes_the_steps_that_it_is_given(cfg):
     assert len(calls) == 25
 
 
-def test_steps_are_whole_epochs_or_whole_blocks_of_one(contestants):
-    _, losslab = contestants
+def test_steps_are_whole_epochs_or_whole_blocks_of_one(baselines):
+    _, losslab = baselines
     assert losslab.length(60) == (3, 1.0)
     assert losslab.length(16) == (1, 2)
     for steps in (4, 21, 39):
@@ -373,7 +378,7 @@ def test_everyone_goes_first_in_turn():
     ]
 
 
-def test_a_new_contestant_is_a_name_a_description_and_a_run():
+def test_a_new_baseline_is_a_name_a_description_and_a_run():
     class Constant:
         name = "constant"
         description = "does nothing, in always the same time"
@@ -383,14 +388,14 @@ def test_a_new_contestant_is_a_name_a_description_and_a_run():
             return 1 / steps
 
     rounds = []
-    seconds = play([Constant()], lambda: rounds.append(1), steps=4, rounds=3)
+    seconds = run_interleaved([Constant()], lambda: rounds.append(1), steps=4, rounds=3)
     assert seconds == {"constant": [0.25, 0.25, 0.25]}
     assert len(rounds) == 3
     assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_determinism_ends_with_the_contestant_that_asked_for_it():
-    with torch_settings_kept():
+    with torch_settings_restored():
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = True
     assert not torch.are_deterministic_algorithms_enabled()
@@ -419,6 +424,7 @@ def test_benchmark_prints_and_writes_what_it_measured(tmp_path, monkeypatch, cap
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.long
 def test_a_fresh_process_reaches_its_first_step_with_the_same_overrides(cfg):
     stages = task.first_step(cfg)
     assert list(stages)[:3] == ["start Python", "import torch", "import lightning"]
@@ -432,6 +438,7 @@ def test_a_fresh_process_gets_the_overrides_that_training_knows():
     assert training_overrides() == expected
 
 
+@pytest.mark.long
 def test_a_fresh_process_tells_what_further_runs_add_to_its_memory(cfg):
     memory = task.memory(cfg, runs=3)
     if sys.platform != "linux":
@@ -477,7 +484,7 @@ def test_stacked_runs_take_the_steps_that_they_are_given_and_end_as_one_does_alo
     assert stacked.name == "losslab, 2 runs stacked"
     assert 0 < stacked.run(20) < 1
     cfg.seed = 1  # the last of the two
-    single = Losslab(cfg, 20)
+    single = Template(cfg, 20)
     single.run(20)
     ends = (stacked.alone.network.parameters(), single.network.parameters())
     for together, by_itself in zip(*ends, strict=True):
@@ -502,9 +509,10 @@ def test_time_of_several_stacks_is_from_the_first_start_to_the_last_end():
     assert seconds_of_all([first, later]) == 12 - 1 - 2
 
 
+@pytest.mark.long
 def test_twenty_runs_on_two_cores_train_as_two_stacks_at_once(cfg, capfd):
     stacked = Stacked(cfg, steps_per_epoch=20, runs=20, device=CPU, processes=2)
-    assert [len(share) for share in stacked.shares] == [10, 10]
+    assert [len(share) for share in stacked.parts] == [10, 10]
     assert "in 2 processes" in stacked.description
     seconds = stacked.run(20)
     assert "GPU available" not in capfd.readouterr().err

@@ -82,7 +82,8 @@ def test_the_slope_points_where_the_surface_falls(sweep, drawn):
         row, column = (int(np.abs(axis).argmin()) for axis in (drawn.b, drawn.a))
         there = each.surface[row - 1 : row + 2, column - 1 : column + 2]
         falls = np.array([there[1, 0] - there[1, 2], there[0, 1] - there[2, 1]]) / (2 * step)
-        cosine = falls @ each.gradient_in_plane / np.linalg.norm(falls) / np.linalg.norm(slope)
+        slope = np.array(each.gradient_in_plane)
+        cosine = falls @ slope / np.linalg.norm(falls) / np.linalg.norm(slope)
         assert cosine > 0.7  # the grid is coarse
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
+
+from runlab.text import plural
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -18,17 +20,17 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 def step_flops(
     network: nn.Module,
     loss: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
-    labels: Int[Tensor, " batch"],
+    inputs: Float[Tensor, "batch ..."],
+    targets: Num[Tensor, "batch ..."],
 ) -> int:
     """Floating-point operations of a step's matrix products and convolutions, both ways.
 
     A multiplication with its addition is two. For a network of matrix products that is 6 × weights
-    × batch, less 2 × first layer's weights × batch: the images need no gradient.
+    × batch, less 2 × first layer's weights × batch: the inputs need no gradient.
     """
     network = deepcopy(network)
     with FlopCounterMode(display=False) as counter:
-        loss(network(images), labels).backward()
+        loss(network(inputs), targets).backward()
     return counter.get_total_flops()
 
 
@@ -36,15 +38,15 @@ def step_bytes(
     network: nn.Module,
     loss: nn.Module,
     optimizer: OptimizerFactory,
-    images: Float[Tensor, "batch channels height width"],
-    labels: Int[Tensor, " batch"],
+    inputs: Float[Tensor, "batch ..."],
+    targets: Num[Tensor, "batch ..."],
 ) -> int:
-    """Bytes of a step's parameters, gradients and images, each read or written from memory anew.
+    """Bytes of a step's parameters, gradients and inputs, each read or written from memory anew.
 
-    Forward reads parameters and images. Backward reads those of them that autograd kept (of a
+    Forward reads parameters and inputs. Backward reads those of them that autograd kept (of a
     network of matrix products neither the first layer's weights nor any biases) and writes the
     gradients. The update reads these, writes the parameters, and reads and writes the optimizer's
-    state. Labels and what the network computes in between are left out: they can stay in a cache.
+    state. Targets and what the network computes in between are left out: they can stay in a cache.
 
     For a network of matrix products with SGD, of which w weights are not the first layer's, that is
     itemsize × (4 × parameters + w + 2 × batch × inputs).
@@ -59,9 +61,9 @@ def step_bytes(
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss(network(images), labels).backward()
+        loss(network(inputs), targets).backward()
     step.step()
-    forward = [*network.parameters(), images]
+    forward = [*network.parameters(), inputs]
     backward = [each for each in forward if each.untyped_storage().data_ptr() in kept]
     states = [value for state in step.state.values() for value in state.values()]
     state = [value for value in states if isinstance(value, Tensor)]
@@ -133,3 +135,31 @@ class Copy(Work):
 
     def once(self) -> None:
         self.target.copy_(self.source)
+
+
+class Machine:
+    """What the machine does at best, by place: on so many threads of the CPU, or on another device.
+
+    Attributes:
+        flops: floating-point operations a second of a large matrix product.
+        copied: bytes a second, read and written, of a large copy.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, threads: Iterable[int]) -> None:
+        self.threads = {device_name(device, number): number for number in sorted(threads)}
+        self.matmul, self.copy = Matmul(device, dtype), Copy(device)
+        self.flops = dict.fromkeys(self.threads, 0.0)
+        self.copied = dict.fromkeys(self.threads, 0.0)
+
+    def measure(self) -> None:
+        """Keeps the better of what it finds and what it knows, also from fewer threads."""
+        flops = copied = 0.0
+        for where, threads in self.threads.items():
+            flops = max(flops, self.matmul.per_second(threads))
+            copied = max(copied, self.copy.per_second(threads))
+            self.flops[where] = max(self.flops[where], flops)
+            self.copied[where] = max(self.copied[where], copied)
+
+
+def device_name(device: torch.device, threads: int) -> str:
+    return plural(threads, "thread") if device.type == "cpu" else str(device)

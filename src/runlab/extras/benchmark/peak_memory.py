@@ -1,7 +1,8 @@
 """Run by task.py in a process of its own: trains one run, then several together.
 
 In a process that has trained before, freed memory that the C library keeps would hide what they
-take. Arguments: the overrides as JSON, and the number of runs. Prints both peaks.
+take. Arguments: the folder of the configuration, the overrides as JSON, and the
+number of runs. Prints both peaks.
 """
 
 import json
@@ -15,26 +16,25 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import open_dict
 
-from runlab.cli.main import CONF
-from runlab.extras.benchmark.contestants import Losslab
+from runlab.components import build_trainer
+from runlab.extras.benchmark.baselines import Template
 from runlab.extras.benchmark.stacked import Stacked
-from runlab.train import build_trainer
 
 STATUS = Path("/proc/self/status")
 BLOCKS = 3  # one is computed, the next one is there already
 
 
-def main(overrides: list[str], runs: int) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+def main(config_dir: str, overrides: list[str], runs: int) -> None:
+    with initialize_config_dir(config_dir, version_base="1.3"):
         cfg = compose("train", overrides=overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
     device = build_trainer(cfg).strategy.root_device
     steps_per_epoch = instantiate(cfg.data).steps_per_epoch
-    losslab = Losslab(cfg, steps_per_epoch)
-    steps = min(BLOCKS * losslab.block, steps_per_epoch)
-    losslab.run(steps)
+    template = Template(cfg, steps_per_epoch)
+    steps = min(BLOCKS * template.block, steps_per_epoch)
+    template.run(steps)
     alone = peak(device)
     Stacked(cfg, steps_per_epoch, runs, device).run(steps)
     print(json.dumps({"alone": alone, "together": peak(device)}))
@@ -55,4 +55,4 @@ def peak(device: torch.device) -> int | None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]))

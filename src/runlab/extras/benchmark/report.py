@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
 from runlab.extras.benchmark.results import Memory, Results, Spread, in_words, spread
-from runlab.stacks.partition import FEWEST
+from runlab.stacks import FEWEST_PER_PROCESS
 from runlab.text import aligned, piped, plural, wrapped
 
 Table = Callable[[Sequence[str], Iterable[Sequence[str]]], list[str]]
@@ -65,12 +65,12 @@ def _title(results: Results) -> str:
 
 def _steps(results: Results, table: Table) -> list[str]:
     baselines = list(results.seconds)[:2]
-    header = ["", "µs per step", "images/s", *(f"× {name}" for name in baselines), "of peak"]
+    header = ["", "µs per step", "samples/s", *(f"× {name}" for name in baselines), "of peak"]
     rows = [
         [
             name,
             _numbers(spread([1e6 * value for value in seconds])),
-            f"{results.images_per_second(name):,.0f}",
+            f"{results.samples_per_second(name):,.0f}",
             *(_numbers(results.ratios(name, baseline)) for baseline in baselines),
             f"{results.share_of_peak(name):.1%}",
         ]
@@ -83,7 +83,9 @@ def _steps(results: Results, table: Table) -> list[str]:
 def _together(results: Results) -> str:
     [place] = {results.place[name] for name in results.stacks}
     on_cuda = results.settings["device"].startswith("cuda")
-    shared = "" if on_cuda else f"; {2 * FEWEST} runs or more shared out among processes"
+    shared = (
+        "" if on_cuda else f"; {2 * FEWEST_PER_PROCESS} runs or more shared out among processes"
+    )
     what = "tensors on the GPU" if on_cuda else "one process with all of them"
     return (
         f"Runs that train together, a seed each, as hydra/launcher=stacked trains them ({place}"

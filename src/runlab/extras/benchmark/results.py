@@ -20,7 +20,7 @@ def in_words(value: float) -> str:
 
 
 @dataclass(frozen=True)
-class Spent:
+class StackTimes:
     """Where a step of one of several runs that train together went; the first three add up to it.
 
     Args:
@@ -56,14 +56,14 @@ class Memory:
 class Results:
     """What was measured. Lists hold one value a round.
 
-    The first contestant is the bare loop, the second one run of losslab.
+    The first baseline is the bare loop, the second one run of losslab.
 
     Args:
-        seconds: per optimizer step, by contestant.
-        stacks: how many runs train together, by contestant; one run of losslab is none.
-        spent: where their time went, by contestant.
-        memory: what they take, by contestant; empty if not asked for.
-        place: where a contestant trains: on so many threads, or on a device.
+        seconds: per optimizer step, by baseline.
+        stacks: how many runs train together, by baseline; one run of losslab is none.
+        spent: where their time went, by baseline.
+        memory: what they take, by baseline; empty if not asked for.
+        place: where a baseline trains: on so many threads, or on a device.
         flops: floating-point operations a second of a large matrix product, by place.
         copied: bytes a second, read and written, of a large copy, by place.
         outside_training: seconds of each of losslab's runs that are not in `seconds`.
@@ -77,7 +77,7 @@ class Results:
     steps: int
     batch_size: int
     stacks: dict[str, int]
-    spent: dict[str, list[Spent]]
+    spent: dict[str, list[StackTimes]]
     memory: dict[str, Memory]
     step_flops: int
     step_bytes: int
@@ -89,21 +89,21 @@ class Results:
     settings: dict[str, Any]
     provenance: dict[str, Any]
 
-    def ratios(self, contestant: str, baseline: str) -> Spread:
+    def ratios(self, name: str, baseline: str) -> Spread:
         """Times as long as the baseline, each round compared with itself."""
-        pairs = zip(self.seconds[contestant], self.seconds[baseline], strict=True)
+        pairs = zip(self.seconds[name], self.seconds[baseline], strict=True)
         return spread([seconds / reference for seconds, reference in pairs])
 
-    def images_per_second(self, contestant: str) -> float:
-        return self.batch_size / median(self.seconds[contestant])
+    def samples_per_second(self, baseline: str) -> float:
+        return self.batch_size / median(self.seconds[baseline])
 
-    def arithmetic(self, contestant: str) -> float:
+    def arithmetic(self, baseline: str) -> float:
         """Seconds that a step's matrix products would take at the measured peak."""
-        return self.step_flops / self.flops[self.place[contestant]]
+        return self.step_flops / self.flops[self.place[baseline]]
 
-    def traffic(self, contestant: str) -> float:
+    def traffic(self, baseline: str) -> float:
         """Seconds that a step's bytes would take as fast as a large copy's."""
-        return self.step_bytes / self.copied[self.place[contestant]]
+        return self.step_bytes / self.copied[self.place[baseline]]
 
-    def share_of_peak(self, contestant: str) -> float:
-        return self.arithmetic(contestant) / median(self.seconds[contestant])
+    def share_of_peak(self, baseline: str) -> float:
+        return self.arithmetic(baseline) / median(self.seconds[baseline])

@@ -1,3 +1,5 @@
+"""What a benchmark's configuration may hold."""
+
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ def schema() -> DictConfig:
     return node
 
 
-ConfigStore.instance().store(name="benchmark_schema", node=schema(), provider="losslab")
+ConfigStore.instance().store(name="benchmark_schema", node=schema(), provider="runlab")
 
 
 def check(cfg: DictConfig) -> None:

@@ -14,11 +14,12 @@ from joblib import Parallel, delayed
 from omegaconf import DictConfig, OmegaConf
 
 from runlab.extras.benchmark.arithmetic import clock
-from runlab.extras.benchmark.contestants import Losslab
-from runlab.extras.benchmark.results import Spent
-from runlab.extras.benchmark.stopwatch import Stopwatch
-from runlab.stacks import cores, shares, tasks
-from runlab.stacks.scheduler import Stacks
+from runlab.extras.benchmark.baselines import Stopwatch, Template
+from runlab.extras.benchmark.results import StackTimes
+from runlab.stacks import available_cores, partition_runs
+from runlab.stacks.launch import in_stack
+from runlab.stacks.scheduler import Scheduler
+from runlab.stacks.tasks import run_cooperatively
 from runlab.text import plural
 
 
@@ -38,16 +39,16 @@ class Stacked:
         processes: int = 1,
     ) -> None:
         self.name = f"losslab, {plural(runs, 'run')} stacked"
-        self.shares = shares(runs, runs, processes)
-        number = len(self.shares)
+        self.parts = partition_runs(runs, runs, processes)
+        number = len(self.parts)
         where = f"in {number} processes" if number > 1 else "in one process"
         self.description = (
             f"{plural(runs, 'run')} of losslab, a seed each, as hydra/launcher=stacked trains "
             f"them, on all cores {where}; time for a step of one run"
         )
-        self.alone, self.runs, self.device = Losslab(cfg, steps_per_epoch), runs, device
-        self.threads = max(cores() // len(self.shares), 1)
-        self.spent: list[Spent] = []
+        self.alone, self.runs, self.device = Template(cfg, steps_per_epoch), runs, device
+        self.threads = max(available_cores() // len(self.parts), 1)
+        self.spent: list[StackTimes] = []
         """What went into each `run`."""
 
     def run(self, steps: int) -> float:
@@ -56,7 +57,7 @@ class Stacked:
             for seed, cfg in enumerate(cfgs):
                 cfg.seed = seed
                 OmegaConf.resolve(cfg)  # what Hydra fills in is not known in other processes
-            parts = [[cfgs[i] for i in share] for share in self.shares]
+            parts = [[cfgs[i] for i in part] for part in self.parts]
             if len(parts) == 1:
                 stacks = [self.train(cfgs, steps)]
             else:
@@ -67,7 +68,7 @@ class Stacked:
         computing = mean(each.computing for each in stacks)
         looping = mean(each.looping for each in stacks)
         self.spent.append(
-            Spent(
+            StackTimes(
                 computing=computing / taken,
                 looping=looping / taken,
                 rest=(seconds - computing - looping) / taken,
@@ -79,9 +80,9 @@ class Stacked:
         """One stack."""
         # where Hydra has not set up logging, which is in another process
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        runs = [partial(self.alone.train, cfg, MemberStopwatch()) for cfg in cfgs]
-        compute = Clocked(Stacks(len(cfgs), threads=self.threads).compute, self.device)
-        stopwatches = all_ended(tasks.together(runs, compute))
+        runs = [in_stack(partial(self.alone.train, cfg, MemberStopwatch())) for cfg in cfgs]
+        compute = Clocked(Scheduler(len(cfgs), threads=self.threads).compute, self.device)
+        stopwatches = all_ended(run_cooperatively(runs, compute))
         return timed(stopwatches, compute, steps)
 
 
@@ -112,10 +113,10 @@ class MemberStopwatch(Stopwatch):
     """
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        classifier: Any = pl_module
-        self.waiting = Clocked(classifier.stack, pl_module.device)
-        self.alone = Clocked(classifier.take_steps, pl_module.device)
-        classifier.stack, classifier.take_steps = self.waiting, self.alone
+        module: Any = pl_module
+        self.waiting = Clocked(module.stack, pl_module.device)
+        self.alone = Clocked(module.take_steps, pl_module.device)
+        module.stack, module.take_steps = self.waiting, self.alone
         super().on_train_start(trainer, pl_module)
 
     def validating(self) -> float:

@@ -1,4 +1,4 @@
-"""The benchmark: contestants in turn, round after round, in one process."""
+"""The benchmark: all baselines in each of several rounds, in one process."""
 
 import json
 import time
@@ -13,20 +13,26 @@ from omegaconf import DictConfig
 from torchvision import transforms
 
 from runlab.analysis.rendering import render
+from runlab.components import build_module, build_trainer
 from runlab.extras.benchmark import random_images, report
-from runlab.extras.benchmark.arithmetic import step_bytes, step_flops
-from runlab.extras.benchmark.contestants import Bare, Contestant, LightningWithDataLoader, Losslab
+from runlab.extras.benchmark.arithmetic import Machine, device_name, step_bytes, step_flops
+from runlab.extras.benchmark.baselines import (
+    Bare,
+    Baseline,
+    LightningWithDataLoader,
+    Template,
+    run_interleaved,
+    run_once,
+    torch_settings_restored,
+)
 from runlab.extras.benchmark.figure import scaling_figure
-from runlab.extras.benchmark.fresh_process import run_afresh
-from runlab.extras.benchmark.machine import Machine, place
+from runlab.extras.benchmark.fresh_process import run_in_fresh_process
 from runlab.extras.benchmark.results import Memory, Results
-from runlab.extras.benchmark.rounds import play, torch_settings_kept, turn
 from runlab.extras.benchmark.schema import check
 from runlab.extras.benchmark.stacked import Stacked
 from runlab.runs import provenance
-from runlab.stacks import cores
+from runlab.stacks import available_cores
 from runlab.text import plural
-from runlab.train import build, build_trainer
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16}
 
@@ -39,7 +45,7 @@ def benchmark(cfg: DictConfig) -> Results:
     """
     check(cfg)
     torch.set_num_threads(cfg.threads)
-    with TemporaryDirectory() as folder, torch_settings_kept():
+    with TemporaryDirectory() as folder, torch_settings_restored():
         cfg = cfg.copy()
         cfg.run.folder = folder
         if cfg.random_images:
@@ -67,24 +73,24 @@ def measure(cfg: DictConfig) -> Results:
     data = as_tensors(cfg)
     steps = data.steps_per_epoch if cfg.steps is None else cfg.steps
     bare = bare_loop(cfg, data, device, autocast)
-    losslab = Losslab(cfg, data.steps_per_epoch)
-    losslab.length(steps)  # raises ValueError for steps that it cannot take
+    template = Template(cfg, data.steps_per_epoch)
+    template.length(steps)  # raises ValueError for steps that it cannot take
     others = (with_data_loader(cfg, data, workers) for workers in cfg.workers)
-    processes = cores() if device.type == "cpu" else 1
+    processes = available_cores() if device.type == "cpu" else 1
     stacks = [Stacked(cfg, data.steps_per_epoch, runs, device, processes) for runs in cfg.stacks]
-    contestants: list[Contestant] = [bare, losslab, *stacks, *others]
-    for contestant in contestants:
-        turn(contestant, losslab.shortest)  # imports, caches
-    losslab.outside.clear()
+    baselines: list[Baseline] = [bare, template, *stacks, *others]
+    for baseline in baselines:
+        run_once(baseline, template.shortest)  # imports, caches
+    template.outside.clear()
     for each in stacks:
         each.spent.clear()
-    threads = {each.name: cfg.threads for each in contestants}
-    threads |= {each.name: cores() for each in stacks}
+    threads = {each.name: cfg.threads for each in baselines}
+    threads |= {each.name: available_cores() for each in stacks}
     dtype, batch = autocast or torch.float32, next(bare.batches())
     machine = Machine(device, dtype, threads.values())
-    seconds = play(contestants, machine.measure, steps, cfg.rounds)
+    seconds = run_interleaved(baselines, machine.measure, steps, cfg.rounds)
     return Results(
-        descriptions={contestant.name: contestant.description for contestant in contestants},
+        descriptions={baseline.name: baseline.description for baseline in baselines},
         seconds=seconds,
         rounds=cfg.rounds,
         steps=steps,
@@ -94,10 +100,10 @@ def measure(cfg: DictConfig) -> Results:
         memory={each.name: memory(cfg, each.runs) for each in stacks if cfg.memory},
         step_flops=step_flops(bare.initial, bare.loss, *batch),
         step_bytes=step_bytes(bare.initial, bare.loss, bare.optimizer, *batch),
-        place={name: place(device, number) for name, number in threads.items()},
+        place={name: device_name(device, number) for name, number in threads.items()},
         flops=machine.flops,
         copied=machine.copied,
-        outside_training=losslab.outside,
+        outside_training=template.outside,
         startups=[first_step(cfg) for _ in range(cfg.startups)],
         settings=settings(cfg, bare, dtype, data.name),
         provenance=provenance.provenance() | {"data": data.checksum},
@@ -106,11 +112,11 @@ def measure(cfg: DictConfig) -> Results:
 
 def first_step(cfg: DictConfig) -> dict[str, float]:
     """Seconds by stage, from starting Python to the end of the first block of steps."""
-    return run_afresh("first_step.py", cfg, repr(time.time()))
+    return run_in_fresh_process("first_step.py", cfg, repr(time.time()))
 
 
 def memory(cfg: DictConfig, runs: int) -> Memory:
-    return Memory(**run_afresh("peak_memory.py", cfg, str(runs)))
+    return Memory(**run_in_fresh_process("peak_memory.py", cfg, str(runs)))
 
 
 def as_tensors(cfg: DictConfig) -> Any:
@@ -125,12 +131,12 @@ def as_tensors(cfg: DictConfig) -> Any:
 def bare_loop(
     cfg: DictConfig, data: Any, device: torch.device, autocast: torch.dtype | None = None
 ) -> Bare:
-    """Losslab's own start and batches."""
-    classifier = build(cfg, data)
+    """Template's own start and batches."""
+    module = build_module(cfg, data)
     return Bare(
-        classifier.network,
-        classifier.loss,
-        classifier.optimizer_factory,
+        module.network,
+        module.loss,
+        module.optimizer_factory,
         data.train_dataloader(),
         data.mean,
         data.std,
@@ -140,14 +146,14 @@ def bare_loop(
 
 
 def with_data_loader(cfg: DictConfig, data: Any, workers: int) -> LightningWithDataLoader:
-    classifier = build(cfg, data)
+    module = build_module(cfg, data)
     transform = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize((data.mean,), (data.std,))]
     )
     return LightningWithDataLoader(
-        classifier.network,
-        classifier.loss,
-        classifier.optimizer_factory,
+        module.network,
+        module.loss,
+        module.optimizer_factory,
         data.source.dataset(data.folder.parents[1], train=True, transform=transform),
         data.batch_size,
         workers,
