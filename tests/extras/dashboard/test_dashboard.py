@@ -193,7 +193,7 @@ def test_what_is_no_sweep_is_said_in_one_sentence(tmp_path, commands):
 
 
 def test_a_port_in_use_is_said_in_one_sentence(tmp_path, commands):
-    add(tmp_path / "logs" / "first")
+    add(tmp_path / "logs" / "first", status="running")
     with socket.socket() as other:
         other.bind((servers.HOST, 0))
         other.listen()
