@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import subprocess
 import sys
@@ -87,8 +88,7 @@ class Commands:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.server.kill()
-        self.server.communicate()
+        self.server.communicate()  # whose input ends with it
         self.folder.cleanup()
 
     def run(
@@ -140,15 +140,23 @@ class Commands:
         return json.loads(self.server.stdout.readline())
 
 
+running: set[int] = set()
+
+
 def serve() -> None:
     """Answers each line of standard input: a command to start, or a process to wait for."""
     sys.path.remove(str(Path(__file__).parent))
     import_other_packages()
     gc.freeze()  # no fork needs to look through what is here
-    for line in sys.stdin:
-        what, details = json.loads(line)
-        answer = {"start": start, "wait": wait}[what](**details)
-        print(json.dumps(answer), flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        for line in sys.stdin:
+            what, details = json.loads(line)
+            answer = {"start": start, "wait": wait}[what](**details)
+            print(json.dumps(answer), flush=True)
+    for pid in running:  # whoever asked is gone, in whatever way
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    os._exit(0)  # to take down modules would take a second
 
 
 def import_other_packages() -> None:
@@ -168,9 +176,11 @@ def import_other_packages() -> None:
 
 def start(arguments: list[str], files: list[str], **options: Any) -> int:
     pid = os.fork()
+    with contextlib.suppress(PermissionError):  # the child may have been first
+        os.setpgid(pid, pid)  # so that it can be killed with all that it starts
     if pid:
+        running.add(pid)
         return pid
-    os.setsid()  # so that it can be killed with all that it starts
     streams = [os.open(file, os.O_CREAT | os.O_APPEND | os.O_WRONLY) for file in files]
     for number, stream in enumerate([os.open(os.devnull, os.O_RDONLY), *streams]):
         os.dup2(stream, number)
@@ -180,7 +190,7 @@ def start(arguments: list[str], files: list[str], **options: Any) -> int:
     except BaseException:
         traceback.print_exc()
     finally:
-        os._exit(code)  # to take down modules would take a second
+        os._exit(code)
 
 
 def wait(pid: int, seconds: float) -> int | None:
@@ -189,10 +199,11 @@ def wait(pid: int, seconds: float) -> int | None:
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
+            running.discard(pid)
             return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= until:
+        is_over, _, _ = select.select([sys.stdin], [], [], 0.005)
+        if is_over or time.monotonic() >= until:
             return None
-        time.sleep(0.005)
 
 
 def command(
