@@ -126,6 +126,8 @@ class Commands:
         self.count += 1
         own = Path(self.folder.name) / str(self.count)
         files = [output or own.with_suffix(".out"), output or own.with_suffix(".err")]
+        for file in files:
+            file.touch()  # so that they can be read before the process has begun
         pid = self.ask(
             "start", folder=str(folder), arguments=arguments, root=str(root),
             files=[str(file.absolute()) for file in files],
