@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev]'
 	touch $@
 
-compare: setup  ## train 3 losses x 10 learning rates x 10 seeds, conclude; without ARGS, draw the mountain
+compare: setup  ## train 3 losses x 10 learning rates x 10 seeds, conclude; without ARGS, draw the loss landscape
 	$(PY) scripts/train.py -m experiment=mse_vs_cross_entropy name=$(COMPARED) $(ARGS)
 	$(if $(ARGS),,$(PY) scripts/landscape.py logs/$(COMPARED))
 

@@ -11,7 +11,7 @@ class Measure:
     """A metric `val/<name>` and `test/<name>`, its unit, and which of two values is the better one.
 
     Attributes:
-        title: for tables and axes, as in `NLL`.
+        title: for tables and axes, as in `RMSE`.
         unit: of its values, as in `%`; difference_unit: of a difference of two, as in `points`.
         scale: what recorded values are multiplied by to be in `unit`. All that follows is in it.
         digits: behind the decimal point.
@@ -37,7 +37,7 @@ class Measure:
     comparable: bool = True
 
     def axis(self, split: str) -> str:
-        """As in `validation accuracy, %` or `test NLL`."""
+        """As in `validation RMSE, cm` or, without a unit, `test RMSE`."""
         return f"{split} {self.title}" + (f", {self.unit}" if self.unit else "")
 
     def to_record(self) -> dict[str, Any]:

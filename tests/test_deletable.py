@@ -1,0 +1,129 @@
+"""What may be deleted: each room of extras, with its script, its configuration and its tests.
+
+Each is deleted in a copy, where the contracts and a sweep have to pass without it.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.compose import ROOT
+from tests.test_structure import EXTRAS
+
+BLOBS = '''
+import torch
+from runlab.blocks.loader import Samples
+from runlab.data import Content, TensorData
+
+
+class Blobs(TensorData):
+    """Four clouds of points, so that something can be classified where there are no images."""
+
+    classes = ("a", "b", "c", "d")
+
+    def read(self) -> Content:
+        generator = torch.Generator().manual_seed(0)
+        targets = torch.arange(250) % 4
+        inputs = torch.randn(250, 1, 2, 2, generator=generator)
+        inputs.flatten(1)[torch.arange(250), targets] += 4
+        train, test = Samples(inputs[:200], targets[:200]), Samples(inputs[200:], targets[200:])
+        return Content(train, test, "blobs")
+'''
+BLOBS_YAML = """
+_target_: losslab.data.blobs.Blobs
+train_size: 160
+val_size: 40
+batch_size: 16
+seed: ${seed}
+steps_per_execution: 4
+shape: [1, 2, 2]
+num_classes: 4
+"""
+
+
+KEPT = ("test_deletable.py", "test_structure.py")
+"""Tests that name every room."""
+
+
+def copy_of_the_repository(folder: Path) -> Path:
+    for name in ("src", "conf", "scripts", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "Makefile"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def delete(home: Path, extra: str) -> None:
+    """The room and whatever names it: scripts, configuration, components of the template, tests."""
+    named = re.compile(rf"runlab\.extras\.{extra}\b|runlab\.extras import .*\b{extra}\b")
+    place = home / "src" / "runlab" / "extras" / extra
+    shutil.rmtree(place) if place.is_dir() else place.with_suffix(".py").unlink()
+    for script in (home / "scripts").glob("*.py"):
+        if named.search(script.read_text()):
+            script.unlink()
+            (home / "conf" / f"{script.stem}.yaml").unlink(missing_ok=True)
+    for folder in ("src/losslab", "tests"):
+        for path in (home / folder).rglob("*.py"):
+            if named.search(path.read_text()) and path.name not in KEPT:
+                path.unlink()
+    for path in (home / "conf").rglob("*.yaml"):
+        text = path.read_text()
+        if not named.search(text):
+            continue
+        if named.search(text.partition("_target_:")[2].partition("\n")[0]):  # a component
+            path.unlink()
+            for other in (home / "conf").rglob("*.yaml"):
+                kept = [each for each in other.read_text().splitlines(keepends=True)
+                        if each.strip() != f"- {path.stem}"]  # fmt: skip
+                other.write_text("".join(kept))
+        else:
+            kept = [e for e in text.splitlines(keepends=True) if not named.search(e)]
+            path.write_text("".join(kept))
+
+
+def bring_other_data(home: Path) -> None:
+    """Where the template's data modules were of the room that went."""
+    (home / "src" / "losslab" / "data" / "__init__.py").write_text("")
+    (home / "src" / "losslab" / "data" / "blobs.py").write_text(BLOBS)
+    for path in [*(home / "src/losslab/data").glob("*mnist*"), *(home / "conf/data").glob("*")]:
+        path.unlink()
+    (home / "conf" / "data" / "blobs.yaml").write_text(BLOBS_YAML)
+    train = home / "conf" / "train.yaml"
+    train.write_text(train.read_text().replace("- data: mnist", "- data: blobs"))
+
+
+def run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    paths = {"PYTHONPATH": str(home / "src"), "PATH": "/usr/bin:/bin", "HOME": str(home)}
+    return subprocess.run(
+        [sys.executable, *command], cwd=home, env=paths, capture_output=True, text=True
+    )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_can_be_deleted(tmp_path, tiny, extra):
+    home = copy_of_the_repository(tmp_path)
+    delete(home, extra)
+    overrides = list(tiny)
+    if not (home / "src" / "losslab" / "data" / "mnist.py").exists():
+        bring_other_data(home)
+        overrides = ["trainer=cpu", "trainer.max_epochs=2"]
+    left = subprocess.run(
+        ["grep", "-rnE", rf"extras[./]{extra}\b", "src", "conf", "scripts"],
+        cwd=home, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert left == ""
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_contracts.py"]
+    contracts = run(home, *tests, "tests/test_structure.py")
+    assert contracts.returncode == 0, contracts.stdout[-3000:]
+    sweep = ["scripts/train.py", "-m", *overrides, "loss=mse,cross_entropy", "name=sweep"]
+    trained = run(home, *sweep)
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    assert (home / "logs" / "sweep" / "comparison" / "comparison.html").exists()
+    aggregates = (home / "logs" / "sweep.aggregates").exists()
+    assert aggregates == (extra != "dashboard")
