@@ -29,8 +29,11 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 LONGEST = 120.0  # seconds
 PACKAGES = ("losslab", "runlab", "hydra_plugins", "tests")
-MODULES = ("scipy.stats", "pandas", "torch.utils.tensorboard", "torch.fx.experimental.proxy_tensor")
-"""What is imported inside functions of other packages, or of ours, and takes long."""
+MODULES = (
+    *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "optuna", "pandas"),
+    *("scipy.stats", "torch.fx.experimental.proxy_tensor", "torch.utils.tensorboard"),
+)
+"""What takes long and is imported inside functions, or by packages that Hydra looks for."""
 
 
 class Process:
@@ -150,6 +153,13 @@ def serve() -> None:
     sys.path.remove(str(Path(__file__).parent))
     import_other_packages()
     gc.freeze()  # no fork needs to look through what is here
+    with tempfile.TemporaryDirectory() as cache:
+        sys.pycache_prefix, sys.dont_write_bytecode = cache, False  # of the project, for all forks
+        answer_all()
+    os._exit(0)  # to take down modules would take a second
+
+
+def answer_all() -> None:
     with contextlib.suppress(BrokenPipeError):
         for line in sys.stdin:
             what, details = json.loads(line)
@@ -158,7 +168,6 @@ def serve() -> None:
     for pid in running:  # whoever asked is gone, in whatever way
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-    os._exit(0)  # to take down modules would take a second
 
 
 def import_other_packages() -> None:

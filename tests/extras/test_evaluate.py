@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -9,9 +6,7 @@ from omegaconf import OmegaConf
 from runlab.config.arguments import quoted
 from runlab.extras.evaluate import evaluate, table
 from runlab.train import train
-from tests.compose import ROOT, compose
-
-SCRIPT = str(ROOT / "scripts" / "evaluate.py")
+from tests.compose import compose
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +53,12 @@ def test_the_table_shows_every_digit_that_a_number_has():
     ]
 
 
-def test_the_script_prints_the_table_and_leaves_nothing_behind(finished, data_dir, tmp_path):
+def test_the_script_prints_the_table_and_leaves_nothing_behind(
+    finished, data_dir, tmp_path, commands
+):
     checkpoint, entry = finished
     arguments = [f"checkpoint={checkpoint}", f"data_dir={data_dir}", "trainer=cpu"]
-    command = [sys.executable, SCRIPT, *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    result = commands.run(tmp_path, "scripts/evaluate.py", *arguments)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == table(of_splits(entry)) + "\n"
     assert list(tmp_path.iterdir()) == []

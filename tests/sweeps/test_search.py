@@ -1,45 +1,28 @@
 """`experiment=tune_learning_rate`: Optuna proposes, and each batch of trials trains together."""
 
-import os
 import shutil
-import subprocess
-import sys
 from math import inf, nan
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from runlab.cli.main import main
 from runlab.runs import record
 from runlab.sweeps import search
 from runlab.sweeps.search import train_and_report
-from tests.compose import ROOT
 
-# one process: what pytest checks the types of cannot be sent to another
-STUDY = [
-    "-m",
-    "experiment=tune_learning_rate",
-    "hydra.launcher.processes=1",
-    "trainer.max_epochs=1",
-]
+TRAIN = "scripts/train.py"
+STUDY = ["-m", "experiment=tune_learning_rate", "hydra.launcher.processes=1"]
 
 
 @pytest.fixture
-def tune(tmp_path, tiny, monkeypatch, capfd):
+def tune(tmp_path, commands, tiny):
     """Runs scripts/train.py with these arguments; returns its output and its last sentence."""
-    monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[str, str]:
-        study, short = STUDY[:-1], [*tiny, STUDY[-1]]
-        monkeypatch.setattr(sys, "argv", ["train.py", *study, *short, *arguments])
-        try:
-            main(train_and_report, config_name="train")
-        except SystemExit as stopped:
-            return capfd.readouterr().out, str(stopped.code)
-        output = capfd.readouterr()
-        assert output.err == ""
-        return output.out, ""
+        done = commands.run(tmp_path, TRAIN, *STUDY, *tiny, "trainer.max_epochs=1", *arguments)
+        assert (done.returncode == 0) == (done.stderr == "")
+        return done.stdout, done.stderr.strip().rpartition("\n")[2]
 
     return run
 
@@ -50,24 +33,25 @@ def trials(folder: Path) -> dict[str, dict]:
 
 def test_each_batch_is_one_stack_and_what_is_left_of_a_study_goes_on(tune, tmp_path):
     folder = tmp_path / "logs" / "tune_learning_rate_mse"
-    first, _ = tune("hydra.sweeper.n_trials=10")
-    ten = trials(folder)
-    assert len(ten) == 10
-    assert {entry["timing"]["stack"] for entry in ten.values()} == {10}
-    assert first.count("[ 1/10] ") == 1
+    few = ["hydra.sweeper.n_jobs=5", "hydra.sweeper.sampler.n_startup_trials=4", "logger=none"]
+    first, _ = tune(*few, "hydra.sweeper.n_trials=5")
+    five = trials(folder)
+    assert len(five) == 5
+    assert {entry["timing"]["stack"] for entry in five.values()} == {5}
+    assert first.count("[1/5] ") == 1
 
-    lost = list(ten)[:3]
+    lost = list(five)[:2]
     for name in lost:
         shutil.rmtree(folder / name)  # as if stopped within the batch
-    second, _ = tune("hydra.sweeper.n_trials=12")
-    twelve = trials(folder)
-    assert len(twelve) == 12
-    assert second.count(", skipped") == 7
-    assert all(twelve[name] == ten[name] for name in ten.keys() - lost)
-    assert [twelve[name]["timing"]["stack"] for name in lost] == [3, 3, 3]
+    second, _ = tune(*few, "hydra.sweeper.n_trials=7")
+    seven = trials(folder)
+    assert len(seven) == 7
+    assert second.count(", skipped") == 3
+    assert all(seven[name] == five[name] for name in five.keys() - lost)
+    assert [seven[name]["timing"]["stack"] for name in lost] == [2, 2]
 
     found = OmegaConf.load(folder / "optimization_results.yaml")
-    assert found.best_value == max(each["metrics"]["val/accuracy"] for each in twelve.values())
+    assert found.best_value == max(each["metrics"]["val/accuracy"] for each in seven.values())
     rate = found.best_params["optimizer.lr"]
     assert f"best val/accuracy: {found.best_value:.4f} with optimizer.lr={rate}\n" in second
     noise = ("Study name", "A new study", "Storage", "Sampler", "Directions")
@@ -130,13 +114,12 @@ def test_a_trial_that_another_process_trains_has_no_result_yet(monkeypatch):
         train_and_report(cfg)
 
 
-def test_without_the_sweepers_package_one_sentence_says_what_to_install(tmp_path):
+def test_without_the_sweepers_package_one_sentence_says_what_to_install(tmp_path, commands):
     hidden = tmp_path / "hydra_plugins" / "hydra_optuna_sweeper"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").touch()
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}"}
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *STUDY]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    done = commands.run(tmp_path, TRAIN, *STUDY, environment=environment)
     assert done.returncode == 1
     assert done.stderr.strip() == (
         "expected hydra-optuna-sweeper to be installed, which brings hydra/sweeper/optuna, "

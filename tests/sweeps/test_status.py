@@ -16,7 +16,6 @@ from filelock import FileLock
 
 from runlab.runs import lock, record
 from runlab.sweeps.status import duration, sweep_status
-from tests.compose import ROOT
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -506,17 +505,12 @@ def test_durations_are_read_at_a_glance(seconds, text):
     assert duration(seconds) == text
 
 
-def script(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / "status.py", folder]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_the_script_prints_the_status_or_one_sentence(tmp_path):
+def test_the_script_prints_the_status_or_one_sentence(tmp_path, commands):
     write(tmp_path, "a", started=0, seconds=40.0)
-    shown = script(tmp_path)
+    shown = commands.run(tmp_path, "scripts/status.py", str(tmp_path))
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout == sweep_status(tmp_path).terminal() + "\n"
-    refused = script(tmp_path / "nowhere")
+    refused = commands.run(tmp_path, "scripts/status.py", "nowhere")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("expected the folder of a sweep, got ")
     assert refused.stderr.count("\n") == 1
