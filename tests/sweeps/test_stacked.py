@@ -13,8 +13,10 @@ from tests.runs.kill import wait_until
 from tests.runs.test_resume import curves
 
 TRAIN = "scripts/train.py"
-GRID = ["loss=mse,cross_entropy", "optimizer.lr=0.05,0.1", "seed=0,1"]
+GRID = ["loss=mse,cross_entropy", "optimizer.lr=0.05,0.1,0.2"]
 STACKED = "hydra/launcher=stacked"
+LONG = ["trainer.max_epochs=40", "logger=none", "callback=[checkpoint,stop_on_divergence]"]
+"""Enough epochs for a run to be stopped in."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def test_every_run_is_what_the_basic_launcher_leaves(sweeps):
     folder, done, basic = sweeps
     assert done.returncode == basic.returncode == 0, done.stderr + basic.stderr
     ours, theirs = runs(folder / "logs" / "stacked"), runs(folder / "logs" / "basic")
-    assert len(ours) == 8
+    assert len(ours) == 6
     assert ours.keys() == theirs.keys()
     for name, run in ours.items():
         assert_alike(run, theirs[name])
@@ -57,7 +59,7 @@ def assert_alike(ours: Path, theirs: Path) -> None:
     assert entries[0].keys() == entries[1].keys()
     assert entries[0]["status"] == entries[1]["status"]
     assert entries[0]["fingerprint"] == entries[1]["fingerprint"]
-    assert [entry["timing"]["stack"] for entry in entries] == [4, 1]
+    assert [entry["timing"]["stack"] for entry in entries] == [3, 1]
     for name, value in entries[1]["metrics"].items():
         assert entries[0]["metrics"][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
     files = [{p.name for p in run.rglob("*") if "tfevents" not in p.name} for run in (ours, theirs)]
@@ -78,7 +80,7 @@ def test_its_output_is_that_of_the_basic_launcher(sweeps):
         for each in (done, basic)
     ]
     assert texts[0] == texts[1]
-    assert len(texts[0]) == 8
+    assert len(texts[0]) == 6
 
 
 def test_each_runs_log_file_holds_its_own_lines(sweeps):
@@ -104,7 +106,7 @@ def test_the_same_command_again_trains_nothing(sweeps, commands, tiny):
     found = runs(folder / "logs" / "stacked").values()
     before = {run: (run / "run.json").stat().st_mtime_ns for run in found}
     again = commands.run(folder, TRAIN, "-m", *tiny, *GRID, "name=stacked", STACKED)
-    assert "8 of 8 runs have ended already" in again.stdout
+    assert "6 of 6 runs have ended already" in again.stdout
     assert {run: (run / "run.json").stat().st_mtime_ns for run in before} == before
 
 
@@ -123,7 +125,7 @@ def test_a_run_that_fails_leaves_the_others_their_results(sweeps, commands, tiny
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, commands, tiny, number, code):
-    grid = [*tiny, "trainer.max_epochs=30", "loss=mse,cross_entropy", "seed=0,1", "name=stopped"]
+    grid = [*tiny, *LONG, "loss=mse,cross_entropy", "seed=0,1", "name=stopped"]
     options = [STACKED, "hydra.launcher.processes=2"]
     output = tmp_path / "output.txt"
     process = commands.start(tmp_path, TRAIN, "-m", *grid, *options, output=output)
@@ -138,12 +140,12 @@ def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, commands, tin
     done = commands.run(tmp_path, TRAIN, "-m", *grid, *options)
     assert done.returncode == 0, done.stderr
     entries = [record.read(run) for run in runs(sweep).values()]
-    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 30)] * 4
+    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 40)] * 4
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, commands, tiny, number, code):
-    grid = [*tiny, "trainer.max_epochs=30", "optimizer.lr=0.05,0.1,0.2", "name=stopped"]
+    grid = [*tiny, *LONG, "optimizer.lr=0.05,0.1,0.2", "name=stopped"]
     file = tmp_path / "output.txt"
     process = commands.start(tmp_path, TRAIN, "-m", *grid, STACKED, output=file)
     sweep = tmp_path / "logs" / "stopped"
@@ -160,7 +162,7 @@ def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, commands, 
     done = commands.run(tmp_path, TRAIN, "-m", *grid, launcher)
     assert done.returncode == 0, done.stderr
     entries = [record.read(run) for run in runs(sweep).values()]
-    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 30)] * 3
+    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 40)] * 3
     assert all(entry["timing"]["resumed"] == 1 for entry in entries)
 
 
@@ -224,7 +226,7 @@ def test_one_process_and_several_come_to_the_same(sweeps, commands, tiny):
     ours, theirs = runs(folder / "logs" / "by_one"), runs(folder / "logs" / "stacked")
     for name, run in ours.items():
         entries = record.read(run), record.read(theirs[name])
-        assert [entry["timing"]["stack"] for entry in entries] == [4, 4]
+        assert [entry["timing"]["stack"] for entry in entries] == [3, 3]
         assert entries[0]["metrics"] == pytest.approx(entries[1]["metrics"], rel=1e-4, abs=1e-6)
 
 

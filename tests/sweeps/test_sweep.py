@@ -10,7 +10,7 @@ TRAIN, COMPARE = "scripts/train.py", "scripts/compare.py"
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, commands, tiny):
     folder = tmp_path_factory.mktemp("sweep")
-    grid = ["loss=mse,cross_entropy", "optimizer.lr=0.1,0.5", "seed=0,1", "name=grid"]
+    grid = ["loss=mse,cross_entropy", "optimizer.lr=0.1,0.5", "name=grid"]
     return folder, commands.run(folder, TRAIN, "-m", *tiny, *grid)
 
 
@@ -18,13 +18,13 @@ def test_every_run_is_in_a_folder_of_its_readable_name(sweep):
     folder, done = sweep
     assert done.returncode == 0, done.stderr
     runs = {path.parent.name for path in (folder / "logs" / "grid").glob("*/run.json")}
-    assert len(runs) == 8
+    assert len(runs) == 4
     assert all(name.startswith(("loss=mse,lr=", "loss=cross_entropy,lr=")) for name in runs)
 
 
 def test_a_line_for_each_run_tells_the_sweeps_progress(sweep):
     lines = [line for line in sweep[1].stdout.splitlines() if line.startswith("[")]
-    assert sorted(line[:5] for line in lines) == [f"[{n}/8]" for n in range(1, 9)]
+    assert sorted(line[:5] for line in lines) == [f"[{n}/4]" for n in range(1, 5)]
     assert all("val " in line and "test " in line for line in lines)
 
 
@@ -41,7 +41,7 @@ def test_the_comparison_is_there_at_the_end(sweep):
 
 def test_the_launcher_does_not_change_a_runs_result(sweep, commands, tiny):
     folder, _ = sweep
-    alone = [*tiny, "loss=mse", "optimizer.lr=0.5", "seed=0,1", "name=processes"]
+    alone = [*tiny, "loss=mse,cross_entropy", "optimizer.lr=0.5", "name=processes"]
     alone = [*alone, "hydra/launcher=processes"]
     done = commands.run(folder, TRAIN, "-m", *alone, fresh_workers=True)
     assert done.returncode == 0, done.stderr
