@@ -21,7 +21,10 @@ from tests.compose import compose
 
 EPOCHS = 4
 # learns slowly enough for the best epoch to be none of the first
-SLOW = ["optimizer.lr=0.02", f"trainer.max_epochs={EPOCHS}"]
+SLOW = [
+    "optimizer.lr=0.02", f"trainer.max_epochs={EPOCHS}",
+    "~callback.sample_images", "~callback.confusion", "~callback.first_layer",
+]  # fmt: skip
 STOP = "+callback.stop._target_=tests.runs.test_resume.Stop"
 
 
