@@ -36,6 +36,21 @@ def run(tmp_path: Path, tiny: list[str]) -> Callable[..., dict[str, Any] | None]
     return lambda folder, *overrides: train_in(tmp_path / folder, *tiny, *overrides)
 
 
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Callable[..., Path]:
+    """Trains one run alone, once for all tests; returns its folder."""
+    folders: dict[tuple[str, ...], Path] = {}
+
+    def train_once(*overrides: str) -> Path:
+        if overrides not in folders:
+            # as long a path as those of tests, since checkpoints hold it
+            folder = folders[overrides] = tmp_path_factory.mktemp("trained_alone_to_compare_with_")
+            train_in(folder, *tiny, *overrides)
+        return folders[overrides]
+
+    return train_once
+
+
 @pytest.fixture
 def stack(tmp_path: Path, tiny: list[str]) -> Callable[..., list[Trained]]:
     """Trains together: for each folder's name the overrides of its run."""

@@ -13,11 +13,14 @@ from tests.runs.test_resume import curves
 from tests.stacks.conftest import FULL, train_in
 
 DOUBLE = "+trainer.precision=64-true"
+ONE_EPOCH, TWO_EPOCHS = "trainer.max_epochs=1", "trainer.max_epochs=2"
+NOTE = "not stacked, one run after another: "
 RUNS = {
     "first": ["optimizer.lr=0.1", "seed=0"],
     "second": ["optimizer.lr=0.02", "seed=1"],
     "third": ["optimizer.lr=0.05", "seed=2"],
 }
+PAIR = {name: RUNS[name] for name in ("first", "second")}
 ADAPTIVE = {name: [own[0].replace("0.", "0.0"), own[1]] for name, own in RUNS.items()}
 SMALL_CNN = ["model=cnn", "model.widths=[8]"]
 HEAVY_BALL = ["optimizer.momentum=0.9", "optimizer.weight_decay=0.01"]
@@ -78,12 +81,11 @@ def assert_shared(entries, runs=3):
         (ADAPTIVE, ["optimizer=adam", "optimizer.weight_decay=0.1", "data.loader=dataloader"]),
     ],
 )
-def test_in_double_precision_runs_are_those_that_train_alone(stack, run, tmp_path, runs, common):
-    common = [*common, DOUBLE, "trainer.max_epochs=2"]
+def test_in_double_precision_runs_are_those_that_train_alone(stack, alone, tmp_path, runs, common):
+    common = [*common, DOUBLE, TWO_EPOCHS]
     assert_shared(stack(runs, *common))
     for name, own in runs.items():
-        run(f"{name}_alone", *common, *own)
-        assert_equal(tmp_path / name, tmp_path / f"{name}_alone")
+        assert_equal(tmp_path / name, alone(*common, *own))
 
 
 @pytest.fixture(scope="module")

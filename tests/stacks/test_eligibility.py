@@ -1,0 +1,225 @@
+"""What cannot be in a stack and says why, and what can though it changes between blocks."""
+
+import logging
+import random
+import threading
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR
+
+from losslab.losses import MSELogits
+from runlab.runs import record
+from tests.stacks.test_stack import (
+    DOUBLE,
+    NOTE,
+    ONE_EPOCH,
+    PAIR,
+    RUNS,
+    TWO_EPOCHS,
+    assert_equal,
+    assert_shared,
+)
+
+HERE = "tests.stacks.test_eligibility"
+
+
+class Net(nn.Module):
+    """Something that a stack has to notice, by its kind."""
+
+    def __init__(self, kind: str = "", **sizes: object) -> None:
+        super().__init__()
+        self.kind = kind
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.ReLU())
+        self.norm = nn.BatchNorm1d(16) if kind == "statistics" else nn.Identity()
+        self.output = nn.Linear(16, 10)
+        if kind == "hooks":
+            self.output.register_forward_hook(lambda *arguments: None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.norm(self.layers(images))
+        if self.kind == "control flow" and hidden.sum() > 0:
+            hidden = 2 * hidden
+        return self.output(hidden)
+
+
+class Squared(SGD):
+    """Goes twice as far at twice the rate, and once more."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["lr"] = group["lr"] ** 2
+        result = super().step(closure)
+        for group in self.param_groups:
+            group["lr"] = group["lr"] ** 0.5
+        return result
+
+
+class EachStep(L.Callback):
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        pass
+
+
+def cycling(optimizer, total_steps):
+    return OneCycleLR(optimizer, max_lr=0.1, total_steps=total_steps, cycle_momentum=True)
+
+
+def with_network(kind: str) -> list[str]:
+    return [f"model._target_={HERE}.Net", f"+model.kind={kind}", "~model.widths",
+            "~model.activation"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (with_network("statistics"), "a training step changes its network's norm.running_mean"),
+        (with_network("control flow"), "torch.vmap cannot take its network or loss ("),
+        (with_network("hooks"), "its network has hooks, at output"),
+        ([f"optimizer._target_={HERE}.Squared"], "its steps come out differently ("),
+        (["scheduler=one_cycle", f"scheduler._target_={HERE}.cycling", "~scheduler.warmup",
+          "optimizer.momentum=0.9"], "its schedule changes momentum besides the learning rate"),
+        ([f"+callback.each._target_={HERE}.EachStep"],
+         "the callback EachStep has to be called at on_before_optimizer_step"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_stacked_trains_one_by_one_to_the_same_and_says_why(
+    stack, alone, caplog, overrides, reason
+):
+    common = [ONE_EPOCH, *overrides]
+    with caplog.at_level(logging.WARNING):
+        entries = stack(PAIR, *common)
+    said = [record.getMessage() for record in caplog.records if NOTE in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(NOTE + reason)
+    assert_shared(entries, 1)
+    for own, entry in zip(PAIR.values(), entries, strict=True):
+        assert entry["metrics"] == record.read(alone(*common, *own))["metrics"]
+
+
+class Meddling(L.Callback):
+    """Changes, in the second epoch, one of what a stack might have taken for granted."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            [group] = trainer.optimizers[0].param_groups
+            if self.what == "frozen":
+                first, *_ = pl_module.network.parameters()
+                first.requires_grad_(False)
+            if self.what == "optimizer":
+                group["weight_decay"] = 0.1
+            if self.what == "class":
+                pl_module.network.layers[2] = nn.Tanh()
+            if self.what == "tensor":
+                pl_module.loss.scale = torch.tensor(0.5)
+            if self.what == "attribute":
+                pl_module.loss.k = 2.0 if group["lr"] > 0.02 else 3.0
+
+
+class Scaled(MSELogits):
+    """With a tensor of its own."""
+
+    def __init__(self, **numbers: float) -> None:
+        super().__init__(**numbers)
+        self.register_buffer("scale", torch.tensor(1.0))
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return super().forward(outputs, labels) * self.scale
+
+
+@pytest.mark.parametrize("what", ["frozen", "optimizer", "class", "tensor", "attribute"])
+def test_what_a_callback_changes_between_blocks_holds_in_a_stack_too(stack, alone, tmp_path, what):
+    common = [DOUBLE, TWO_EPOCHS, *with_network(""), f"loss._target_={HERE}.Scaled",
+              "loss=mse_logits"]  # fmt: skip
+    common += [f"+callback.meddling._target_={HERE}.Meddling", f"+callback.meddling.what={what}"]
+    runs = RUNS if what == "attribute" else PAIR  # it becomes another in the second run
+    assert_shared(stack(runs, *common), len(runs))
+    for name, own in runs.items():
+        assert_equal(tmp_path / name, alone(*common, *own))
+
+
+class Rounding:
+    """Its `repr` tells where in memory it lies."""
+
+
+class Helped(MSELogits):
+    def __init__(self, **numbers: float) -> None:
+        super().__init__(**numbers)
+        self.helper = Rounding()
+
+
+def test_a_loss_that_holds_an_object_is_stacked(stack):
+    assert_shared(stack(PAIR, ONE_EPOCH, "loss=mse_logits", f"loss._target_={HERE}.Helped"), 2)
+
+
+class Counting(nn.Module):
+    """Cross-entropy that counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        self.calls += 1
+        return nn.functional.cross_entropy(outputs, labels) / self.calls
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.softmax(dim=1)
+
+
+class Tallying(Counting):
+    """Counts in a tensor that is no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = torch.tensor(0)
+
+
+class Lucky(nn.Module):
+    """Draws from Python's generator."""
+
+    def __init__(self, shape: list[int], num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(784, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1)) * (1 + random.random() / 10)
+
+
+class Uncopiable(nn.Module):
+    def __init__(self, shape: list[int], num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(784, num_classes)
+        self.lock = threading.Lock()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("group", "component", "reason"),
+    [
+        ("loss", "Counting", "a training step changes its loss's calls"),
+        ("loss", "Tallying", "a training step changes its loss's calls"),
+        ("model", "Lucky", "a training step changes Python's or NumPy's random generator"),
+        ("model", "Uncopiable", "cannot pickle"),
+    ],
+)
+def test_what_has_a_state_of_its_own_is_not_stacked(
+    stack, alone, tmp_path, caplog, group, component, reason
+):
+    base = ["model=linear"] if group == "model" else []
+    common = [*base, f"{group}._target_={HERE}.{component}", DOUBLE, ONE_EPOCH]
+    with caplog.at_level(logging.WARNING):
+        entries = stack(PAIR, *common)
+    assert_shared(entries, 1)
+    assert reason in caplog.text
+    if component == "Lucky":
+        return  # while tests run, the type checker draws from the same generator
+    for name, own in PAIR.items():
+        assert_equal(tmp_path / name, alone(*common, *own))
