@@ -9,14 +9,14 @@ from hydra.errors import InstantiationException
 
 from runlab.runs import record
 from runlab.sweeps.stacked import group_jobs, picklable
-from tests.runs.kill import wait_until
 from tests.runs.test_resume import curves
 
 TRAIN = "scripts/train.py"
-GRID = ["loss=mse,cross_entropy", "optimizer.lr=0.05,0.1,0.2"]
 STACKED = "hydra/launcher=stacked"
-LONG = ["trainer.max_epochs=40", "logger=none", "callback=[checkpoint,stop_on_divergence]"]
-"""Enough epochs for a run to be stopped in."""
+PLAIN = ["comparison.sections=[]", "comparison.outputs=[]"]
+GRID = [*PLAIN, "loss=mse,cross_entropy", "optimizer.lr=0.05,0.1"]
+BARE = [*PLAIN, "logger=none", "callback=[checkpoint,stop_on_divergence]"]
+"""A run that draws and logs nothing is over in half the time."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_run_is_what_the_basic_launcher_leaves(sweeps):
     folder, done, basic = sweeps
     assert done.returncode == basic.returncode == 0, done.stderr + basic.stderr
     ours, theirs = runs(folder / "logs" / "stacked"), runs(folder / "logs" / "basic")
-    assert len(ours) == 6
+    assert len(ours) == 4
     assert ours.keys() == theirs.keys()
     for name, run in ours.items():
         assert_alike(run, theirs[name])
@@ -59,7 +59,7 @@ def assert_alike(ours: Path, theirs: Path) -> None:
     assert entries[0].keys() == entries[1].keys()
     assert entries[0]["status"] == entries[1]["status"]
     assert entries[0]["fingerprint"] == entries[1]["fingerprint"]
-    assert [entry["timing"]["stack"] for entry in entries] == [3, 1]
+    assert [entry["timing"]["stack"] for entry in entries] == [2, 1]
     for name, value in entries[1]["metrics"].items():
         assert entries[0]["metrics"][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
     files = [{p.name for p in run.rglob("*") if "tfevents" not in p.name} for run in (ours, theirs)]
@@ -80,7 +80,7 @@ def test_its_output_is_that_of_the_basic_launcher(sweeps):
         for each in (done, basic)
     ]
     assert texts[0] == texts[1]
-    assert len(texts[0]) == 6
+    assert len(texts[0]) == 4
 
 
 def test_each_runs_log_file_holds_its_own_lines(sweeps):
@@ -106,15 +106,14 @@ def test_the_same_command_again_trains_nothing(sweeps, commands, tiny):
     found = runs(folder / "logs" / "stacked").values()
     before = {run: (run / "run.json").stat().st_mtime_ns for run in found}
     again = commands.run(folder, TRAIN, "-m", *tiny, *GRID, "name=stacked", STACKED)
-    assert "6 of 6 runs have ended already" in again.stdout
+    assert "4 of 4 runs have ended already" in again.stdout
     assert {run: (run / "run.json").stat().st_mtime_ns for run in before} == before
 
 
 def test_a_run_that_fails_leaves_the_others_their_results(sweeps, commands, tiny):
     folder, *_ = sweeps
-    done = commands.run(
-        folder, TRAIN, "-m", *tiny, "optimizer.lr=0.1,-1", "seed=0,1", "name=partly", STACKED
-    )
+    grid = [*tiny, *BARE, "optimizer.lr=0.1,-1", "seed=0,1", "name=partly"]
+    done = commands.run(folder, TRAIN, "-m", *grid, STACKED)
     assert done.returncode == 1
     found = {n: record.read(run)["status"] for n, run in runs(folder / "logs" / "partly").items()}
     assert sorted(found.values()) == ["failed", "failed", "finished", "finished"]
@@ -123,55 +122,55 @@ def test_a_run_that_fails_leaves_the_others_their_results(sweeps, commands, tiny
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+def interrupted_by(number: int, processes: int) -> list[str]:
+    interrupt = "+callback.interrupt"
+    return [f"{interrupt}._target_=tests.sweeps.interrupt.Interrupt",
+            f"{interrupt}.number={number}", f"{interrupt}.processes={processes}"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, commands, tiny, number, code):
-    grid = [*tiny, *LONG, "loss=mse,cross_entropy", "seed=0,1", "name=stopped"]
+    grid = [*tiny, *BARE, "trainer.max_epochs=4", "loss=mse,cross_entropy", "seed=0,1",
+            "name=stopped", *interrupted_by(number, processes=2)]  # fmt: skip
     options = [STACKED, "hydra.launcher.processes=2"]
-    output = tmp_path / "output.txt"
-    process = commands.start(tmp_path, TRAIN, "-m", *grid, *options, output=output)
+    stopped = commands.run(tmp_path, TRAIN, "-m", *grid, *options)
+    assert stopped.returncode == code
+    assert "interrupted: the same command goes on" in stopped.stderr
     sweep = tmp_path / "logs" / "stopped"
-    wait_until(lambda: sum(epochs(run) > 1 for run in runs(sweep).values()) == 4)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == code
-    assert "interrupted: the same command goes on" in output.read_text()
-    statuses = [record.read(run)["status"] for run in runs(sweep).values()]
-    assert set(statuses) <= {"interrupted", "finished"}
-    assert "interrupted" in statuses
+    assert [record.read(run)["status"] for run in runs(sweep).values()] == ["interrupted"] * 4
     done = commands.run(tmp_path, TRAIN, "-m", *grid, *options)
     assert done.returncode == 0, done.stderr
     entries = [record.read(run) for run in runs(sweep).values()]
-    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 40)] * 4
+    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 4)] * 4
+    assert all(entry["timing"]["resumed"] == 1 for entry in entries)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, commands, tiny, number, code):
-    grid = [*tiny, *LONG, "optimizer.lr=0.05,0.1,0.2", "name=stopped"]
-    file = tmp_path / "output.txt"
-    process = commands.start(tmp_path, TRAIN, "-m", *grid, STACKED, output=file)
-    sweep = tmp_path / "logs" / "stopped"
-    wait_until(lambda: sum(epochs(run) > 1 for run in runs(sweep).values()) == 3)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == code
-    output = file.read_text()
+    grid = [*tiny, *BARE, "trainer.max_epochs=4", "optimizer.lr=0.05,0.1,0.2",
+            "name=stopped", *interrupted_by(number, processes=1)]  # fmt: skip
+    stopped = commands.run(tmp_path, TRAIN, "-m", *grid, STACKED)
+    assert stopped.returncode == code
+    output = stopped.stdout + stopped.stderr
     assert "interrupted: the same command goes on with what is left" in output
     assert "Traceback" not in output
     assert "3 runs in 1 stack" in output
     assert "expected at least one finished run" not in output
+    sweep = tmp_path / "logs" / "stopped"
     assert [record.read(run)["status"] for run in runs(sweep).values()] == ["interrupted"] * 3
     launcher = STACKED if number == signal.SIGINT else "hydra/launcher=basic"
     done = commands.run(tmp_path, TRAIN, "-m", *grid, launcher)
     assert done.returncode == 0, done.stderr
     entries = [record.read(run) for run in runs(sweep).values()]
-    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 40)] * 3
+    assert [(e["status"], e["metrics"]["epochs"]) for e in entries] == [("finished", 4)] * 3
     assert all(entry["timing"]["resumed"] == 1 for entry in entries)
 
 
-def epochs(run: Path) -> int:
-    return record.read(run)["metrics"].get("epochs", 0)
-
-
 def test_fail_fast_stops_every_run_of_a_stack(tmp_path, commands, tiny):
-    grid = [*tiny, "optimizer.lr=0.1,0.2,-1,0.3", "name=fast", "fail_fast=true"]
+    grid = [*tiny, *BARE, "optimizer.lr=0.1,0.2,-1,0.3", "name=fast", "fail_fast=true"]
     done = commands.run(tmp_path, TRAIN, "-m", *grid, STACKED)
     assert done.returncode == 1
     assert "got -1 (fail_fast)" in done.stderr
@@ -226,7 +225,7 @@ def test_one_process_and_several_come_to_the_same(sweeps, commands, tiny):
     ours, theirs = runs(folder / "logs" / "by_one"), runs(folder / "logs" / "stacked")
     for name, run in ours.items():
         entries = record.read(run), record.read(theirs[name])
-        assert [entry["timing"]["stack"] for entry in entries] == [3, 3]
+        assert [entry["timing"]["stack"] for entry in entries] == [2, 2]
         assert entries[0]["metrics"] == pytest.approx(entries[1]["metrics"], rel=1e-4, abs=1e-6)
 
 
