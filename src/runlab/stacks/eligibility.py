@@ -1,4 +1,4 @@
-"""Which runs may train together, as far as that shows without trying, and in what stacks."""
+"""Why a run is not stacked, as far as that shows without trying, and how runs form stacks."""
 
 from itertools import pairwise
 
@@ -14,11 +14,11 @@ STEP_HOOKS = (
 """Lightning's hooks around a single step, which a stack does not call."""
 
 FEWEST_PER_PROCESS = 5
-"""What fewer runs gain from a second process in ten epochs is less than its start costs."""
+"""A second process for fewer runs costs more at its start than it saves in ten epochs."""
 
 
 def why_ineligible(request: StepRequest) -> str | None:
-    """Why a run cannot be computed together with others; None if nothing is in the way."""
+    """Why a run cannot be stacked; None if nothing shows: `check_equivalence` then tries it."""
     member, module = request.member, type(request.module)
     if not vars(module).get("stackable", False):
         return f"{module.__name__} may take its steps in a way of its own"
@@ -44,7 +44,7 @@ def has_hooks(module: nn.Module) -> bool:
 def partition_runs(runs: int, size: int, processes: int) -> list[range]:
     """Divides runs, by their numbers, into stacks of at most `size`.
 
-    They are divided among the processes, evenly, as long as each gets five of them.
+    The runs are divided evenly among the processes, as long as each process gets five of them.
     """
     number = max(min(processes, runs // FEWEST_PER_PROCESS), -(-runs // size), 1)
     return partition_evenly(runs, number)

@@ -1,4 +1,4 @@
-"""Whether two steps of two runs come to the same together and alone, tried on copies."""
+"""Why runs are not stacked, found by trying: two steps of two runs, together and alone."""
 
 import copy
 import random
@@ -23,15 +23,12 @@ SINGLE_TOLERANCE = 1e-2  # Adam's first step turns rounding into whole steps
 
 
 def check_equivalence(requests: Sequence[StepRequest]) -> tuple[str | None, bool]:
-    """Why these runs cannot be computed together, and whether a step draws random numbers.
+    """Why these runs cannot be stacked (None if they can), and whether a step draws at random.
 
-    None in place of the reason if they can. The runs are left as they are.
+    All is tried on copies: the runs are left as they are.
     """
     device = requests[0].inputs.device
-    with (
-        rng_unchanged(device),
-        torch.autocast(device.type, enabled=False),
-    ):
+    with rng_unchanged(device), torch.autocast(device.type, enabled=False):
         if changed := find_side_effect(requests[0]):
             return f"a training step changes {changed}", False
         before = torch.get_rng_state()
@@ -47,7 +44,7 @@ def check_equivalence(requests: Sequence[StepRequest]) -> tuple[str | None, bool
 
 
 def find_side_effect(request: StepRequest) -> str | None:
-    """What besides parameters is not the same after a step forward; None if nothing is."""
+    """What a forward pass changes besides random draws of PyTorch; None if it changes nothing."""
     member = copy_member(request.member)
     generators = random.getstate(), np.random.get_state()
     before = state_of(member.network, "network"), state_of(member.loss, "loss")
@@ -68,7 +65,7 @@ def find_side_effect(request: StepRequest) -> str | None:
 
 
 def state_of(module: nn.Module, name: str) -> dict[str, str]:
-    """Buffers and plain attributes of a module and all within it, as text, by names to be read."""
+    """Buffers and plain attributes of a module and its submodules, as text, by readable names."""
     values: dict[str, Any] = dict(module.named_buffers())
     for path, each in module.named_modules():
         for key, value in vars(each).items():
@@ -87,7 +84,7 @@ def first_batches(requests: Sequence[StepRequest]) -> tuple[Tensor, Tensor]:
 
 
 def find_difference(requests: Sequence[StepRequest]) -> str | None:
-    """What keeps the two from being the same, without random draws; None if nothing does."""
+    """Why two runs differ together and alone, with dropout off; None if they do not."""
     dtype = torch.float64
     try:
         alone = [*map(partial(take_steps_alone, dtype=dtype), requests, LEARNING_RATES)]
@@ -147,15 +144,13 @@ def copy_member(member: Member, dtype: torch.dtype | None = None, training: bool
     network: nn.Module = copy.deepcopy(member.network).to(dtype=dtype).train(training)
     loss: nn.Module = copy.deepcopy(member.loss).to(dtype=dtype)
     optimizer = member.make_optimizer(network.parameters())
-    return Member(
-        member.prepare_inputs, network, loss, optimizer, member.make_optimizer, member.gradient_clip
-    )
+    return member._replace(network=network, loss=loss, optimizer=optimizer)
 
 
 def prepared_batch(
     request: StepRequest, step: int, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Of a step, inputs ready for the network, in that precision."""
+    """One step's inputs, ready for the network and in that precision, and its targets."""
     inputs, targets = request.batch(min(step, len(request.targets) - 1))
     inputs = request.member.prepare_inputs(inputs)
     return inputs.to(dtype) if inputs.is_floating_point() else inputs, targets

@@ -20,7 +20,7 @@ class SharedSteps:
 
     Attributes:
         largest: the largest number of runs, this one included, that a block was computed for.
-        seconds_of_others: in which only the others ran, before blocks that it took alone.
+        seconds_of_others: spent waiting for the others before blocks that it then took alone.
     """
 
     def __init__(self, task: Task[Any]) -> None:
@@ -30,7 +30,7 @@ class SharedSteps:
 
     @property
     def label(self) -> str | None:
-        """What the bar of all that train together adds to this run's name; None: it is not this."""
+        """What a progress bar adds to the run's name; None where another run's bar shows all."""
         if not self.task.is_first:
             return None
         return f" and {self.task.others} more" if self.task.others else ""
@@ -64,15 +64,15 @@ def train_together(
     Args:
         runs: functions that train. Each gets a thread of its own, of which one runs at a time.
         size: the most runs that are computed at once.
-        backend: of `torch.compile`, for their common steps; None: they are not compiled.
-        threads: of the CPU to compute on; None: one for each core.
+        backend: of `torch.compile`, for their common steps; None compiles nothing.
+        threads: of the CPU to compute on; None takes one for each core.
     """
     tasks = [in_stack(run) for run in runs]
     return run_cooperatively(tasks, Scheduler(size, backend, threads).compute)
 
 
 def in_stack(run: Callable[[], T]) -> Callable[[], T]:
-    """The run, whose module will find that it shares its steps."""
+    """The run as a task: its module finds in `stack_of_run` that it shares its steps."""
 
     def task() -> T:
         current = current_task()

@@ -1,4 +1,4 @@
-"""What is global to the process and yet belongs to one run: saved while other runs go on."""
+"""Global state of the process that belongs to one run: saved while other runs go on."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 class ProcessState:
     """A run's own random generators, Hydra configuration, log handlers and the like.
 
-    They begin as what the process has now.
+    It begins as a copy of what the process has now.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class ProcessState:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """The process has this state meanwhile, and afterwards its own again."""
+        """Gives the process this state; afterwards saves it, and restores the process's own."""
         outside = read_all()
         write_all(self.saved)
         try:
@@ -36,7 +36,7 @@ class ProcessState:
 
 @contextmanager
 def rng_unchanged(device: torch.device) -> Iterator[None]:
-    """PyTorch's generators, of the CPU and that device, are afterwards as they were."""
+    """Leaves PyTorch's generators, of the CPU and of that device, as they were."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
@@ -99,4 +99,4 @@ ACCESSORS: tuple[tuple[Callable[[], Any], Callable[[Any], None]], ...] = (
     (torch.get_default_dtype, torch.set_default_dtype),
     (torch.is_anomaly_enabled, set_anomaly_detection),
 )
-"""How to read each and how to write it."""
+"""For each part of the state: how to read it, and how to write it."""

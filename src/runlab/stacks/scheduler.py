@@ -37,8 +37,8 @@ class Scheduler:
 
     Args:
         size: the most runs at once.
-        backend: of `torch.compile`, such as `inductor` or `cudagraphs`; None: nothing is compiled.
-        threads: of the CPU to compute on; None: one for each core.
+        backend: of `torch.compile`, such as `inductor` or `cudagraphs`; None compiles nothing.
+        threads: of the CPU to compute on; None takes one for each core.
     """
 
     def __init__(self, size: int, backend: str | None = None, threads: int | None = None) -> None:
@@ -87,12 +87,7 @@ class Scheduler:
                 precompute_lrs(each.member.optimizer, each.scheduler, len(each.targets))
                 for each in requests
             ]
-            # anew for each block: whatever happened to the runs meanwhile is in it
-            parts = self.partition(structure, requests)
-            stacks = [Stack([request.member for request in part]) for part in parts]
-            key = structure, requests[0].operations_key()
-            for stack in stacks:
-                stack.operations = self.trace(key, stack, requests[0])
+            stacks = self.build_stacks(structure, requests)
             learning_rates = [each.learning_rates for each in schedules]
             results = take_all_steps(stacks, requests, learning_rates, check)
         except torch.OutOfMemoryError:
@@ -112,6 +107,15 @@ class Scheduler:
             request.count_steps()
             request.result, request.runs = result, len(requests)
 
+    def build_stacks(self, structure: Any, requests: Sequence[StepRequest]) -> list[Stack]:
+        """Anew for each block: whatever has happened to the runs meanwhile is in them."""
+        parts = self.partition(structure, requests)
+        stacks = [Stack([request.member for request in part]) for part in parts]
+        key = structure, requests[0].operations_key()
+        for stack in stacks:
+            stack.operations = self.trace(key, stack, requests[0])
+        return stacks
+
     def reason_alone(self, structure: Any, requests: Sequence[StepRequest]) -> str | None:
         """Why runs of a structure cannot be computed together, found out once."""
         if structure not in self.reasons:
@@ -122,7 +126,7 @@ class Scheduler:
         return self.reasons[structure]
 
     def trace(self, key: Any, stack: Stack, request: StepRequest) -> Operations:
-        """The stack's steps as bare operations, found once for each number of runs."""
+        """The stack's steps as bare operations, traced once for each number of runs."""
         number = len(stack.members)
         if (key, number) not in self.traces:
 
@@ -144,7 +148,7 @@ class Scheduler:
     def compiled(
         self, found: TracedOperations, backend: str, descends: bool, arguments: Arguments
     ) -> TracedOperations:
-        """Compiled, if that backend of `torch.compile` can do it."""
+        """Compiled by that backend of `torch.compile`, or as they are if it cannot."""
         parameters, fixed, inputs, targets = arguments
         compiled = found.compiled(backend)
         copies = {name: each.clone() for name, each in parameters.items()}
@@ -175,7 +179,7 @@ class Scheduler:
         return [[requests[i] for i in part] for part in partition_evenly(len(requests), number)]
 
     def halve(self, runs: Runs, check: Callable[[], None]) -> None:
-        """Computes as many at once as there is memory for."""
+        """Computes half as many runs at once, from here on."""
         self.size = max(len(runs) // 2, 1)
         log.warning("not enough memory for %d runs at once, %d from here on", len(runs), self.size)
         for start in range(0, len(runs), self.size):
@@ -190,18 +194,18 @@ def take_all_steps(
 ) -> list[StepResult]:
     """Takes the steps of all requests, which are the stacks' in their order, at the same time.
 
-    A thread for each core, with a part of the runs, beats one that divides each operation among
-    the cores: small operations are not worth dividing, and one core that is busy with something
-    else then stops them all, time and again. So an operation has as many as in a run alone.
+    One thread for each core, each with a part of the runs, is faster than dividing each operation
+    among the cores: small operations are not worth dividing, and whenever one core is busy with
+    something else, all would wait for it. So an operation has as many threads as in a run alone.
     """
 
     def take(stack: Stack, start: int) -> list[StepResult]:
         own = slice(start, start + len(stack.members))
         inputs = [request.inputs for request in requests[own]]
         targets = [request.targets for request in requests[own]]
-        rates = torch.stack([*learning_rates[own]])
+        of_stack = torch.stack([*learning_rates[own]])  # [runs, steps]
         with threads(requests[0].threads), precision_of(requests[0]):
-            return stack.take_steps(inputs, targets, rates, check)
+            return stack.take_steps(inputs, targets, of_stack, check)
 
     if len(stacks) == 1:  # in this thread, to which CUDA graphs belong
         return take(stacks[0], 0)
@@ -212,7 +216,7 @@ def take_all_steps(
 
 @contextmanager
 def precision_of(request: StepRequest) -> Iterator[None]:
-    """As the run takes its steps, but that what autocast does is among the traced operations."""
+    """The run's precision. Autocast is off: what it does is among the traced operations."""
     device = request.inputs.device.type
     with request.trainer.precision_plugin.forward_context(), torch.autocast(device, enabled=False):
         yield
@@ -230,6 +234,6 @@ def threads(number: int) -> Iterator[None]:
 
 
 def available_cores() -> int:
-    """As many as this process may use."""
+    """The number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The learning rates of steps that are not taken yet."""
+"""The learning rates of a block's steps, computed before the steps are taken."""
 
 import copy
 import warnings
@@ -18,14 +18,14 @@ class ScheduleError(Exception):
 
 @dataclass
 class PrecomputedSchedule:
-    """Each step's learning rate, and what optimizer and schedule hold after these steps."""
+    """Each step's learning rate, and what optimizer and schedule hold after all of the steps."""
 
     learning_rates: Float[Tensor, " steps"]
     settings: dict[str, Any]
     state: dict[str, Any]
 
     def apply(self, optimizer: Optimizer, scheduler: LRScheduler | None) -> None:
-        """Leaves both as the steps would have left them."""
+        """Leaves both as if the steps had been taken one by one."""
         optimizer.param_groups[0].update(self.settings)
         optimizer._opt_called = True  # type: ignore[attr-defined]  # or the schedule's step warns
         if scheduler is not None:
@@ -35,7 +35,7 @@ class PrecomputedSchedule:
 def precompute_lrs(
     optimizer: Optimizer, scheduler: LRScheduler | None, steps: int
 ) -> PrecomputedSchedule:
-    """Steps the schedule, and leaves it as it was.
+    """Steps a schedule so often, reads the learning rates, and leaves it as it was.
 
     Raises:
         ScheduleError: if a step changes more than the learning rate.

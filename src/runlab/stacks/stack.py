@@ -19,11 +19,11 @@ class Stack:
 
     They are copies: the runs are as they were until `write_back` writes them back.
 
-    Any optimizer will do whose update is linear in the learning rate: it steps at learning rate 1,
-    and each run goes that part of the way which its own learning rate says.
+    It takes any optimizer whose update is linear in the learning rate: the optimizer steps at
+    learning rate 1, and each run moves by that update times its own learning rate.
 
     Attributes:
-        operations: may be replaced by what computes the same.
+        operations: compute gradients and steps; may be replaced by traced ones of the same result.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -35,7 +35,7 @@ class Stack:
         self.is_plain_sgd = is_plain_sgd(self.optimizer)
 
     def build_optimizer(self) -> Optimizer:
-        """One for the whole stack, with the runs' states, and their settings but for the rate."""
+        """One for the whole stack, with the runs' states and settings, but learning rate 1."""
         first = self.members[0]
         optimizer = first.make_optimizer(self.parameters.values())  # type: ignore[arg-type]
         [group], [own] = optimizer.param_groups, first.optimizer.param_groups
@@ -62,14 +62,14 @@ class Stack:
         truth = torch.stack([*targets], dim=1)  # [steps, runs, batch, ...]
         descend = self.operations.descend if self.only_descends else None
         last, losses = len(truth) - 1, []
-        for step, step_rates in enumerate(by_step):
+        for step, of_step in enumerate(by_step):
             check()
             arguments = self.parameters, self.fixed, batches[step], truth[step]
             if descend is not None and step < last:
-                loss, outputs = descend(*arguments, step_rates)
+                loss, outputs = descend(*arguments, of_step)
             else:  # the last step's gradients are to be seen
                 self.gradients, (loss, outputs) = self.operations.gradients(*arguments)
-                self.optimizer_step(step_rates)
+                self.optimizer_step(of_step)
             losses.append(loss.clone())
         by_run = torch.stack(losses, dim=1)  # [runs, steps]
         return [StepResult(*each) for each in zip(by_run, outputs.clone(), strict=True)]
@@ -86,16 +86,16 @@ class Stack:
             clip_gradients(self.gradients, largest)
         if self.is_plain_sgd:  # a third of the memory traffic
             for name, parameter in self.parameters.items():
-                rates = expand_as(learning_rates, parameter)
-                parameter.addcmul_(self.gradients[name], rates, value=-1)
+                expanded = expand_as(learning_rates, parameter)
+                parameter.addcmul_(self.gradients[name], expanded, value=-1)
             return
         before = {name: parameter.clone() for name, parameter in self.parameters.items()}
         for name, parameter in self.parameters.items():
             parameter.grad = self.gradients[name]
         self.optimizer.step()
         for name, parameter in self.parameters.items():
-            rates = expand_as(learning_rates, parameter)
-            torch.lerp(before[name], parameter, rates, out=parameter)
+            expanded = expand_as(learning_rates, parameter)
+            torch.lerp(before[name], parameter, expanded, out=parameter)
 
     def write_back(self) -> None:
         """Leaves the runs as their steps alone would have left them."""
@@ -111,9 +111,9 @@ class Stack:
 
 
 class StackedBatches:
-    """The batches of several runs' steps, [runs, batch, ...] each, in the memory of the one before.
+    """Each step's batches of all runs, [runs, batch, ...]; all steps use the same memory.
 
-    Of a `LazyBatch` of each run from the same data set, those of all runs are gathered at once.
+    Where each run has a `LazyBatch` of the same data set, one operation gathers all of them.
     """
 
     def __init__(self, inputs: Sequence[Num[Tensor, "steps batch ..."]]) -> None:
@@ -144,7 +144,7 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def memory_of(tensor: Tensor) -> tuple[Any, ...]:
-    """Where its values lie; equal for tensors that share all of them."""
+    """Where its values lie in memory; equal for two views of the same values."""
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
@@ -163,7 +163,7 @@ def gradients_of(member: Member) -> Gradients:
 
 
 def with_prefix(prefix: str, tensors: Tensors) -> Tensors:
-    """Those, by names without it."""
+    """The tensors whose names begin with the prefix, by names without it."""
     return {k.removeprefix(prefix): each for k, each in tensors.items() if k.startswith(prefix)}
 
 

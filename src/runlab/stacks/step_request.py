@@ -1,4 +1,4 @@
-"""What a run asks of its stack: the steps of its next block, and what they depend on."""
+"""StepRequest: a run asks its stack for the steps of its next block."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ ATTRIBUTES_OF_EVERY_MODULE = set(vars(nn.Module())) - {"training"}
 
 
 class Member(NamedTuple):
-    """What of a run a stack has to know.
+    """What a stack has to know of a run.
 
     Attributes:
         prepare_inputs: makes the network's input of a batch's inputs.
@@ -51,7 +51,7 @@ class Member(NamedTuple):
 
     @property
     def settings(self) -> str:
-        """What modules are, and hold besides parameters and buffers: rates, sizes, modes."""
+        """Class and plain attributes of each module, as text: dropout rates, sizes, modes."""
         held = [
             (name, type(module), {k: comparable(value) for k, value in attributes(module).items()})
             for part in (self.network, self.loss)
@@ -61,14 +61,14 @@ class Member(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a block of steps leaves: each step's loss, and the outputs on the last batch."""
+    """Each step's loss, and the outputs on the last batch, before the step on it."""
 
     losses: Float[Tensor, " steps"]
     outputs: Float[Tensor, "batch ..."]
 
 
 class StepRequest:
-    """The steps of one run's next block, and once they are taken what came of them.
+    """The steps of one run's next block and, once they are taken, their result.
 
     Attributes:
         result: None if the run has to take the steps itself.
@@ -122,7 +122,7 @@ class StepRequest:
         return self.module.lr_schedulers()  # type: ignore[return-value]
 
     def structure_key(self) -> tuple[Any, ...]:
-        """Equal for runs that differ in numbers alone which need not be equal in a stack."""
+        """Equal for runs of the same components, but for their seeds and learning rates."""
         config = self.config
         optimizer = {**config.get("optimizer", {}), "lr": None}
         data = {**config.get("data", {}), "seed": None}
@@ -132,12 +132,12 @@ class StepRequest:
         return repr(optimizer), repr(parts), repr(shapes), type(self.trainer.precision_plugin)
 
     def operations_key(self) -> tuple[Any, ...]:
-        """Equal for requests of one structure whose steps are the same operations on one shape."""
+        """Equal for requests of one structure whose steps are the same operations."""
         inputs, member = self.inputs, self.member
         return inputs.shape[1:], inputs.dtype, inputs.device, tuple(member.trained), member.settings
 
     def sync_key(self) -> tuple[Any, ...]:
-        """Equal for requests of one structure and operations that can be computed at once now."""
+        """Equal for requests of one structure and operations that are equally far."""
         member = self.member
         [group] = member.optimizer.param_groups
         # not what a schedule keeps there: its own learning rates

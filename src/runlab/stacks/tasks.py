@@ -1,4 +1,4 @@
-"""Tasks that run cooperatively: each in a thread of its own, of which one runs at any time."""
+"""Tasks that run cooperatively: each has a thread of its own, and one of them runs at a time."""
 
 import signal
 import threading
@@ -25,7 +25,7 @@ class Task(Generic[T]):
         tasks: all that run cooperatively, this one among them.
         request: what the task waits for, if it waits.
         outcome: what the task returned or raised, once it has ended.
-        process_state: what is global to the process is the task's own while it runs.
+        process_state: of the process, while this task runs.
     """
 
     outcome: T | BaseException
@@ -45,12 +45,12 @@ class Task(Generic[T]):
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the first of those that go on: it may show how far all are."""
+        """Whether it is the first that has not ended: its progress bar stands for all."""
         return self.living[0] is self
 
     @property
     def others(self) -> int:
-        """How many go on beside it."""
+        """How many others have not ended."""
         return len(self.living) - 1
 
     def run(self) -> None:
@@ -144,7 +144,7 @@ def as_exit(stop: BaseException) -> BaseException:
 
 @contextmanager
 def defer_signals() -> Iterator[Callable[[], None]]:
-    """Yields a function that lets a signal that came meanwhile do what it would have done at once.
+    """Holds signals back; yields a function that handles one that has come meanwhile.
 
     Otherwise Python would raise KeyboardInterrupt between any two instructions of this thread.
     """

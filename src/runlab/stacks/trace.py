@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._guards import TracingContext, tracing
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Interpreter, Node
@@ -19,13 +20,13 @@ Gradients = Callable[
     [Tensors, Tensors, Tensor, Tensor],
     tuple[Tensors, tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch ..."]]],
 ]
-"""Maps [runs, ...] parameters, other tensors, inputs and targets to gradients, losses, outputs."""
+"""From [runs, ...] parameters, other tensors, inputs and targets: gradients, losses, outputs."""
 
 Descent = Callable[
     [Tensors, Tensors, Tensor, Tensor, Float[Tensor, " runs"]],
     tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch ..."]],
 ]
-"""Also gets learning learning_rates; adds −learning rate·gradient to the parameters in place.
+"""Also gets learning rates, and adds −learning rate·gradient to the parameters in place.
 
 Returns losses and outputs.
 """
@@ -99,7 +100,8 @@ def trace_operations(
         return [*(found[name] for name in names), losses, outputs]
 
     arguments = [*parameters.values(), *fixed.values(), inputs, targets]
-    with rng_unchanged(inputs.device):
+    # one mode for all values that make_fx notes: else it makes one for each, half of its time
+    with rng_unchanged(inputs.device), tracing(TracingContext(FakeTensorMode())):
         module = make_fx(flat)(*arguments)
     values = evaluate_nodes(module, arguments)
     reuse_equal_views(module, values)
@@ -153,21 +155,21 @@ def with_updates(module: GraphModule, values: dict[Node, Any], parameters: int) 
     expanded = {}
     for dtype, ndim in {(value_of[node].dtype, value_of[node].ndim): None for node in inputs}:
         own = graph.call_function(aten.to.dtype, (learning_rates, dtype))
-        rates = graph.call_function(aten.view.default, (own, [-1] + [1] * (ndim - 1)))
-        expanded[dtype, ndim] = rates
+        shape = [-1] + [1] * (ndim - 1)
+        expanded[dtype, ndim] = graph.call_function(aten.view.default, (own, shape))
     for parameter, gradient in zip(inputs, results[:parameters], strict=True):
         dtype = value_of[parameter].dtype
-        rates = expanded[dtype, value_of[parameter].ndim]
+        factor = expanded[dtype, value_of[parameter].ndim]
         precise = value_of[gradient].dtype == dtype and dtype in (torch.float32, torch.float64)
         is_product = precise and gradient.target is aten.bmm.default
         factors: list[Any] = [*gradient.args] if is_product else []
         changing = of_parameters | written[gradient]  # by the time that they are multiplied
         if factors and changing.isdisjoint(storage(value_of[each]) for each in factors):
             smaller = min((0, 1), key=lambda i: value_of[factors[i]].numel())
-            factors[smaller] = graph.call_function(aten.mul.Tensor, (factors[smaller], rates))
+            factors[smaller] = graph.call_function(aten.mul.Tensor, (factors[smaller], factor))
             graph.call_function(aten.baddbmm_.default, (parameter, *factors), {"alpha": -1})
         else:
-            operands = parameter, gradient, rates
+            operands = parameter, gradient, factor
             graph.call_function(aten.addcmul_.default, operands, {"value": -1})
     graph.output(results[parameters:])
     graph.eliminate_dead_code()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
-from joblib import Parallel, delayed
 from omegaconf import open_dict
 
 from runlab.config.fingerprint import key_of
@@ -34,9 +33,9 @@ class StackedLauncherMixin(BasicLauncher):
 
     Args:
         size: the most runs that train together.
-        processes: train so many stacks at a time; None: one for each core where runs are on the
-            CPU, else one. Runs alike are divided among them, in stacks of at least five.
-        compile: a backend of `torch.compile` for their common steps; None: they are not compiled.
+        processes: how many stacks train at a time; None takes one for each core where runs are on
+            the CPU, else one. Runs alike are divided among them, in stacks of at least five.
+        compile: a backend of `torch.compile` for their common steps; None compiles nothing.
     """
 
     def __init__(
@@ -69,6 +68,8 @@ class StackedLauncherMixin(BasicLauncher):
             folder = Path(str(self.config.hydra.sweep.dir))
             log.info("%s", describe_stacks(len(numbered), len(parts), processes, folder))
         if processes > 1:
+            from joblib import Parallel, delayed  # 0.2 s; Hydra imports plugins even for --help
+
             state = Singleton.get_state()
             outcomes = Parallel(n_jobs=processes)(
                 delayed(train_in_process)(self, state, part, processes) for part in parts
@@ -85,7 +86,7 @@ class StackedLauncherMixin(BasicLauncher):
 
     def suitable_processes(self, jobs: Sequence[Sequence[str]]) -> int:
         """How many processes suit the machine and the device that runs are on."""
-        import torch  # seconds; Hydra imports plugins even for --help
+        import torch  # seconds, as above
 
         from runlab.stacks import available_cores
 
