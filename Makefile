@@ -36,7 +36,7 @@ compare: setup  ## train 3 losses x 10 learning rates x 10 seeds, conclude; with
 	$(if $(ARGS),,$(PY) scripts/landscape.py logs/$(COMPARED))
 
 test: setup     ## the test suite: CPU only, no network
-	$(PY) -m pytest -n 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup     ## formatting, lint and types
 	$(PY) -m ruff format --check

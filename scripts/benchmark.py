@@ -1,9 +1,9 @@
-"""Time a training step: by hand, losslab's, as templates do it, and the arithmetic alone."""
+"""Time a training step: by hand, this template's, as others do it, and the arithmetic alone."""
 
 from pathlib import Path
 
 from runlab.cli.main import main
-from runlab.extras.benchmark import benchmark
+from runlab.extras.benchmark.benchmark import benchmark
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

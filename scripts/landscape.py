@@ -1,4 +1,4 @@
-"""Draw the loss surfaces that two arms descended, on the plane through their start and ends."""
+"""Draw the loss surfaces of two arms and their paths, on the plane through their start and ends."""
 
 import argparse
 import logging
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runlab.analysis.rebuild import rebuild
 from runlab.config.messages import is_user_error, user_message
-from runlab.extras.landscape.landscape import landscape
+from runlab.extras.landscape.landscape import compute_landscape
 from runlab.extras.landscape.write import caption, write
 from runlab.text import wrapped
 
@@ -31,7 +31,7 @@ if __name__ == "__main__":
     logging.getLogger("runlab").setLevel(logging.INFO)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        result = landscape(**vars(arguments))
+        result = compute_landscape(**vars(arguments))
         folder = write(result)
         print("\n".join([*wrapped(caption(result)), str(folder / "landscape.png")]), flush=True)
         rebuild(arguments.sweep)  # the comparison's page shows the figure, and so the dashboard

@@ -19,6 +19,10 @@ install_import_hook(["losslab", "runlab"], "tests.typechecker.check")
 torch.set_num_threads(1)  # several test processes share the cores
 
 ON_REQUEST = ("long", "browser", "gpu")
+LONGEST = [
+    *("test_stacked", "test_readme", "test_membership", "test_resume", "test_train"),
+    *("test_sweep", "test_stack", "test_benchmark", "test_search", "test_kill"),
+]
 left_out: Counter[str] = Counter()
 
 
@@ -29,6 +33,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     gpu = Path(__file__).parent / "gpu"
     is_needed = gpu.is_relative_to(collection_path) or collection_path.is_relative_to(gpu)
     return None if is_needed else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker has one left when the others are through."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else 99)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

@@ -54,7 +54,7 @@ def shortened(script: str, arguments: list[str], tiny: list[str]) -> list[str]:
         return [*arguments, "--points", "9"]
     if script.endswith("benchmark.py"):
         few = ["rounds=1", "steps=4", "data.steps_per_execution=4", "stacks=[1,2]"]
-        return [*arguments, *few, "startups=0", "memory=false", "random_images=true"]
+        return [*arguments, *few, "startups=0", "memory=false", "random_samples=true"]
     return arguments
 
 

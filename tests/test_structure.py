@@ -62,7 +62,7 @@ IMPORTS = {name: set(imports(path)) - {name} for name, path in MODULES.items()}
 
 
 def room(name: str) -> str:
-    """`runlab.stacks` of `runlab.stacks.trace`, `runlab.extras.landscape` of what is in it."""
+    """`runlab.stacks` of `runlab.stacks.trace`, `runlab.extras.<room>` of what is in one."""
     return ".".join(name.split(".")[: 3 if name.startswith("runlab.extras.") else 2])
 
 

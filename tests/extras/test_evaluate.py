@@ -1,3 +1,6 @@
+import runpy
+import sys
+
 import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -6,7 +9,9 @@ from omegaconf import OmegaConf
 from runlab.config.arguments import quoted
 from runlab.extras.evaluate import evaluate, table
 from runlab.train import train
-from tests.compose import compose
+from tests.compose import ROOT, compose
+
+SCRIPT = str(ROOT / "scripts" / "evaluate.py")
 
 
 @pytest.fixture(scope="module")
@@ -43,24 +48,27 @@ def test_the_table_shows_every_digit_that_a_number_has():
     metrics = {
         f"{split}/{name}": float(torch.tensor(value))
         for split, values in (("val", (0.9744, 0.040752217, 5000)), ("test", (1.0, 0.5, 10000)))
-        for name, value in zip(("accuracy", "brier", "images"), values, strict=True)
+        for name, value in zip(("accuracy", "brier", "samples"), values, strict=True)
     }
     assert table(metrics).splitlines() == [
         "          val          test",
         "accuracy  0.9744       1",
         "brier     0.040752217  0.5",
-        "images    5000         10000",
+        "samples   5000         10000",
     ]
 
 
 def test_the_script_prints_the_table_and_leaves_nothing_behind(
-    finished, data_dir, tmp_path, commands
+    finished, data_dir, tmp_path, monkeypatch, capsys
 ):
     checkpoint, entry = finished
     arguments = [f"checkpoint={checkpoint}", f"data_dir={data_dir}", "trainer=cpu"]
-    result = commands.run(tmp_path, "scripts/evaluate.py", *arguments)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == table(of_splits(entry)) + "\n"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
+    runpy.run_path(SCRIPT, run_name="__main__")
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out == table(of_splits(entry)) + "\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,5 @@
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,47 +14,70 @@ from tests.idx import write_idx
 SCRIPT = str(ROOT / "scripts" / "reproduce.py")
 
 
+QUICK = ["model.widths=[4]", "trainer.max_epochs=1", "logger=none", "callback=[checkpoint]"]
+
+
+def train_in(folder: Path, *overrides: str) -> Path:
+    folder.mkdir(parents=True)
+    train(compose(*overrides, folder=folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory, tiny):
+    """As the configuration has it, with all its callbacks; read-only by agreement."""
+    return train_in(tmp_path_factory.mktemp("logs") / "first" / "run", *tiny)
+
+
+@pytest.fixture(scope="module")
+def quick_run(tmp_path_factory, tiny):
+    return train_in(tmp_path_factory.mktemp("quick") / "run", *tiny, *QUICK)
+
+
 @pytest.fixture
-def trained(tmp_path, tiny):
-    def train_in(name: str, *overrides: str) -> Path:
-        folder = tmp_path / "first" / name
-        folder.mkdir(parents=True)
-        train(compose(*tiny, *overrides, folder=folder))
-        return folder
-
-    return train_in
+def run(quick_run, tmp_path):
+    """A copy of the quick run, to be changed."""
+    return shutil.copytree(quick_run, tmp_path / "first" / "run")
 
 
-@pytest.mark.parametrize("overrides", [[], ["model.widths=[8]", "logger=[tensorboard,csv]"]])
-def test_a_run_comes_out_the_same(trained, overrides):
-    run = trained("run", *overrides)
+def assert_reproduced(run):
     reproduction = reproduce(run)
     assert set(reproduction.drift) == set(record.read(run)["metrics"])
     assert set(reproduction.drift.values()) == {0.0}
     assert reproduction.changes_since == []
     assert "all 15 metrics equal, bit for bit" in " ".join(reproduction.terminal().split())
+    return reproduction
 
 
-def test_the_new_run_is_whole_and_the_old_one_as_it_was(trained, tmp_path):
-    run = trained("run")
+def test_a_run_with_other_loggers_comes_out_the_same(tmp_path, tiny):
+    loggers = ["model.widths=[8]", "logger=[tensorboard,csv]"]
+    assert_reproduced(train_in(tmp_path / "first" / "run", *tiny, *loggers))
+
+
+def test_the_new_run_is_the_same_and_whole_and_the_old_one_as_it_was(default_run):
+    run, sweeps = default_run, default_run.parents[1]
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    folder = reproduce(run).folder
-    assert folder == tmp_path / "first-reproduced" / "run"
+    folder = assert_reproduced(run).folder
+    assert folder == sweeps / "first-reproduced" / "run"
     assert (folder / "checkpoints" / "best.ckpt").exists()
     assert list(folder.glob("events.out.tfevents.*"))
     assert record.read(folder)["fingerprint"] == record.read(run)["fingerprint"]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_second_reproduction_has_a_folder_of_its_own(run, tmp_path):
+    assert reproduce(run).folder == tmp_path / "first-reproduced" / "run"
     assert reproduce(run).folder == tmp_path / "first-reproduced-2" / "run"
 
 
-def test_a_diverged_run_is_reproduced_too(trained):
-    reproduction = reproduce(trained("run", "loss=mse_logits", "optimizer.lr=1e6"))
+def test_a_diverged_run_is_reproduced_too(tmp_path, tiny):
+    diverging = ["loss=mse_logits", "optimizer.lr=1e6"]
+    reproduction = reproduce(train_in(tmp_path / "first" / "run", *tiny, *QUICK, *diverging))
     assert reproduction.now["status"] == "diverged"
     assert reproduction.largest_drift() == 0
 
 
-def test_drift_and_what_changed_are_shown(trained):
-    run = trained("run")
+def test_drift_and_what_changed_are_shown(run):
     entry = record.read(run)
     entry["metrics"]["test/nll"] += 0.25
     entry["metrics"]["test/ece"] = None
@@ -67,8 +91,7 @@ def test_drift_and_what_changed_are_shown(trained):
     assert "changed since: versions.torch: 1.13.1 ->" in shown
 
 
-def test_a_run_of_a_stack_is_said_to_have_been_one(trained):
-    run = trained("run")
+def test_a_run_of_a_stack_is_said_to_have_been_one(run):
     entry = record.read(run)
     entry["metrics"]["test/nll"] += 1e-6
     entry["timing"]["stack"] = 6
@@ -77,10 +100,9 @@ def test_a_run_of_a_stack_is_said_to_have_been_one(trained):
     assert "changed since: stack: 6 -> 1; it was one of a stack of 6, which rounds" in shown
 
 
-def test_what_cannot_be_reproduced_is_said(trained, tmp_path):
+def test_what_cannot_be_reproduced_is_said(run, tmp_path):
     with pytest.raises(ValueError, match=r"expected a run record at .*nowhere"):
         reproduce(tmp_path / "nowhere")
-    run = trained("run")
     with pytest.raises(ValueError, match="expected a folder without a run"):
         reproduce(run, folder=run)
     write_idx(tmp_path / "other", seed=1)
@@ -96,8 +118,7 @@ def test_without_metrics_nothing_has_drifted():
     assert Reproduction(Path(), {"metrics": {}}, {"metrics": {}}).largest_drift() == 0
 
 
-def test_the_scripts_exit_code_tells(trained, monkeypatch, capsys):
-    run = trained("run")
+def test_the_scripts_exit_code_tells(run, monkeypatch, capsys):
 
     def code(*arguments: str) -> object:
         monkeypatch.setattr(sys, "argv", [SCRIPT, str(run), *arguments])

@@ -103,7 +103,9 @@ def nested_dict(outer: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
     """Replaces the record atomically; numbers that are not finite are written as null."""
-    atomic.replace(folder / "run.json", json.dumps(finite({"layout": LAYOUT} | {**record}), indent=1).encode())
+    atomic.replace(
+        folder / "run.json", json.dumps(finite({"layout": LAYOUT} | {**record}), indent=1).encode()
+    )
 
 
 def finite(value: Any) -> Any:

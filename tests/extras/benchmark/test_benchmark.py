@@ -1,4 +1,8 @@
+import contextlib
+import gc
+import io
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,38 +18,44 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 from torch.optim import SGD
+from torchvision import datasets, transforms
 
-import runlab.extras.benchmark  # noqa: F401  registers the schema
 from losslab.losses import CrossEntropy
 from losslab.models import MLP, Linear
-from runlab.callbacks import GradientNorm
-from runlab.extras.benchmark import arithmetic, random_images, report, task
-from runlab.extras.benchmark.arithmetic import Copy, Matmul, step_bytes, step_flops
-from runlab.extras.benchmark.baselines import (
-    Bare,
-    Stopwatch,
-    Template,
-    rotated,
-    run_interleaved,
-    torch_settings_restored,
+from runlab.blocks.loader import Samples
+from runlab.callbacks.monitors import GradientNorm
+from runlab.extras.benchmark import benchmark as task
+from runlab.extras.benchmark import limits, peak_memory, report, stacked
+from runlab.extras.benchmark.baselines import BareLoop, Template
+from runlab.extras.benchmark.data import (
+    ImageDataset,
+    random_samples,
+    tensor_data,
+    use_random_samples,
 )
-from runlab.extras.benchmark.figure import scaling_figure
-from runlab.extras.benchmark.fresh_process import training_overrides
-from runlab.extras.benchmark.results import Memory, Results, StackTimes, spread
+from runlab.extras.benchmark.limits import Copy, Matmul, step_bytes, step_flops
+from runlab.extras.benchmark.report import scaling_figure
+from runlab.extras.benchmark.results import Memory, Results, TimeBreakdown, spread
 from runlab.extras.benchmark.stacked import (
-    Clocked,
     MemberStopwatch,
-    Stacked,
-    Timed,
-    all_ended,
+    StackedRuns,
+    StackTime,
+    TimedFunction,
+    raise_first_error,
     seconds_of_all,
-    timed,
+    time_of_stack,
+)
+from runlab.extras.benchmark.timing import (
+    Stopwatch,
+    preserve_torch_settings,
+    rotate,
+    run_interleaved,
 )
 from tests.compose import CONF, compose
 
 CPU = torch.device("cpu")
 TINY = (
-    "random_images=true",
+    "random_samples=true",
     "data.train_size=640",
     "data.val_size=64",
     "data.batch_size=32",  # 20 steps an epoch
@@ -69,11 +79,19 @@ def composed(*overrides: str) -> DictConfig:
     return cfg
 
 
+@pytest.fixture(autouse=True, scope="module")
+def modules_are_no_garbage() -> Iterator[None]:
+    """Before each run garbage is collected; to look through all that is imported takes 0.5 s."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def process_settings() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with torch_settings_restored():
+    with preserve_torch_settings():
         torch.use_deterministic_algorithms(False)
         yield
     torch.set_num_threads(threads)
@@ -81,16 +99,16 @@ def process_settings() -> Iterator[None]:
 
 @pytest.fixture
 def cfg(tmp_path: Path) -> DictConfig:
-    """A tiny benchmark whose data are written."""
+    """A tiny benchmark whose data are random."""
     cfg = composed(*TINY)
     cfg.run.folder = str(tmp_path / "run")
-    random_images.write(cfg, tmp_path)
+    use_random_samples(cfg)
     return cfg
 
 
 @pytest.fixture
-def baselines(cfg: DictConfig) -> tuple[Bare, Template]:
-    data = task.as_tensors(cfg)
+def baselines(cfg: DictConfig) -> tuple[BareLoop, Template]:
+    data = tensor_data(cfg)
     return task.bare_loop(cfg, data, CPU), Template(cfg, data.steps_per_epoch)
 
 
@@ -105,14 +123,14 @@ RESULTS = Results(
     steps=859,
     batch_size=64,
     stacks={},
-    spent={},
+    breakdown={},
     memory={},
     step_flops=10_000_000,
     step_bytes=2_000_000,
-    place=dict.fromkeys(("bare loop", "losslab", "other"), "1 thread"),
+    resource=dict.fromkeys(("bare loop", "losslab", "other"), "1 thread"),
     flops={"1 thread": 100e9},
     copied={"1 thread": 40e9},
-    outside_training=[0.5, 0.25, 1.0],
+    seconds_outside_training=[0.5, 0.25, 1.0],
     startups=[{"import torch": 1.5, "compose": 0.25}],
     settings={
         "network": "MLP of 5 parameters",
@@ -130,14 +148,14 @@ RESULTS = Results(
     },
 )
 
-SPENT = StackTimes(computing=60e-6, looping=30e-6, rest=10e-6)
+BREAKDOWN = TimeBreakdown(compute=60e-6, loop=30e-6, other=10e-6)
 SCALING = replace(
     RESULTS,
     seconds=RESULTS.seconds | {"two": [90e-6, 100e-6, 200e-6], "ten": [50e-6, 40e-6, 60e-6]},
     stacks={"two": 2, "ten": 10},
-    spent={"two": [SPENT] * 3, "ten": [SPENT] * 3},
+    breakdown={"two": [BREAKDOWN] * 3, "ten": [BREAKDOWN] * 3},
     memory={"two": Memory(2**30, 2**30 + 2**25), "ten": Memory(None, None)},
-    place=RESULTS.place | {"two": "2 threads", "ten": "2 threads"},
+    resource=RESULTS.resource | {"two": "2 threads", "ten": "2 threads"},
     flops=RESULTS.flops | {"2 threads": 200e9},
     copied=RESULTS.copied | {"2 threads": 50e9},
 )
@@ -145,15 +163,15 @@ SCALING = replace(
 
 
 def test_flops_of_an_mlp_step_are_those_counted_by_hand():
-    images, labels = torch.rand(64, 1, 28, 28), torch.zeros(64, dtype=torch.long)
+    inputs, targets = torch.rand(64, 1, 28, 28), torch.zeros(64, dtype=torch.long)
     weights, first = 784 * 128 + 128 * 64 + 64 * 10, 784 * 128
-    counted = step_flops(MLP([1, 28, 28], 10), CrossEntropy(), images, labels)
+    counted = step_flops(MLP([1, 28, 28], 10), CrossEntropy(), inputs, targets)
     assert counted == 6 * weights * 64 - 2 * first * 64 == 29_081_600
 
 
 def test_flops_of_a_single_layer_are_two_thirds_of_six_a_weight():
-    images, labels = torch.rand(8, 1, 28, 28), torch.zeros(8, dtype=torch.long)
-    assert step_flops(Linear([1, 28, 28], 10), CrossEntropy(), images, labels) == 4 * 7840 * 8
+    inputs, targets = torch.rand(8, 1, 28, 28), torch.zeros(8, dtype=torch.long)
+    assert step_flops(Linear([1, 28, 28], 10), CrossEntropy(), inputs, targets) == 4 * 7840 * 8
 
 
 def test_counting_flops_leaves_the_network_without_gradients():
@@ -163,27 +181,27 @@ def test_counting_flops_leaves_the_network_without_gradients():
 
 
 def test_bytes_of_an_mlp_step_are_those_of_the_formula():
-    images, labels = torch.rand(64, 1, 28, 28), torch.zeros(64, dtype=torch.long)
+    inputs, targets = torch.rand(64, 1, 28, 28), torch.zeros(64, dtype=torch.long)
     parameters, not_first = 109_386, 128 * 64 + 64 * 10
-    counted = step_bytes(MLP([1, 28, 28], 10), CrossEntropy(), SGD, images, labels)
+    counted = step_bytes(MLP([1, 28, 28], 10), CrossEntropy(), SGD, inputs, targets)
     assert counted == 4 * (4 * parameters + not_first + 2 * 64 * 784)
 
 
 def test_bytes_of_a_step_grow_by_the_optimizers_state_read_and_written():
-    images, labels, parameters = torch.rand(8, 1, 4, 4), torch.zeros(8, dtype=torch.long), 17 * 10
+    inputs, targets, parameters = torch.rand(8, 1, 4, 4), torch.zeros(8, dtype=torch.long), 17 * 10
     counted = [
-        step_bytes(Linear([1, 4, 4], 10), CrossEntropy(), each, images, labels)
+        step_bytes(Linear([1, 4, 4], 10), CrossEntropy(), each, inputs, targets)
         for each in (SGD, partial(SGD, momentum=0.9))
     ]
     assert counted == [4 * (4 * parameters + 2 * 8 * 16), 4 * (6 * parameters + 2 * 8 * 16)]
 
 
 def test_frozen_parameters_are_read_and_no_more():
-    network, labels = Linear([1, 4, 4], 10), torch.zeros(8, dtype=torch.long)
-    whole = step_bytes(network, CrossEntropy(), SGD, torch.rand(8, 1, 4, 4), labels)
+    network, targets = Linear([1, 4, 4], 10), torch.zeros(8, dtype=torch.long)
+    whole = step_bytes(network, CrossEntropy(), SGD, torch.rand(8, 1, 4, 4), targets)
     [_, bias] = network.parameters()
     bias.requires_grad_(False)
-    less = step_bytes(network, CrossEntropy(), SGD, torch.rand(8, 1, 4, 4), labels)
+    less = step_bytes(network, CrossEntropy(), SGD, torch.rand(8, 1, 4, 4), targets)
     assert whole - less == 3 * bias.nbytes
     assert all(parameter.grad is None for parameter in network.parameters())
 
@@ -198,14 +216,14 @@ def test_a_peak_on_more_threads_leaves_their_number_as_it_was():
     assert torch.get_num_threads() == 1
 
 
-def test_a_machine_keeps_the_best_of_each_place_and_of_fewer_threads(monkeypatch):
-    monkeypatch.setattr(arithmetic, "Matmul", lambda *_: Rates([3.0, 5.0, 4.0, 1.0]))
-    monkeypatch.setattr(arithmetic, "Copy", lambda *_: Rates([8.0, 6.0, 7.0, 5.0]))
-    limits = arithmetic.Machine(CPU, torch.float32, threads=[1, 2])
-    limits.measure()
-    limits.measure()
-    assert limits.flops == {"1 thread": 4.0, "2 threads": 5.0}
-    assert limits.copied == {"1 thread": 8.0, "2 threads": 8.0}
+def test_a_machine_keeps_the_best_of_each_resource_and_of_fewer_threads(monkeypatch):
+    monkeypatch.setattr(limits, "Matmul", lambda *_: Rates([3.0, 5.0, 4.0, 1.0]))
+    monkeypatch.setattr(limits, "Copy", lambda *_: Rates([8.0, 6.0, 7.0, 5.0]))
+    rates = limits.PeakRates(CPU, torch.float32, threads=[1, 2])
+    rates.measure()
+    rates.measure()
+    assert rates.flops == {"1 thread": 4.0, "2 threads": 5.0}
+    assert rates.copied == {"1 thread": 8.0, "2 threads": 8.0}
 
 
 class Rates:
@@ -217,8 +235,8 @@ class Rates:
 
 
 def test_threads_of_the_cpu_are_no_matter_to_another_device():
-    limits = [arithmetic.device_name(torch.device("cuda", 0), threads) for threads in (1, 16)]
-    assert limits == ["cuda:0", "cuda:0"]
+    names = [limits.resource(torch.device("cuda", 0), threads) for threads in (1, 16)]
+    assert names == ["cuda:0", "cuda:0"]
 
 
 def test_ratios_compare_each_round_with_itself():
@@ -231,8 +249,8 @@ def test_spread_is_median_least_and_most():
 
 
 def test_share_of_peak_is_the_arithmetic_alone_over_the_median_step():
-    assert RESULTS.arithmetic("losslab") == pytest.approx(100e-6)
-    assert RESULTS.traffic("losslab") == pytest.approx(50e-6)
+    assert RESULTS.arithmetic_floor("losslab") == pytest.approx(100e-6)
+    assert RESULTS.bytes_floor("losslab") == pytest.approx(50e-6)
     assert RESULTS.share_of_peak("bare loop") == pytest.approx(0.5)
     assert RESULTS.samples_per_second("bare loop") == pytest.approx(320_000)
 
@@ -323,11 +341,11 @@ def test_markdown_says_what_was_measured_where():
 
 @pytest.mark.parametrize("steps", [8, 20, 40])  # a block, an epoch, two epochs
 def test_losslab_and_the_bare_loop_end_with_equal_weights(baselines, steps):
-    bare, losslab = baselines
+    bare, template = baselines
     assert bare.run(steps) > 0
-    assert losslab.run(steps) > 0
+    assert template.run(steps) > 0
     for ours, theirs, initial in zip(
-        losslab.network.parameters(),
+        template.network.parameters(),
         bare.network.parameters(),
         bare.initial.parameters(),
         strict=True,
@@ -336,7 +354,7 @@ def test_losslab_and_the_bare_loop_end_with_equal_weights(baselines, steps):
         assert not torch.equal(ours, initial)
 
 
-def test_every_run_of_a_contestant_starts_alike(baselines):
+def test_every_run_of_a_baseline_starts_alike(baselines):
     for baseline in baselines:
         weights = []
         for _ in range(2):
@@ -345,8 +363,49 @@ def test_every_run_of_a_contestant_starts_alike(baselines):
         assert torch.equal(*weights)
 
 
+def test_single_images_are_those_of_torchvisions_data_set(data_dir, tiny):
+    cfg = composed(*tiny)
+    transform = transforms.Compose(
+        [transforms.ToTensor(), transforms.Normalize((cfg.data.mean,), (cfg.data.std,))]
+    )
+    theirs = datasets.MNIST(data_dir, train=True, transform=transform)
+    ours = ImageDataset(tensor_data(cfg).read().train, cfg.data.mean, cfg.data.std)
+    assert len(ours) == len(theirs) == 200
+    for index in (0, 7, 199):
+        (image, target), (expected, expected_target) = ours[index], theirs[index]
+        assert torch.equal(image, expected)
+        assert target == expected_target
+
+
+def test_only_images_of_bytes_are_handled_one_by_one():
+    samples = Samples(torch.rand(3, 5), torch.zeros(3))
+    with pytest.raises(ValueError, match=r"images of bytes.* got torch.float32 of shape \[3, 5\]"):
+        ImageDataset(samples, mean=0, std=1)
+
+
+def test_random_samples_are_alike_in_every_process_and_of_the_configured_shape(cfg):
+    first, other = tensor_data(cfg), tensor_data(cfg)
+    random_samples.cache_clear()
+    assert torch.equal(first.read().train.inputs, other.read().train.inputs)
+    inputs, targets = first.read().train
+    assert (inputs.shape, inputs.dtype) == ((704, 1, 28, 28), torch.uint8)
+    assert targets.unique().tolist() == list(range(10))
+
+
+def test_random_samples_need_to_know_what_one_is_like():
+    with pytest.raises(ValueError, match=r"expected input_shape and target_values, .* got None"):
+        use_random_samples(composed("input_shape=null"))
+
+
+def test_data_that_the_bare_loop_cannot_normalize_are_refused():
+    cfg = composed()
+    cfg.data = {"_target_": "runlab.data.TensorData", "train_size": 64, "val_size": 8}
+    with pytest.raises(ValueError, match=r"a mean and std.* got runlab\.data\.TensorData"):
+        tensor_data(cfg)
+
+
 def test_lightning_with_a_data_loader_takes_the_steps_that_it_is_given(cfg):
-    other = task.with_data_loader(cfg, task.as_tensors(cfg), workers=0)
+    other = task.lightning_data_loader(cfg, tensor_data(cfg), workers=0)
     calls = []
     other.loss.register_forward_hook(lambda *_: calls.append(1))
     assert other.run(25) > 0  # its epochs have 22: all official training images
@@ -354,12 +413,12 @@ def test_lightning_with_a_data_loader_takes_the_steps_that_it_is_given(cfg):
 
 
 def test_steps_are_whole_epochs_or_whole_blocks_of_one(baselines):
-    _, losslab = baselines
-    assert losslab.length(60) == (3, 1.0)
-    assert losslab.length(16) == (1, 2)
+    _, template = baselines
+    assert template.length(60) == (3, 1.0)
+    assert template.length(16) == (1, 2)
     for steps in (4, 21, 39):
         with pytest.raises(ValueError, match=rf"epochs of 20, or .* blocks of 8 .* got {steps}$"):
-            losslab.length(steps)
+            template.length(steps)
 
 
 def test_a_stopwatch_refuses_a_training_that_ended_early():
@@ -370,7 +429,7 @@ def test_a_stopwatch_refuses_a_training_that_ended_early():
 
 
 def test_everyone_goes_first_in_turn():
-    assert [rotated("abc", number) for number in range(4)] == [
+    assert [rotate("abc", number) for number in range(4)] == [
         ["a", "b", "c"],
         ["b", "c", "a"],
         ["c", "a", "b"],
@@ -394,8 +453,8 @@ def test_a_new_baseline_is_a_name_a_description_and_a_run():
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_determinism_ends_with_the_contestant_that_asked_for_it():
-    with torch_settings_restored():
+def test_determinism_ends_with_the_baseline_that_asked_for_it():
+    with preserve_torch_settings():
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = True
     assert not torch.are_deterministic_algorithms_enabled()
@@ -404,6 +463,8 @@ def test_determinism_ends_with_the_contestant_that_asked_for_it():
 
 def test_benchmark_prints_and_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(limits, "Matmul", partial(Matmul, size=64))
+    monkeypatch.setattr(limits, "Copy", partial(Copy, size=4096))
     files = ("json=raw.json", "markdown=table.md", "figure=scaling.svg")
     results = task.benchmark(composed(*TINY, *files, "rounds=2", "stacks=[1,2]"))
     assert {path.name for path in tmp_path.iterdir()} == {"raw.json", "table.md", "scaling.svg"}
@@ -414,8 +475,8 @@ def test_benchmark_prints_and_writes_what_it_measured(tmp_path, monkeypatch, cap
         "Lightning, 0 workers",
     ]
     assert raw["stacks"] == {"losslab, 1 run stacked": 1, "losslab, 2 runs stacked": 2}
-    for name, spent in raw["spent"].items():
-        assert [sum(each.values()) for each in spent] == pytest.approx(raw["seconds"][name])
+    for name, breakdown in raw["breakdown"].items():
+        assert [sum(each.values()) for each in breakdown] == pytest.approx(raw["seconds"][name])
     assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in raw["seconds"].values())
     assert raw["seconds"] == results.seconds
     assert raw["steps"] == 20
@@ -424,9 +485,8 @@ def test_benchmark_prints_and_writes_what_it_measured(tmp_path, monkeypatch, cap
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-@pytest.mark.long
 def test_a_fresh_process_reaches_its_first_step_with_the_same_overrides(cfg):
-    stages = task.first_step(cfg)
+    stages = task.measure_startup(cfg)
     assert list(stages)[:3] == ["start Python", "import torch", "import lightning"]
     assert list(stages)[-1] == "first block of steps"
     assert min(stages.values()) > 0
@@ -435,16 +495,32 @@ def test_a_fresh_process_reaches_its_first_step_with_the_same_overrides(cfg):
 def test_a_fresh_process_gets_the_overrides_that_training_knows():
     composed("model=cnn", "rounds=3", "data.batch_size=8", "+trainer.precision=32", "workers=[2]")
     expected = ["model=cnn", "data.batch_size=8", "+trainer.precision=32"]
-    assert training_overrides() == expected
+    assert task.training_overrides() == expected
 
 
-@pytest.mark.long
-def test_a_fresh_process_tells_what_further_runs_add_to_its_memory(cfg):
-    memory = task.memory(cfg, runs=3)
+def test_a_script_that_fails_in_a_fresh_process_is_told_with_its_error(cfg, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, stdout="", stderr="no such thing")
+    monkeypatch.setattr(task.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(RuntimeError, match=r"^startup\.py failed in a new process:\nno such thing"):
+        task.measure_startup(cfg)
+
+
+def test_a_fresh_process_tells_what_further_runs_add_to_its_memory(cfg, monkeypatch):
+    monkeypatch.setattr(task.subprocess, "run", measure_here)
+    memory = task.measure_memory(cfg, runs=3)
     if sys.platform != "linux":
         assert memory == Memory(None, None)
         return
     assert 0 < memory.alone <= memory.together < 2**40
+
+
+def measure_here(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+    """What peak_memory.py prints, without a process of its own."""
+    *_, script, conf, overrides, runs = command
+    assert Path(script).samefile(peak_memory.__file__)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        peak_memory.main(conf, json.loads(overrides), int(runs))
+    return subprocess.CompletedProcess(command, 0, printed.getvalue(), "")
 
 
 def test_what_is_timed_is_what_is_trained():
@@ -480,15 +556,15 @@ def test_a_value_that_cannot_be_timed_is_refused_before_anything_is(override, me
 def test_stacked_runs_take_the_steps_that_they_are_given_and_end_as_one_does_alone(
     cfg,
 ):
-    stacked = Stacked(cfg, steps_per_epoch=20, runs=2, device=CPU)
-    assert stacked.name == "losslab, 2 runs stacked"
-    assert 0 < stacked.run(20) < 1
+    together = StackedRuns(cfg, steps_per_epoch=20, runs=2, device=CPU)
+    assert together.name == "losslab, 2 runs stacked"
+    assert 0 < together.run(20) < 1
     cfg.seed = 1  # the last of the two
     single = Template(cfg, 20)
     single.run(20)
-    ends = (stacked.alone.network.parameters(), single.network.parameters())
-    for together, by_itself in zip(*ends, strict=True):
-        torch.testing.assert_close(together, by_itself, rtol=1e-3, atol=1e-4)
+    ends = (together.template.network.parameters(), single.network.parameters())
+    for ours, by_itself in zip(*ends, strict=True):
+        torch.testing.assert_close(ours, by_itself, rtol=1e-3, atol=1e-4)
 
 
 def test_time_together_is_that_of_all_runs_without_their_validations():
@@ -496,38 +572,56 @@ def test_time_together_is_that_of_all_runs_without_their_validations():
     for started, ended, trained in ((0, 9, 7), (1, 10, 8)):  # validated for 2 and for 1
         watch = MemberStopwatch()
         watch.started, watch.ended, watch.seconds, watch.steps = started, ended, trained, 5
-        watch.waiting, watch.alone = Clocked(abs, CPU), Clocked(abs, CPU)
+        watch.waiting, watch.alone = TimedFunction(abs, CPU), TimedFunction(abs, CPU)
         watches.append(watch)
-    stack = timed(watches, Clocked(abs, CPU), steps=5)
-    assert (stack.ready, stack.ended, stack.validating) == (1, 10, 3)
+    stack = time_of_stack(watches, TimedFunction(abs, CPU), steps=5)
+    assert (stack.ready, stack.ended, stack.validation) == (1, 10, 3)
     assert seconds_of_all([stack]) == 10 - 1 - 3
 
 
 def test_time_of_several_stacks_is_from_the_first_start_to_the_last_end():
-    first = Timed(ready=1, ended=10, computing=5, looping=1, validating=2)
-    later = Timed(ready=2, ended=12, computing=6, looping=1, validating=3)
+    first = StackTime(ready=1, ended=10, compute=5, loop=1, validation=2)
+    later = StackTime(ready=2, ended=12, compute=6, loop=1, validation=3)
     assert seconds_of_all([first, later]) == 12 - 1 - 2
+
+
+def test_runs_on_two_cores_are_divided_and_their_times_put_together(cfg, monkeypatch):
+    monkeypatch.setattr(stacked, "Parallel", lambda n_jobs: list)
+    monkeypatch.setattr(stacked, "delayed", lambda function: function)
+    seeds = []
+
+    def train(cfgs: list[DictConfig], steps: int) -> StackTime:
+        seeds.append([cfg.seed for cfg in cfgs])
+        return StackTime(ready=1, ended=41, compute=20 * len(seeds), loop=4, validation=0)
+
+    twenty = StackedRuns(cfg, steps_per_epoch=20, runs=20, device=CPU, processes=2)
+    assert [len(part) for part in twenty.parts] == [10, 10]
+    assert "in 2 processes" in twenty.description
+    twenty.train = train
+    assert twenty.run(20) == 40 / 400
+    assert seeds == [[*range(10)], [*range(10, 20)]]
+    assert twenty.breakdown == [TimeBreakdown(compute=30 / 400, loop=4 / 400, other=6 / 400)]
 
 
 @pytest.mark.long
 def test_twenty_runs_on_two_cores_train_as_two_stacks_at_once(cfg, capfd):
-    stacked = Stacked(cfg, steps_per_epoch=20, runs=20, device=CPU, processes=2)
-    assert [len(share) for share in stacked.parts] == [10, 10]
-    assert "in 2 processes" in stacked.description
-    seconds = stacked.run(20)
+    together = StackedRuns(cfg, steps_per_epoch=20, runs=20, device=CPU, processes=2)
+    assert [len(part) for part in together.parts] == [10, 10]
+    assert "in 2 processes" in together.description
+    seconds = together.run(20)
     assert "GPU available" not in capfd.readouterr().err
-    [spent] = stacked.spent
-    assert min(spent.computing, spent.looping) > 0
-    assert spent.computing + spent.looping + spent.rest == pytest.approx(seconds)
+    [breakdown] = together.breakdown
+    assert min(breakdown.compute, breakdown.loop) > 0
+    assert breakdown.compute + breakdown.loop + breakdown.other == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("runs", [1, 2])
 def test_where_a_stacked_step_went_adds_up_to_it(cfg, runs):
-    stacked = Stacked(cfg, steps_per_epoch=20, runs=runs, device=CPU)
-    seconds = stacked.run(20)
-    [spent] = stacked.spent
-    assert min(spent.computing, spent.looping, spent.rest) > 0
-    assert spent.computing + spent.looping + spent.rest == pytest.approx(seconds)
+    together = StackedRuns(cfg, steps_per_epoch=20, runs=runs, device=CPU)
+    seconds = together.run(20)
+    [breakdown] = together.breakdown
+    assert min(breakdown.compute, breakdown.loop, breakdown.other) > 0
+    assert breakdown.compute + breakdown.loop + breakdown.other == pytest.approx(seconds)
 
 
 def test_time_that_a_callback_takes_is_counted_as_the_loops(cfg, monkeypatch):
@@ -535,15 +629,15 @@ def test_time_that_a_callback_takes_is_counted_as_the_loops(cfg, monkeypatch):
         time.sleep(0.05)
 
     monkeypatch.setattr(GradientNorm, "on_train_batch_end", slow)
-    stacked = Stacked(cfg, steps_per_epoch=20, runs=2, device=CPU)
-    stacked.run(20)
-    [spent] = stacked.spent
-    assert spent.looping > 3 * 0.05 / 20  # blocks, seconds, steps
-    assert spent.looping > 5 * spent.rest
+    together = StackedRuns(cfg, steps_per_epoch=20, runs=2, device=CPU)
+    together.run(20)
+    [breakdown] = together.breakdown
+    assert breakdown.loop > 3 * 0.05 / 20  # blocks, seconds, steps
+    assert breakdown.loop > 5 * breakdown.other
 
 
 def test_a_clocked_function_counts_from_a_reading_on():
-    clocked = Clocked(abs, CPU)
+    clocked = TimedFunction(abs, CPU)
     assert clocked(-3) == 3
     clocked.calls = [(0.0, 1.0), (2.0, 5.0), (7.0, 8.0)]
     assert clocked.seconds(since=4.0) == 2.0
@@ -551,4 +645,4 @@ def test_a_clocked_function_counts_from_a_reading_on():
 
 def test_a_run_that_fails_is_no_time():
     with pytest.raises(ZeroDivisionError):
-        all_ended([MemberStopwatch(), ZeroDivisionError()])
+        raise_first_error([MemberStopwatch(), ZeroDivisionError()])

@@ -13,7 +13,7 @@ from runlab.analysis.compare import compare
 from runlab.analysis.rendering import render
 from runlab.extras.landscape.choice import choose
 from runlab.extras.landscape.figure import landscape_figure
-from runlab.extras.landscape.landscape import landscape
+from runlab.extras.landscape.landscape import compute_landscape
 from runlab.extras.landscape.trajectory import flatten_weights, retrain, snapshot_steps
 from runlab.extras.landscape.write import caption, write
 from runlab.train import train
@@ -28,13 +28,21 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_core():
+    """Several test processes share the cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runlab.extras.landscape.loss_surface.os.cpu_count", lambda: 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, tiny):
     folder = tmp_path_factory.mktemp("logs") / "sweep"
     for loss, rate in (("cross_entropy", 0.1), ("mse", 0.5)):
         run = folder / f"loss={loss}"
         run.mkdir(parents=True)
-        options = [f"loss={loss}", f"optimizer.lr={rate}", "model.widths=[8]", "callback=default"]
+        options = [f"loss={loss}", f"optimizer.lr={rate}", "model.widths=[8]", "logger=none"]
         train(compose(*tiny, *options, folder=run))
     return folder
 
@@ -42,7 +50,7 @@ def sweep(tmp_path_factory, tiny):
 @pytest.fixture(scope="module")
 def drawn(sweep):
     before = contents(sweep)
-    result = landscape(sweep, points=7, samples=50)
+    result = compute_landscape(sweep, points=7, samples=50)
     assert contents(sweep) == before
     return result
 
@@ -50,14 +58,14 @@ def drawn(sweep):
 def test_a_retrained_run_ends_at_its_checkpoint_bit_for_bit(sweep):
     threads = torch.get_num_threads()
     for run in choose(compare(sweep)):
-        descent = retrain(run, run.config["data"])
-        assert descent.drift == 0.0
-        assert descent.steps == list(range(21))  # 2 epochs of 10 steps
+        trajectory = retrain(run, run.config["data"])
+        assert trajectory.drift == 0.0
+        assert trajectory.steps == list(range(21))  # 2 epochs of 10 steps
         saved = torch.load(run.folder / "checkpoints" / "last.ckpt", weights_only=True)
         weights = [v.flatten() for k, v in saved["state_dict"].items() if k.startswith("network.")]
-        assert torch.equal(descent.weights[-1], torch.cat(weights))
-        assert torch.equal(descent.weights[-1], flatten_weights(descent.network))
-        assert not torch.equal(descent.weights[0], descent.weights[1])
+        assert torch.equal(trajectory.weights[-1], torch.cat(weights))
+        assert torch.equal(trajectory.weights[-1], flatten_weights(trajectory.network))
+        assert not torch.equal(trajectory.weights[0], trajectory.weights[1])
     assert torch.get_num_threads() == threads
 
 
@@ -76,14 +84,18 @@ def test_start_and_ends_are_on_the_plane_and_their_losses_the_true_ones(drawn):
     assert drawn.a[1] - drawn.a[0] == pytest.approx(drawn.b[1] - drawn.b[0])
 
 
-def test_the_slope_points_where_the_surface_falls(sweep, drawn):
+def test_the_gradient_points_where_the_surface_falls(sweep, drawn):
     for each in drawn.arms:
         step = drawn.a[1] - drawn.a[0]
         row, column = (int(np.abs(axis).argmin()) for axis in (drawn.b, drawn.a))
         there = each.surface[row - 1 : row + 2, column - 1 : column + 2]
         falls = np.array([there[1, 0] - there[1, 2], there[0, 1] - there[2, 1]]) / (2 * step)
-        slope = np.array(each.gradient_in_plane)
-        cosine = falls @ slope / np.linalg.norm(falls) / np.linalg.norm(slope)
+        cosine = (
+            falls
+            @ each.gradient_in_plane
+            / np.linalg.norm(falls)
+            / np.linalg.norm(each.gradient_in_plane)
+        )
         assert cosine > 0.7  # the grid is coarse
 
 
@@ -110,7 +122,7 @@ def test_all_files_are_written(sweep, drawn):
 
 
 def test_the_same_command_gives_the_same_numbers(sweep, drawn):
-    again = landscape(sweep, points=7, samples=50)
+    again = compute_landscape(sweep, points=7, samples=50)
     for each, other in zip(drawn.arms, again.arms, strict=True):
         pd.testing.assert_frame_equal(each.path, other.path)
     assert caption(again) == caption(drawn)
@@ -154,10 +166,10 @@ def test_snapshots_are_dense_at_first_and_reach_the_end():
 
 def test_what_cannot_be_drawn_is_said(sweep, tmp_path):
     with pytest.raises(ValueError, match="expected points of at least 3, got 2"):
-        landscape(sweep, points=2)
+        compute_landscape(sweep, points=2)
     write_idx(tmp_path, seed=1)
     with pytest.raises(ValueError, match=r"expected the run's data .*--data-dir"):
-        landscape(sweep, data_dir=tmp_path)
+        compute_landscape(sweep, data_dir=tmp_path)
 
 
 def test_the_script_prints_the_caption_or_one_sentence(sweep, monkeypatch, capsys):
@@ -165,7 +177,10 @@ def test_the_script_prints_the_caption_or_one_sentence(sweep, monkeypatch, capsy
         monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
         runpy.run_path(SCRIPT, run_name="__main__")
 
+    rebuilt = []  # the comparison's figures take seconds
+    monkeypatch.setattr("runlab.analysis.rebuild.rebuild", rebuilt.append)
     call(str(sweep), "--points", "3", "--samples", "9999")
+    assert rebuilt == [sweep]
     out = " ".join(capsys.readouterr().out.split())
     assert "3 × 3 points, 160 training samples" in out
     assert out.endswith("landscape.png")

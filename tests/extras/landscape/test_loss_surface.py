@@ -10,18 +10,18 @@ from runlab.extras.landscape import loss_surface
 from runlab.extras.landscape.loss_surface import LossSurface, all_cores
 from runlab.extras.landscape.plane import plane_through
 
-IMAGES, LABELS = torch.randn(6, 1, 8, 8), torch.arange(6)
+INPUTS, TARGETS = torch.randn(6, 1, 8, 8), torch.arange(6)
 
 
 class Itself(nn.Module):
-    """Its outputs are its weights, whatever the image."""
+    """Its outputs are its weights, whatever the input."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(size))
 
-    def forward(self, images):
-        return self.weights.expand(len(images), -1)
+    def forward(self, inputs):
+        return self.weights.expand(len(inputs), -1)
 
 
 class Quadratic(nn.Module):
@@ -31,7 +31,7 @@ class Quadratic(nn.Module):
         super().__init__()
         self.minimum, self.hessian = minimum, hessian
 
-    def forward(self, outputs, labels):
+    def forward(self, outputs, targets):
         away = outputs - self.minimum
         return 0.5 * ((away @ self.hessian) * away).sum(dim=1).mean()
 
@@ -43,8 +43,8 @@ class Branching(nn.Module):
         super().__init__()
         self.layer = nn.Linear(64, 10)
 
-    def forward(self, images):
-        outputs = self.layer(images.flatten(1))
+    def forward(self, inputs):
+        outputs = self.layer(inputs.flatten(1))
         return outputs if outputs.sum() > 0 else 2 * outputs
 
 
@@ -63,7 +63,7 @@ def random_points(network: nn.Module, count: int = 5) -> torch.Tensor:
 def test_a_quadratics_surface_is_the_known_one(quadratic):
     plane = plane_through(*torch.randn(3, 7))
     grid = torch.cartesian_prod(torch.linspace(-3, 3, 5), torch.linspace(-2, 2, 4)).double()
-    found = LossSurface(Itself(7), IMAGES, LABELS).losses([plane.weights(grid)], [quadratic])[:, 0]
+    found = LossSurface(Itself(7), INPUTS, TARGETS).losses([plane.weights(grid)], [quadratic])[:, 0]
     basis, hessian = plane.basis, quadratic.hessian.double()
     offset = plane.start - quadratic.minimum.double()
     known = (
@@ -74,10 +74,10 @@ def test_a_quadratics_surface_is_the_known_one(quadratic):
     torch.testing.assert_close(found, known, rtol=1e-4, atol=1e-4)
 
 
-def test_a_quadratics_descent_is_the_known_one(quadratic, monkeypatch):
-    monkeypatch.setattr(loss_surface, "MEMORY", 1e-9)  # one image at a time
+def test_a_quadratics_gradient_is_the_known_one(quadratic, monkeypatch):
+    monkeypatch.setattr(loss_surface, "MEMORY", 1e-9)  # one sample at a time
     point = torch.randn(7)
-    found = LossSurface(Itself(7), IMAGES, LABELS).negative_gradient(point, quadratic)
+    found = LossSurface(Itself(7), INPUTS, TARGETS).negative_gradient(point, quadratic)
     torch.testing.assert_close(found, -quadratic.hessian @ (point - quadratic.minimum))
 
 
@@ -86,36 +86,39 @@ def test_a_quadratics_descent_is_the_known_one(quadratic, monkeypatch):
 )
 def test_all_points_at_once_are_as_one_after_another(network):
     points, losses = random_points(network), [CrossEntropy(), MSE()]
-    at_once, one_by_one = LossSurface(network, IMAGES, LABELS), LossSurface(network, IMAGES, LABELS)
+    at_once, one_by_one = (
+        LossSurface(network, INPUTS, TARGETS),
+        LossSurface(network, INPUTS, TARGETS),
+    )
     one_by_one.is_vmapped = False
     found = at_once.losses([points], losses)
     assert at_once.is_vmapped
     torch.testing.assert_close(found, one_by_one.losses([points], losses), rtol=1e-4, atol=1e-5)
     nn.utils.vector_to_parameters(points[2], network.parameters())
-    outputs = network(IMAGES).detach()
-    expected = [float(loss(outputs, LABELS)) for loss in losses]
+    outputs = network(INPUTS).detach()
+    expected = [float(loss(outputs, TARGETS)) for loss in losses]
     assert found[2].tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_network_that_branches_is_computed_point_after_point(caplog):
     caplog.set_level("INFO")
     network = Branching()
-    points, loss_surface = random_points(network), LossSurface(network, IMAGES, LABELS)
+    points, loss_surface = random_points(network), LossSurface(network, INPUTS, TARGETS)
     found = loss_surface.losses(points.split(2), [CrossEntropy()])[:, 0].tolist()
     assert not loss_surface.is_vmapped
     assert caplog.text.count("one after another") == 1
     for point, value in zip(points, found, strict=True):
         nn.utils.vector_to_parameters(point, network.parameters())
-        expected = CrossEntropy()(network(IMAGES).detach(), LABELS)
+        expected = CrossEntropy()(network(INPUTS).detach(), TARGETS)
         assert value == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_memory_bounds_what_is_computed_at_once_and_changes_nothing(monkeypatch):
     network = MLP((1, 8, 8), 10, widths=[16])
     points = random_points(network)
-    whole = LossSurface(network, IMAGES, LABELS)
+    whole = LossSurface(network, INPUTS, TARGETS)
     monkeypatch.setattr(loss_surface, "MEMORY", 2.5 * 4 * (64 + 64 + 16 + 16 + 10 + 10))
-    small = LossSurface(network, IMAGES, LABELS)
+    small = LossSurface(network, INPUTS, TARGETS)
     assert whole.samples_at_once == 6
     assert (small.samples_at_once, small.points_at_once) == (2, 1)
     for loss in (CrossEntropy(), MSE()):
@@ -130,7 +133,7 @@ def test_a_loss_that_is_no_number_stays_none():
     network = MLP((1, 8, 8), 10, widths=[16])
     points = random_points(network)
     points[1] = float("nan")
-    finite = LossSurface(network, IMAGES, LABELS).losses([points], [MSE()]).isfinite()
+    finite = LossSurface(network, INPUTS, TARGETS).losses([points], [MSE()]).isfinite()
     assert finite[:, 0].tolist() == [True, False, True, True, True]
 
 

@@ -1,14 +1,13 @@
-"""Ways to train the same network on the same samples; each tells how long a step takes."""
+"""Ways to train the same network on the same samples: by hand, as this template, as others do."""
 
-import gc
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from itertools import count, islice
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -18,64 +17,19 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from runlab.components import build_components
-from runlab.extras.benchmark.arithmetic import OptimizerFactory, clock
+from runlab.extras.benchmark.limits import OptimizerFactory
+from runlab.extras.benchmark.timing import Stopwatch, clock
 
-T = TypeVar("T")
-S = TypeVar("S", bound="Stopwatch")
-
-
-@runtime_checkable
-class Baseline(Protocol):
-    name: str
-    description: str
-
-    def run(self, steps: int) -> float:
-        """Seconds per optimizer step, over exactly so many, from the same start every time."""
+S = TypeVar("S", bound=Stopwatch)
 
 
-class Stopwatch(L.Callback):
-    """Counts from `on_train_start` to `on_train_end`, but not between a validation's start and end.
-
-    Placed first among the callbacks, it also counts what is done as a validation starts, when
-    loggers get what training measured, and what other callbacks do at its end, such as writing the
-    best checkpoint. `started` and `ended` are readings of the clock.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.steps = 0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.started = self.resumed = clock(pl_module.device)
-
-    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.seconds += clock(pl_module.device) - self.resumed
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.resumed = clock(pl_module.device)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.ended = clock(pl_module.device)
-        self.seconds += self.ended - self.resumed
-        self.steps = trainer.global_step
-
-    def seconds_per_step(self, steps: int) -> float:
-        if self.steps != steps:
-            raise ValueError(
-                f"expected {steps} optimizer steps, got {self.steps}; choose a trainer that trains "
-                f"whole epochs (default, cpu, gpu) and a learning rate that does not diverge"
-            )
-        return self.seconds / steps
-
-
-class Bare:
+class BareLoop:
     name = "bare loop"
     description = (
-        "plain PyTorch: uint8 samples on the device, indexed by a permutation and normalized "
-        "on the fly; no logging, no validation"
+        "plain PyTorch: uint8 inputs on the device, indexed by a permutation and normalised on the "
+        "fly; no logging, no validation"
     )
 
     def __init__(
@@ -118,22 +72,29 @@ class Bare:
 
 
 class Template:
+    """One run of this template.
+
+    Attributes:
+        block_size: the optimizer steps that its training step takes at once.
+        fewest_steps: that it can train for.
+        seconds_outside_training: of each `run`: building its components, set-up, validation.
+    """
+
     name = "losslab"
     description = "what scripts/train.py runs, with its callbacks, TensorBoard and checkpoints"
 
     def __init__(self, cfg: DictConfig, steps_per_epoch: int) -> None:
         self.cfg, self.steps_per_epoch = cfg, steps_per_epoch
-        self.block = cfg.data.steps_per_execution if cfg.data.loader == "tensor" else 1
-        self.shortest = min(self.block, steps_per_epoch)
-        self.outside: list[float] = []
-        """Seconds of each run in which it did not train: building the parts, set-up, validation."""
+        self.block_size = cfg.data.steps_per_execution if cfg.data.loader == "tensor" else 1
+        self.fewest_steps = min(self.block_size, steps_per_epoch)
+        self.seconds_outside_training: list[float] = []
 
     def run(self, steps: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            stopwatch = self.train(self.configured(steps, folder), Stopwatch())
+            stopwatch = self.train(self.configure(steps, folder), Stopwatch())
             total = time.perf_counter() - started
-        self.outside.append(total - stopwatch.seconds)
+        self.seconds_outside_training.append(total - stopwatch.seconds)
         return stopwatch.seconds_per_step(steps)
 
     def train(self, cfg: DictConfig, stopwatch: S) -> S:
@@ -144,7 +105,8 @@ class Template:
         self.network = module.network
         return stopwatch
 
-    def configured(self, steps: int, folder: str) -> DictConfig:
+    def configure(self, steps: int, folder: str) -> DictConfig:
+        """The configuration of a run of so many steps."""
         cfg = self.cfg.copy()
         cfg.run.folder = folder
         cfg.trainer.max_epochs, limit = self.length(steps)
@@ -152,17 +114,21 @@ class Template:
         return cfg
 
     def length(self, steps: int) -> tuple[int, int | float]:
-        """Epochs, and blocks of an epoch: a number, or 1.0 for all."""
+        """Epochs, and blocks of an epoch: a number, or 1.0 for all.
+
+        Raises:
+            ValueError: for steps that are neither whole epochs nor whole blocks of one.
+        """
         epochs, rest = divmod(steps, self.steps_per_epoch)
-        if (epochs and rest) or (not epochs and rest % self.block):
+        if (epochs and rest) or (not epochs and rest % self.block_size):
             raise ValueError(
                 f"expected steps in whole epochs of {self.steps_per_epoch}, or fewer in whole "
-                f"blocks of {self.block} (data.steps_per_execution), got {steps}"
+                f"blocks of {self.block_size} (data.steps_per_execution), got {steps}"
             )
-        return (epochs, 1.0) if epochs else (1, steps // self.block)
+        return (epochs, 1.0) if epochs else (1, steps // self.block_size)
 
 
-class LightningWithDataLoader:
+class LightningDataLoader:
     """As users of templates write it."""
 
     def __init__(
@@ -177,7 +143,7 @@ class LightningWithDataLoader:
     ) -> None:
         self.name = f"Lightning, {workers} workers"
         self.description = (
-            "as templates do it: torchvision's data set with ToTensor and Normalize per sample, "
+            "as templates do it: ToTensor and Normalize per image, as of torchvision's data sets, "
             f"DataLoader(shuffle=True, num_workers={workers}), automatic optimization, self.log of "
             "the loss, TensorBoard and checkpoint"
         )
@@ -218,41 +184,3 @@ class PlainModule(L.LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         return self.optimizer(self.parameters())
-
-
-def run_interleaved(
-    baselines: Sequence[Baseline],
-    between: Callable[[], None],
-    steps: int,
-    rounds: int,
-) -> dict[str, list[float]]:
-    """Seconds per step of each baseline, one a round; `between` is called before each round."""
-    seconds: dict[str, list[float]] = {baseline.name: [] for baseline in baselines}
-    for number in tqdm(range(rounds), "rounds", leave=False, disable=None):
-        between()
-        for baseline in rotated(baselines, number):
-            seconds[baseline.name].append(run_once(baseline, steps))
-    return seconds
-
-
-def run_once(baseline: Baseline, steps: int) -> float:
-    gc.collect()
-    with torch_settings_restored():
-        return baseline.run(steps)
-
-
-def rotated(values: Sequence[T], number: int) -> list[T]:
-    start = number % len(values)
-    return [*values[start:], *values[:start]]
-
-
-@contextmanager
-def torch_settings_restored() -> Iterator[None]:
-    """Lightning's Trainer sets determinism for the whole process: the others did not ask for it."""
-    mode = torch.get_deterministic_debug_mode()
-    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    try:
-        yield
-    finally:
-        torch.set_deterministic_debug_mode(mode)
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn

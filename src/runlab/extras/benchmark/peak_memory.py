@@ -1,8 +1,8 @@
-"""Run by task.py in a process of its own: trains one run, then several together.
+"""Run by benchmark.py in a new process: trains one run, then several together.
 
 In a process that has trained before, freed memory that the C library keeps would hide what they
-take. Arguments: the folder of the configuration, the overrides as JSON, and the
-number of runs. Prints both peaks.
+take. Arguments: the folder of configurations, the overrides as JSON, and the number of runs. Prints
+both peaks.
 """
 
 import json
@@ -16,16 +16,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import open_dict
 
+import runlab.config.run_name
+import runlab.config.schema  # noqa: F401  registers the schema and the resolvers
 from runlab.components import build_trainer
 from runlab.extras.benchmark.baselines import Template
-from runlab.extras.benchmark.stacked import Stacked
+from runlab.extras.benchmark.stacked import StackedRuns
 
 STATUS = Path("/proc/self/status")
 BLOCKS = 3  # one is computed, the next one is there already
 
 
-def main(config_dir: str, overrides: list[str], runs: int) -> None:
-    with initialize_config_dir(config_dir, version_base="1.3"):
+def main(conf: str, overrides: list[str], runs: int) -> None:
+    with initialize_config_dir(conf, version_base="1.3"):
         cfg = compose("train", overrides=overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
@@ -33,10 +35,10 @@ def main(config_dir: str, overrides: list[str], runs: int) -> None:
     device = build_trainer(cfg).strategy.root_device
     steps_per_epoch = instantiate(cfg.data).steps_per_epoch
     template = Template(cfg, steps_per_epoch)
-    steps = min(BLOCKS * template.block, steps_per_epoch)
+    steps = min(BLOCKS * template.block_size, steps_per_epoch)
     template.run(steps)
     alone = peak(device)
-    Stacked(cfg, steps_per_epoch, runs, device).run(steps)
+    StackedRuns(cfg, steps_per_epoch, runs, device).run(steps)
     print(json.dumps({"alone": alone, "together": peak(device)}))
 
 

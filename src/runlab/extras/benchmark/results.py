@@ -1,3 +1,5 @@
+"""What a benchmark has measured, and what follows from it."""
+
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
@@ -13,26 +15,26 @@ def spread(values: list[float]) -> Spread:
     return Spread(median(values), min(values), max(values))
 
 
-def in_words(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three digits, or all before the point."""
     decimals = 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{decimals}f}"
 
 
 @dataclass(frozen=True)
-class StackTimes:
-    """Where a step of one of several runs that train together went; the first three add up to it.
+class TimeBreakdown:
+    """The parts of the time for a step of one of several runs that train together.
 
     Args:
-        computing: seconds in which the step was computed, with those of the other runs; also its
+        compute: seconds in which the step was computed, with those of the other runs; also its
             share of finding out, once, whether they can be.
-        looping: seconds of its Lightning loop: fetching batches, callbacks, logging.
-        rest: seconds of changing turns and of the runs' ends.
+        loop: seconds of its Lightning loop: fetching batches, callbacks, logging.
+        other: seconds of changing from run to run, and of the runs' ends.
     """
 
-    computing: float
-    looping: float
-    rest: float
+    compute: float
+    loop: float
+    other: float
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,12 @@ class Results:
     Args:
         seconds: per optimizer step, by baseline.
         stacks: how many runs train together, by baseline; one run of losslab is none.
-        spent: where their time went, by baseline.
+        breakdown: where their time went, by baseline.
         memory: what they take, by baseline; empty if not asked for.
-        place: where a baseline trains: on so many threads, or on a device.
-        flops: floating-point operations a second of a large matrix product, by place.
-        copied: bytes a second, read and written, of a large copy, by place.
-        outside_training: seconds of each of losslab's runs that are not in `seconds`.
+        resource: what a baseline computes on: so many threads, or a device.
+        flops: floating-point operations a second of a large matrix product, by resource.
+        copied: bytes a second, read and written, of a large copy, by resource.
+        seconds_outside_training: of each of losslab's runs, which are not in `seconds`.
         startups: seconds of each fresh process, by stage.
         settings: what was trained, and where, in words.
     """
@@ -77,33 +79,33 @@ class Results:
     steps: int
     batch_size: int
     stacks: dict[str, int]
-    spent: dict[str, list[StackTimes]]
+    breakdown: dict[str, list[TimeBreakdown]]
     memory: dict[str, Memory]
     step_flops: int
     step_bytes: int
-    place: dict[str, str]
+    resource: dict[str, str]
     flops: dict[str, float]
     copied: dict[str, float]
-    outside_training: list[float]
+    seconds_outside_training: list[float]
     startups: list[dict[str, float]]
     settings: dict[str, Any]
     provenance: dict[str, Any]
 
-    def ratios(self, name: str, baseline: str) -> Spread:
-        """Times as long as the baseline, each round compared with itself."""
-        pairs = zip(self.seconds[name], self.seconds[baseline], strict=True)
-        return spread([seconds / reference for seconds, reference in pairs])
+    def ratios(self, baseline: str, reference: str) -> Spread:
+        """Times as long as the reference, each round compared with itself."""
+        pairs = zip(self.seconds[baseline], self.seconds[reference], strict=True)
+        return spread([own / other for own, other in pairs])
 
     def samples_per_second(self, baseline: str) -> float:
         return self.batch_size / median(self.seconds[baseline])
 
-    def arithmetic(self, baseline: str) -> float:
+    def arithmetic_floor(self, baseline: str) -> float:
         """Seconds that a step's matrix products would take at the measured peak."""
-        return self.step_flops / self.flops[self.place[baseline]]
+        return self.step_flops / self.flops[self.resource[baseline]]
 
-    def traffic(self, baseline: str) -> float:
+    def bytes_floor(self, baseline: str) -> float:
         """Seconds that a step's bytes would take as fast as a large copy's."""
-        return self.step_bytes / self.copied[self.place[baseline]]
+        return self.step_bytes / self.copied[self.resource[baseline]]
 
     def share_of_peak(self, baseline: str) -> float:
-        return self.arithmetic(baseline) / median(self.seconds[baseline])
+        return self.arithmetic_floor(baseline) / median(self.seconds[baseline])

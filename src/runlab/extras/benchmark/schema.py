@@ -1,4 +1,4 @@
-"""What a benchmark's configuration may hold."""
+"""What a benchmark's configuration may hold, and what of it cannot be timed."""
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -24,7 +24,9 @@ class Benchmark(configuration.Train):
     stacks: list[int] = field(default_factory=list)
     memory: bool = MISSING
     startups: int = MISSING
-    random_images: bool = MISSING
+    random_samples: bool = MISSING
+    input_shape: list[int] | None = None
+    target_values: int | None = None
     json: str | None = None
     markdown: str | None = None
     figure: str | None = None

@@ -1,4 +1,4 @@
-"""Runs of losslab that train together: how long a step of one takes, and on what."""
+"""Runs of this template that train together: how long a step of one takes, and on what."""
 
 import logging
 import tempfile
@@ -13,9 +13,9 @@ import torch
 from joblib import Parallel, delayed
 from omegaconf import DictConfig, OmegaConf
 
-from runlab.extras.benchmark.arithmetic import clock
-from runlab.extras.benchmark.baselines import Stopwatch, Template
-from runlab.extras.benchmark.results import StackTimes
+from runlab.extras.benchmark.baselines import Template
+from runlab.extras.benchmark.results import TimeBreakdown
+from runlab.extras.benchmark.timing import Stopwatch, clock
 from runlab.stacks import available_cores, partition_runs
 from runlab.stacks.launch import in_stack
 from runlab.stacks.scheduler import Scheduler
@@ -23,11 +23,14 @@ from runlab.stacks.tasks import run_cooperatively
 from runlab.text import plural
 
 
-class Stacked:
+class StackedRuns:
     """Seconds are for a step of one run: those of all, divided by their number.
 
     Args:
-        processes: at most so many, each with a share of the runs and of the cores.
+        processes: at most so many, each with a part of the runs and of the cores.
+
+    Attributes:
+        breakdown: of each `run`.
     """
 
     def __init__(
@@ -38,25 +41,21 @@ class Stacked:
         device: torch.device,
         processes: int = 1,
     ) -> None:
-        self.name = f"losslab, {plural(runs, 'run')} stacked"
+        self.name = f"{Template.name}, {plural(runs, 'run')} stacked"
         self.parts = partition_runs(runs, runs, processes)
         number = len(self.parts)
         where = f"in {number} processes" if number > 1 else "in one process"
         self.description = (
-            f"{plural(runs, 'run')} of losslab, a seed each, as hydra/launcher=stacked trains "
-            f"them, on all cores {where}; time for a step of one run"
+            f"{plural(runs, 'run')} of {Template.name}, a seed each, as hydra/launcher=stacked "
+            f"trains them, on all cores {where}; time for a step of one run"
         )
-        self.alone, self.runs, self.device = Template(cfg, steps_per_epoch), runs, device
-        self.threads = max(available_cores() // len(self.parts), 1)
-        self.spent: list[StackTimes] = []
-        """What went into each `run`."""
+        self.template, self.runs, self.device = Template(cfg, steps_per_epoch), runs, device
+        self.threads = max(available_cores() // number, 1)
+        self.breakdown: list[TimeBreakdown] = []
 
     def run(self, steps: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            cfgs = [self.alone.configured(steps, f"{folder}/{seed}") for seed in range(self.runs)]
-            for seed, cfg in enumerate(cfgs):
-                cfg.seed = seed
-                OmegaConf.resolve(cfg)  # what Hydra fills in is not known in other processes
+            cfgs = [self.configure(steps, seed, f"{folder}/{seed}") for seed in range(self.runs)]
             parts = [[cfgs[i] for i in part] for part in self.parts]
             if len(parts) == 1:
                 stacks = [self.train(cfgs, steps)]
@@ -64,30 +63,40 @@ class Stacked:
                 stacks = Parallel(n_jobs=len(parts))(
                     delayed(self.train)(part, steps) for part in parts
                 )
-        seconds, taken = seconds_of_all(stacks), steps * self.runs
-        computing = mean(each.computing for each in stacks)
-        looping = mean(each.looping for each in stacks)
-        self.spent.append(
-            StackTimes(
-                computing=computing / taken,
-                looping=looping / taken,
-                rest=(seconds - computing - looping) / taken,
+        seconds, steps_of_all = seconds_of_all(stacks), steps * self.runs
+        compute = mean(each.compute for each in stacks)
+        loop = mean(each.loop for each in stacks)
+        self.breakdown.append(
+            TimeBreakdown(
+                compute=compute / steps_of_all,
+                loop=loop / steps_of_all,
+                other=(seconds - compute - loop) / steps_of_all,
             )
         )
-        return seconds / taken
+        return seconds / steps_of_all
 
-    def train(self, cfgs: Sequence[DictConfig], steps: int) -> "Timed":
+    def configure(self, steps: int, seed: int, folder: str) -> DictConfig:
+        cfg = self.template.configure(steps, folder)
+        cfg.seed = seed
+        OmegaConf.resolve(cfg)  # what Hydra fills in is not known in other processes
+        return cfg
+
+    def train(self, cfgs: Sequence[DictConfig], steps: int) -> "StackTime":
         """One stack."""
         # where Hydra has not set up logging, which is in another process
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        runs = [in_stack(partial(self.alone.train, cfg, MemberStopwatch())) for cfg in cfgs]
-        compute = Clocked(Scheduler(len(cfgs), threads=self.threads).compute, self.device)
-        stopwatches = all_ended(run_cooperatively(runs, compute))
-        return timed(stopwatches, compute, steps)
+        runs = [in_stack(partial(self.template.train, cfg, MemberStopwatch())) for cfg in cfgs]
+        compute = TimedFunction(Scheduler(len(cfgs), threads=self.threads).compute, self.device)
+        stopwatches = raise_first_error(run_cooperatively(runs, compute))
+        return time_of_stack(stopwatches, compute, steps)
 
 
-class Clocked:
-    """A function that notes when it was called and when it returned, the device idle."""
+class TimedFunction:
+    """A function that notes when it was called and when it returned, the device idle.
+
+    Attributes:
+        calls: the clock's readings at start and end of each call.
+    """
 
     def __init__(self, function: Callable[..., Any], device: torch.device) -> None:
         self.function, self.device = function, device
@@ -105,29 +114,30 @@ class Clocked:
 
 
 class MemberStopwatch(Stopwatch):
-    """That of one of several runs: also notes when it does not move, as its steps are computed.
+    """That of one of several runs: also notes when the run waits for its steps to be computed.
 
     Attributes:
-        waiting: how the run asks for a block of steps, while which the others move.
+        waiting: how the run asks for a block of steps; meanwhile the others run.
         alone: how it takes the steps of a block that was not computed with the others'.
     """
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         module: Any = pl_module
-        self.waiting = Clocked(module.stack, pl_module.device)
-        self.alone = Clocked(module.take_steps, pl_module.device)
+        self.waiting = TimedFunction(module.stack, pl_module.device)
+        self.alone = TimedFunction(module.take_steps, pl_module.device)
         module.stack, module.take_steps = self.waiting, self.alone
         super().on_train_start(trainer, pl_module)
 
-    def validating(self) -> float:
+    def validation(self) -> float:
+        """Seconds of its validations."""
         return self.ended - self.started - self.seconds
 
-    def looping(self, since: float) -> float:
-        """Seconds that the run itself moved, but for steps and validation, after a reading."""
-        return self.ended - since - self.waiting.seconds(since) - self.validating()
+    def loop(self, since: float) -> float:
+        """Seconds that the run itself ran, but for steps and validation, after a reading."""
+        return self.ended - since - self.waiting.seconds(since) - self.validation()
 
 
-def all_ended(stopwatches: Sequence[MemberStopwatch | Exception]) -> list[MemberStopwatch]:
+def raise_first_error(stopwatches: Sequence[MemberStopwatch | Exception]) -> list[MemberStopwatch]:
     for each in stopwatches:
         if isinstance(each, Exception):
             raise each
@@ -135,7 +145,7 @@ def all_ended(stopwatches: Sequence[MemberStopwatch | Exception]) -> list[Member
 
 
 @dataclass(frozen=True)
-class Timed:
+class StackTime:
     """When a stack's runs were all ready and the last had ended, and seconds of what lay between.
 
     Readings of one clock, also those of several processes.
@@ -143,29 +153,31 @@ class Timed:
 
     ready: float
     ended: float
-    computing: float
-    looping: float
-    validating: float
+    compute: float
+    loop: float
+    validation: float
 
 
-def timed(stopwatches: Sequence[MemberStopwatch], compute: Clocked, steps: int) -> Timed:
+def time_of_stack(
+    stopwatches: Sequence[MemberStopwatch], compute: TimedFunction, steps: int
+) -> StackTime:
     for each in stopwatches:
         each.seconds_per_step(steps)  # raises ValueError for another number of steps
     ready = max(each.started for each in stopwatches)
     alone = sum(each.alone.seconds(ready) for each in stopwatches)
-    return Timed(
+    return StackTime(
         ready=ready,
         ended=max(each.ended for each in stopwatches),
-        computing=compute.seconds(ready) + alone,
-        looping=sum(each.looping(ready) for each in stopwatches),
-        validating=sum(each.validating() for each in stopwatches),
+        compute=compute.seconds(ready) + alone,
+        loop=sum(each.loop(ready) for each in stopwatches),
+        validation=sum(each.validation() for each in stopwatches),
     )
 
 
-def seconds_of_all(stacks: Sequence[Timed]) -> float:
+def seconds_of_all(stacks: Sequence[StackTime]) -> float:
     """From when the first stack is ready until the last has ended, validation not counted.
 
     Of several stacks, the shortest validation: what they do at once is not counted twice.
     """
     ready, ended = min(each.ready for each in stacks), max(each.ended for each in stacks)
-    return ended - ready - min(each.validating for each in stacks)
+    return ended - ready - min(each.validation for each in stacks)

@@ -1,1 +1,1 @@
-"""The loss surfaces that two runs descended, on the plane through their start and their ends."""
+"""The loss surfaces of two runs, on the plane through their start and their ends."""

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One of the two runs: its way over the plane, and its loss's surface.
+    """One of the two runs: its path over the plane, and its loss's surface.
 
     Attributes:
         surface: its loss at each point of the plane; NaN or infinite where it is no number.
@@ -72,7 +72,6 @@ class Landscape:
 
     Attributes:
         samples: how many training samples the losses are means over.
-        one_by_one: whether the network could not be computed at many points at once.
     """
 
     sweep: Path
@@ -80,7 +79,6 @@ class Landscape:
     b: Float64[ndarray, " b"]
     arms: tuple[ArmResult, ArmResult]
     samples: int
-    one_by_one: bool
 
     @property
     def seed(self) -> int:
@@ -88,12 +86,12 @@ class Landscape:
 
     @property
     def one_loss(self) -> bool:
-        """Whether both arms descended the same surface."""
+        """Whether both arms were trained by the same loss, and so have one surface."""
         first, second = (each.run.config["loss"] for each in self.arms)
         return first == second
 
 
-def landscape(
+def compute_landscape(
     sweep: Path,
     arms: Sequence[str] = (),
     seed: int | None = None,
@@ -118,10 +116,10 @@ def landscape(
             raise ValueError(f"expected {name} of at least {least}, got {value}")
     comparison = compare(sweep)
     runs = choose(comparison, arms, seed)
-    colours = comparison.arm_styles
+    styles = comparison.arm_styles
     data = [located(run.config["data"], str(data_dir) if data_dir else None) for run in runs]
-    seen, targets = training_samples(data[0], samples)
-    require_same_samples((seen, targets), training_samples(data[1], samples), runs)
+    inputs, targets = training_samples(data[0], samples)
+    require_same_samples((inputs, targets), training_samples(data[1], samples), runs)
     log_runs(runs)
     trajectories = [retrain(run, where) for run, where in zip(runs, data, strict=True)]
     plane = plane_of(trajectories, runs)
@@ -130,19 +128,16 @@ def landscape(
     )
     with all_cores():
         loss_surfaces = [
-            LossSurface(each.network, seen, targets, each.device) for each in trajectories
+            LossSurface(each.network, inputs, targets, each.device) for each in trajectories
         ]
         a, b, surfaces = evaluate_surfaces(plane, trajectories, loss_surfaces, points)
         first, second = (
-            arm_result(plane, run, colours[run.arm], trajectory, loss_surface, surface)
+            arm_result(plane, run, styles[run.arm], trajectory, loss_surface, surface)
             for run, trajectory, loss_surface, surface in zip(
                 runs, trajectories, loss_surfaces, surfaces, strict=True
             )
         )
-    one_by_one = not all(loss_surface.is_vmapped for loss_surface in loss_surfaces)
-    return Landscape(
-        comparison.sweep, a.numpy(), b.numpy(), (first, second), len(targets), one_by_one
-    )
+    return Landscape(comparison.sweep, a.numpy(), b.numpy(), (first, second), len(targets))
 
 
 def require_same_samples(
@@ -224,14 +219,14 @@ def arm_result(
 ) -> ArmResult:
     coordinates = plane.coordinates(trajectory.weights)
     along = trajectory.weights.split(loss_surface.points_at_once)
-    below = map(plane.weights, coordinates.split(loss_surface.points_at_once))
+    projected = map(plane.weights, coordinates.split(loss_surface.points_at_once))
     path = {
         "step": trajectory.steps,
         "a": coordinates[:, 0],
         "b": coordinates[:, 1],
         "off_plane": plane.distances(trajectory.weights),
         "loss": loss_surface.losses(along, [trajectory.loss])[:, 0],
-        "projected_loss": loss_surface.losses(below, [trajectory.loss])[:, 0],
+        "projected_loss": loss_surface.losses(projected, [trajectory.loss])[:, 0],
     }
     negative_gradient = loss_surface.negative_gradient(
         trajectory.weights[0], trajectory.loss

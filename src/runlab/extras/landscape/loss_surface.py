@@ -27,22 +27,20 @@ class LossSurface:
     def __init__(
         self,
         network: nn.Module,
-        samples: Float[Tensor, "samples ..."],
+        inputs: Float[Tensor, "samples ..."],
         targets: Num[Tensor, "samples ..."],
         device: torch.device | None = None,
     ) -> None:
         device = device or torch.device("cpu")
         self.network = network.float().to(device).eval()
-        self.samples, self.targets, self.device = (
-            samples.float().to(device),
-            targets.to(device),
-            device,
-        )
+        self.inputs = inputs.float().to(device)
+        self.targets = targets.to(device)
+        self.device = device
         self.shapes = {name: p.shape for name, p in self.network.named_parameters()}
         self.sizes = [shape.numel() for shape in self.shapes.values()]
         self.is_vmapped = True
-        per_sample = activations(self.network, self.samples[:1])
-        self.samples_at_once = max(1, min(len(samples), int(MEMORY / per_sample)))
+        per_sample = activation_bytes(self.network, self.inputs[:1])
+        self.samples_at_once = max(1, min(len(inputs), int(MEMORY / per_sample)))
         per_point = per_sample * self.samples_at_once + 4 * sum(self.sizes)
         self.points_at_once = max(1, int(MEMORY / per_point))
 
@@ -63,7 +61,7 @@ class LossSurface:
         self, weights: Float32[Tensor, "points weights"]
     ) -> Float[Tensor, "points samples ..."]:
         """All points in one computation; one after another if torch cannot do that."""
-        parts = self.samples.split(self.samples_at_once)
+        parts = self.inputs.split(self.samples_at_once)
         if self.is_vmapped:
             try:
                 return torch.cat([vmap(self.call, (0, None))(weights, each) for each in parts], 1)
@@ -76,11 +74,11 @@ class LossSurface:
         return torch.stack([torch.cat([self.call(each, p) for p in parts]) for each in weights])
 
     def call(
-        self, weights: Float[Tensor, " weights"], samples: Float[Tensor, "samples ..."]
+        self, weights: Float[Tensor, " weights"], inputs: Float[Tensor, "samples ..."]
     ) -> Float[Tensor, "samples ..."]:
         pieces = zip(self.shapes.items(), weights.split(self.sizes), strict=True)
         parameters = {name: piece.view(shape) for (name, shape), piece in pieces}
-        return functional_call(self.network, parameters, (samples,)).float()
+        return functional_call(self.network, parameters, (inputs,)).float()
 
     def negative_gradient(
         self, weights: Float32[Tensor, " weights"], loss: nn.Module
@@ -92,16 +90,15 @@ class LossSurface:
         weights.requires_grad_()
         total = torch.zeros_like(weights)
         size = self.samples_at_once
-        for samples, gradient in zip(
-            self.samples.split(size), output_gradient.split(size), strict=True
-        ):
-            (part,) = torch.autograd.grad(self.call(weights, samples), weights, gradient)
+        parts = zip(self.inputs.split(size), output_gradient.split(size), strict=True)
+        for inputs, gradient in parts:
+            (part,) = torch.autograd.grad(self.call(weights, inputs), weights, gradient)
             total += part
         return -total.cpu()
 
 
 @torch.no_grad()
-def activations(network: nn.Module, sample: Float[Tensor, "1 ..."]) -> float:
+def activation_bytes(network: nn.Module, sample: Float[Tensor, "1 ..."]) -> float:
     """Bytes that the outputs of all layers take for one sample."""
     counts: list[int] = []
     layers = [layer for layer in network.modules() if not list(layer.children())]

@@ -7,8 +7,8 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 MARGIN = 0.2
-FLATTEST = 1e-3
-"""Sine of the least angle between the ways to the two ends; less of it is rounding, no plane."""
+SMALLEST_SINE = 1e-3
+"""Of the angle between the directions of the two ends; a smaller one is rounding, no plane."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def plane_through(
     across = v - (v @ along) * along
     across = across - (across @ along) * along  # again: the first time leaves rounding behind
     sine = float(across.norm() / v.norm())
-    if not sine > FLATTEST:  # NaN where an end is the start
+    if not sine > SMALLEST_SINE:  # NaN where an end is the start
         raise ValueError(
             f"expected two ends that span a plane with their start, got three points on one line "
-            f"(sine of the angle between the ways {sine:.1g}): choose two other arms by --arms, or "
-            "another --seed"
+            f"(sine of the angle between their directions {sine:.1g}): choose two other arms by "
+            "--arms, or another --seed"
         )
     return Plane(start.double(), torch.stack([along, across / across.norm()]))
 

@@ -1,4 +1,4 @@
-"""A run's way through weight space: no run keeps it, but each can be trained again."""
+"""A run's path through weight space: no run keeps it, but each can be trained again."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -160,18 +160,18 @@ def training_samples(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         batches = list(batches_of(data, count))
-    samples, targets = (torch.cat(parts)[:count] for parts in zip(*batches, strict=True))
-    return samples, targets
+    inputs, targets = (torch.cat(parts)[:count] for parts in zip(*batches, strict=True))
+    return inputs, targets
 
 
 def batches_of(data: Any, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of an epoch until they hold that many samples."""
     for batch in data.train_dataloader():
-        samples, targets = data.on_after_batch_transfer(batch, 0)
+        inputs, targets = data.on_after_batch_transfer(batch, 0)
         if targets.ndim == 2:  # a block of steps
-            samples, targets = samples.flatten(0, 1), targets.flatten()
-            samples = data.normalize(samples) if samples.dtype == torch.uint8 else samples
-        yield samples, targets
+            inputs, targets = inputs.flatten(0, 1), targets.flatten()
+            inputs = data.normalize(inputs) if inputs.dtype == torch.uint8 else inputs
+        yield inputs, targets
         count -= len(targets)
         if count <= 0:
             return

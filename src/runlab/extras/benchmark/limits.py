@@ -1,17 +1,17 @@
-"""What a training step cannot be faster than."""
+"""What a training step cannot be faster than: its arithmetic and bytes at the machine's rates."""
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Num
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
+from runlab.extras.benchmark.timing import clock
 from runlab.text import plural
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -20,7 +20,7 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 def step_flops(
     network: nn.Module,
     loss: nn.Module,
-    inputs: Float[Tensor, "batch ..."],
+    inputs: Num[Tensor, "batch ..."],
     targets: Num[Tensor, "batch ..."],
 ) -> int:
     """Floating-point operations of a step's matrix products and convolutions, both ways.
@@ -38,7 +38,7 @@ def step_bytes(
     network: nn.Module,
     loss: nn.Module,
     optimizer: OptimizerFactory,
-    inputs: Float[Tensor, "batch ..."],
+    inputs: Num[Tensor, "batch ..."],
     targets: Num[Tensor, "batch ..."],
 ) -> int:
     """Bytes of a step's parameters, gradients and inputs, each read or written from memory anew.
@@ -49,7 +49,7 @@ def step_bytes(
     state. Targets and what the network computes in between are left out: they can stay in a cache.
 
     For a network of matrix products with SGD, of which w weights are not the first layer's, that is
-    itemsize × (4 × parameters + w + 2 × batch × inputs).
+    itemsize × (4 × parameters + w + 2 × batch × values of an input).
     """
     network = deepcopy(network)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -70,16 +70,7 @@ def step_bytes(
     return sum(each.nbytes for each in [*forward, *backward, *3 * trained, *2 * state])
 
 
-def clock(device: torch.device) -> float:
-    """Seconds, read when the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-    return time.perf_counter()
-
-
-class Work(ABC):
+class Workload(ABC):
     """Something of which the machine does `amount` at a time, as fast as it can.
 
     Attributes:
@@ -92,7 +83,7 @@ class Work(ABC):
         self.device = device
 
     @abstractmethod
-    def once(self) -> None: ...
+    def run_once(self) -> None: ...
 
     def per_second(self, threads: int | None = None, attempts: int = 10) -> float:
         """The best of several attempts, on so many threads: by default as many as torch uses."""
@@ -105,11 +96,11 @@ class Work(ABC):
 
     def _seconds(self) -> float:
         started = clock(self.device)
-        self.once()
+        self.run_once()
         return clock(self.device) - started
 
 
-class Matmul(Work):
+class Matmul(Workload):
     """A large square matrix product."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype, size: int | None = None) -> None:
@@ -119,11 +110,11 @@ class Matmul(Work):
         self.left, self.right = (torch.rand(size, size, device=device, dtype=dtype) for _ in "lr")
         self.product = torch.empty_like(self.left)
 
-    def once(self) -> None:
+    def run_once(self) -> None:
         torch.mm(self.left, self.right, out=self.product)
 
 
-class Copy(Work):
+class Copy(Workload):
     """So many bytes from one place in memory to another, each read and written; caches hold few."""
 
     def __init__(self, device: torch.device, size: int = 2**28) -> None:
@@ -133,12 +124,12 @@ class Copy(Work):
         self.source = torch.ones(size, device=device, dtype=torch.uint8)
         self.target = torch.zeros_like(self.source)
 
-    def once(self) -> None:
+    def run_once(self) -> None:
         self.target.copy_(self.source)
 
 
-class Machine:
-    """What the machine does at best, by place: on so many threads of the CPU, or on another device.
+class PeakRates:
+    """What the machine does at best, by `resource`: threads of the CPU, or another device.
 
     Attributes:
         flops: floating-point operations a second of a large matrix product.
@@ -146,7 +137,7 @@ class Machine:
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype, threads: Iterable[int]) -> None:
-        self.threads = {device_name(device, number): number for number in sorted(threads)}
+        self.threads = {resource(device, number): number for number in sorted(threads)}
         self.matmul, self.copy = Matmul(device, dtype), Copy(device)
         self.flops = dict.fromkeys(self.threads, 0.0)
         self.copied = dict.fromkeys(self.threads, 0.0)
@@ -154,12 +145,13 @@ class Machine:
     def measure(self) -> None:
         """Keeps the better of what it finds and what it knows, also from fewer threads."""
         flops = copied = 0.0
-        for where, threads in self.threads.items():
+        for name, threads in self.threads.items():
             flops = max(flops, self.matmul.per_second(threads))
             copied = max(copied, self.copy.per_second(threads))
-            self.flops[where] = max(self.flops[where], flops)
-            self.copied[where] = max(self.copied[where], copied)
+            self.flops[name] = max(self.flops[name], flops)
+            self.copied[name] = max(self.copied[name], copied)
 
 
-def device_name(device: torch.device, threads: int) -> str:
+def resource(device: torch.device, threads: int) -> str:
+    """What a step is computed by, in words: `2 threads`, or a device such as `cuda:0`."""
     return plural(threads, "thread") if device.type == "cpu" else str(device)
