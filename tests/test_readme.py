@@ -43,7 +43,7 @@ def shortened(script: str, arguments: list[str], tiny: list[str]) -> list[str]:
             return [*arguments, *tiny, "hydra.sweeper.n_trials=2"]
         if any("experiment=" in argument for argument in arguments):
             return [*arguments, *tiny, "seed=0", "optimizer.lr=0.1", "hydra/launcher=basic"]
-        if "name=first" in arguments:
+        if "name=first" in arguments or "name=again" in arguments:
             arguments = [re.sub("^seed=.*", "seed=0", argument) for argument in arguments]
         elif "name=second" in arguments:  # which grows by seeds, and is compared each time
             arguments = [*arguments, "comparison.sections=[]", "comparison.outputs=[]"]
