@@ -58,17 +58,19 @@ def test_every_choice_composes_and_names_parameters_that_exist(group, choice):
 
 @pytest.mark.parametrize("choice", choices("model"))
 def test_a_model_maps_images_to_one_output_a_class(choice):
-    network = instantiate(compose(f"model={choice}").model)
-    outputs = network(torch.rand(3, 1, 28, 28))
-    assert outputs.shape == (3, 10)
+    cfg = compose(f"model={choice}")
+    network = instantiate(cfg.model)
+    outputs = network(torch.rand(3, *cfg.data.shape))
+    assert outputs.shape == (3, cfg.data.num_classes)
     outputs.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
 @pytest.mark.parametrize("choice", choices("model"))
 def test_a_models_output_for_an_image_does_not_depend_on_its_batch(choice):
-    network = instantiate(compose(f"model={choice}").model).eval()
-    images = torch.rand(4, 1, 28, 28)
+    cfg = compose(f"model={choice}")
+    network = instantiate(cfg.model).eval()
+    images = torch.rand(4, *cfg.data.shape)
     torch.testing.assert_close(network(images)[:1], network(images[:1]), rtol=1e-4, atol=1e-5)
 
 
