@@ -156,7 +156,7 @@ def test_a_run_on_other_data_is_not_taken_for_this_one(run, tmp_path):
     run("run")
     kept = record.read(tmp_path / "run")
     write_idx(tmp_path / "other", seed=1)
-    with pytest.raises(ValueError, match="holds a run on other data"):
+    with pytest.raises(ValueError, match=r"expected the data of .*overwrite=true"):
         run("run", f"data_dir={tmp_path}/other")
     assert record.read(tmp_path / "run") == kept
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from multiprocessing import current_process
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -89,13 +90,18 @@ def located(data: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
     return dict(data) if data_dir is None else {**data, "root": data_dir}
 
 
-def require_data(checksum: str | None, config: Mapping[str, Any]) -> None:
-    """Raises ValueError unless the data that `config` describes have this checksum."""
+def require_data(
+    checksum: str | None,
+    config: Mapping[str, Any],
+    run: Path,
+    otherwise: str = "say by --data-dir where they are",
+) -> None:
+    """Raises ValueError unless the data that `config` describes have the checksum of a run's."""
     data: Any = instantiate(config)
     data.prepare_data()
     now = getattr(data, "checksum", None)
     if checksum != now:
         raise ValueError(
-            f"expected the run's data (checksum {checksum}), got others (checksum {now}): say by "
-            f"--data-dir where they are"
+            f"expected the data of {run} (checksum {checksum}), got others (checksum {now}): "
+            f"{otherwise}"
         )

@@ -106,7 +106,7 @@ def test_what_cannot_be_reproduced_is_said(run, tmp_path):
     with pytest.raises(ValueError, match="expected a folder without a run"):
         reproduce(run, folder=run)
     write_idx(tmp_path / "other", seed=1)
-    with pytest.raises(ValueError, match=r"expected the run's data .*--data-dir"):
+    with pytest.raises(ValueError, match=r"expected the data of .*--data-dir"):
         reproduce(run, data_dir=tmp_path / "other")
     record.write(run, record.read(run) | {"status": "interrupted"})
     with pytest.raises(ValueError, match=r"expected a run that has ended in .*interrupted"):

@@ -94,7 +94,7 @@ def reproduce(run: Path, folder: Path | None = None, data_dir: Path | None = Non
         raise ValueError(f"expected a folder without a run, got {folder}: choose another")
     config = then["config"]
     data = located(config["data"], str(data_dir) if data_dir else None)
-    require_data(then["provenance"]["data"], data)
+    require_data(then["provenance"]["data"], data, run)
     cfg = OmegaConf.create(
         {
             **config,

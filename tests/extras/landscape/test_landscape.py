@@ -168,7 +168,7 @@ def test_what_cannot_be_drawn_is_said(sweep, tmp_path):
     with pytest.raises(ValueError, match="expected points of at least 3, got 2"):
         compute_landscape(sweep, points=2)
     write_idx(tmp_path, seed=1)
-    with pytest.raises(ValueError, match=r"expected the run's data .*--data-dir"):
+    with pytest.raises(ValueError, match=r"expected the data of .*--data-dir"):
         compute_landscape(sweep, data_dir=tmp_path)
 
 

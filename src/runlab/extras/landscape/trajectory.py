@@ -88,7 +88,7 @@ def retrain(run: ChosenRun, data: Mapping[str, Any]) -> Trajectory:
     Raises:
         ValueError: if the data are other ones, or the run was trained on several devices.
     """
-    require_data(run.record["provenance"]["data"], data)
+    require_data(run.record["provenance"]["data"], data, run.folder)
     threads = torch.get_num_threads()
     try:
         with tempfile.TemporaryDirectory() as folder:
