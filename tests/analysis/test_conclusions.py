@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runlab.analysis.compare import compare
+from runlab.analysis.method import differences
 from tests.analysis.synthetic import Accuracy, write_run, write_sweep
 
 Cells = dict[tuple[str, float], list[Accuracy]]
@@ -189,8 +190,41 @@ def test_without_a_margin_equivalence_is_not_concluded(tmp_path: Path) -> None:
     assert compare(tmp_path).verdict.endswith("; a difference is not shown")
     late = compare(tmp_path, margin=0.2)
     assert late.verdict.startswith("No difference that matters")
-    assert not late.declared
+    assert late.margin_origin == "given with the comparison, after the runs"
     assert "the margin ±0.2 was given afterwards; the runs declared none" in late.warnings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "origin"),
+    [
+        ([[], []], "no command line set it, so it is the configuration files' default, unless"),
+        ([["comparison.margin=0.2"]] * 2, "before it began, as its command line set it"),
+        ([["comparison=mine"], ["+comparison.margin=0.2"]], "before it began, as its command line"),
+        ([[], ["comparison.margin=0.2"]], "the command line of 1 of 2 runs set it"),
+    ],
+)
+def test_a_margin_is_shown_with_who_set_it(
+    tmp_path: Path, overrides: list[list[str]], origin: str
+) -> None:
+    for seed, own in enumerate(overrides):
+        write_run(tmp_path, "mse", 0.1, seed, overrides=own)
+    comparison = compare(tmp_path)
+    assert comparison.margin_origin.startswith("recorded by every run before it began")
+    assert origin in comparison.margin_origin
+    assert f"The margin: {comparison.margin_origin}." in differences(comparison)
+    assert compare(tmp_path, margin=0.2).margin_origin == comparison.margin_origin
+
+
+def test_of_several_margins_the_smallest_is_no_declared_one(tmp_path: Path) -> None:
+    for seed, margin in enumerate((0.2, 0.5, None)):
+        write_run(tmp_path, "mse", 0.1, seed, comparison={"margin": margin})
+    comparison = compare(tmp_path)
+    assert comparison.margin == 0.2
+    several = "the smallest of those that the runs recorded (±0.2, ±0.5, none)"
+    assert comparison.margin_origin == several
+    assert "the runs declared different margins (±0.2, ±0.5, none): the smallest is used" in (
+        comparison.warnings
+    )
 
 
 @pytest.mark.parametrize("margin", [0, -0.2, math.nan, math.inf])
@@ -278,6 +312,21 @@ def test_a_clean_sweep_warns_of_nothing(tmp_path: Path) -> None:
         for rate, accuracy in rates.items()
     }
     assert warned(write_sweep(tmp_path, cells)) == ""
+
+
+def test_cells_whose_seeds_end_differently_are_named(tmp_path: Path) -> None:
+    for seed in range(10):
+        lost = seed == 4
+        write_run(tmp_path, "mse", 0.1, seed, 0.97 + seed * 1e-4)
+        write_run(tmp_path, "mse", 0.5, seed, 0.191 if lost else 0.95 + seed * 1e-4)
+        status = "diverged" if lost else "finished"
+        write_run(tmp_path, "cross_entropy", 0.5, seed, 0.1 if lost else 0.9, status=status)
+        write_run(tmp_path, "cross_entropy", 1, seed, 0.1, status="diverged")
+    assert (
+        "seeds of one cell end differently: cross_entropy at 0.5 (1 of 10 diverged), mse at 0.5 "
+        "(1 of 10 far off the others); there rounding may decide, so that a seed may end otherwise "
+        "alone, in a stack or on another processor"
+    ) in warned(tmp_path)
 
 
 def test_unequal_cells_and_grids_are_named(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_record_without_measures_is_named(tmp_path: Path, measures: tuple[()] 
         (folder / "run.json").write_text(
             (folder / "run.json").read_text().replace('"measures"', '"m"')
         )
-    runs, declarations = load(tmp_path)
+    runs, declarations, _ = load(tmp_path)
     assert "expected measures in run.json, got none" in runs["problem"].iloc[0]
     assert declarations == {}
 

@@ -131,7 +131,7 @@ def test_figures_take_their_greys_from_the_page(page: Reader) -> None:
 
 
 def test_sections_come_in_the_order_of_the_protocol(page: Reader) -> None:
-    order = ["effect", "uncertainty", "rates", "speed", "extra-part", "naive", "cost"]
+    order = ["effect", "uncertainty", "reach", "rates", "speed", "extra-part", "naive", "cost"]
     sections = [attrs["aria-labelledby"] for tag, attrs in page.tags if tag == "section"]
     assert sections == [*order, "method"]
 

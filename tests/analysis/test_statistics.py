@@ -1,17 +1,20 @@
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from runlab.analysis.learning_rates import good_range, next_value
 from runlab.analysis.statistics import (
     binomial_half_width,
-    equivalence_p_value,
+    count_far_off,
+    equivalence_p_values,
     holm,
     is_exact,
     mean_interval,
-    permutation_p_value,
+    permutation_p_values,
     seeds_for_equivalence,
     seeds_needed,
     superiority,
@@ -19,6 +22,14 @@ from runlab.analysis.statistics import (
 )
 from runlab.measure import Measure
 from tests.analysis.synthetic import ACCURACY, NLL
+
+
+def permutation_p_value(differences: np.ndarray) -> float:
+    return float(permutation_p_values(differences[None])[0])
+
+
+def equivalence_p_value(differences: np.ndarray, margin: float) -> float:
+    return float(equivalence_p_values(differences[None], margin)[0])
 
 
 def test_interval_by_hand() -> None:
@@ -66,13 +77,59 @@ def test_beyond_13_pairs_p_is_sampled_the_same_each_time() -> None:
     assert permutation_p_value(differences) == permutation_p_value(differences)
 
 
+@pytest.mark.parametrize(
+    ("values", "far"),
+    [
+        ([97.1, 97.3, 97.2, 97.0, 97.2, 19.1], 1),
+        ([97.1, 10.0, 97.2, 97.0, 97.2, 19.1, 97.0], 2),
+        ([9.8, 9.8, 9.8, 9.8, 97.0, 97.1], 2),  # which group is the better one says its mean
+        ([97.1, 97.3, 97.2, 97.0, 97.2, 96.6], 0),  # no ten times the range of the others
+        ([97.0, 97.0, 97.0, 97.0, 97.0, 96.6], 0),  # not more than what does not matter
+        ([97.1, 97.3, 97.2, 97.0, 19.1], 0),
+        ([97.1, 97.3, 97.2, 97.0, 97.2, math.nan], 0),
+        ([], 0),
+    ],
+)
+def test_another_outcome_is_told_from_another_draw(values: list[float], far: int) -> None:
+    assert count_far_off(np.array(values), 0.5) == far
+
+
+def test_normal_values_are_hardly_ever_two_outcomes() -> None:
+    random = np.random.default_rng(0)
+    assert sum(count_far_off(random.normal(size=10), 0.0) > 0 for _ in range(1_000)) == 0
+
+
+@pytest.mark.parametrize("pairs", [2, 7, 13])
+def test_p_of_each_row_is_that_of_scipy(pairs: int) -> None:
+    """Of whole numbers, whose sums are exact."""
+    rows = np.random.default_rng(0).integers(-5, 9, (20, pairs)).astype(float)
+    test = partial(stats.permutation_test, permutation_type="samples", vectorized=True)
+    known = [test((row,), np.sum, n_resamples=9_999).pvalue for row in rows]
+    assert permutation_p_values(rows).tolist() == pytest.approx(known, abs=1e-12)
+
+
+def test_a_sampled_p_is_near_that_of_scipy() -> None:
+    differences = np.random.default_rng(0).normal(0.4, 1, 20)
+    known = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=99_999, rng=1
+    )
+    assert permutation_p_value(differences) == pytest.approx(known.pvalue, abs=0.01)
+
+
+def test_holm_corrects_each_row_by_itself() -> None:
+    rows = np.array([[0.04, math.nan, 0.01], [0.01, 0.03, 0.04]])
+    together = holm(rows)
+    assert np.array_equal(together[0], holm(rows[0]), equal_nan=True)
+    assert together[1].tolist() == pytest.approx([0.03, 0.06, 0.06])
+
+
 def test_holm_by_hand() -> None:
     # sorted 0.01, 0.03, 0.04: 3 * 0.01, 2 * 0.03, then max(0.06, 0.04)
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm(np.array([0.04, 0.01, 0.03])).tolist() == pytest.approx([0.06, 0.03, 0.06])
 
 
 def test_holm_leaves_out_what_was_not_tested() -> None:
-    corrected = holm([0.04, math.nan, 0.6])
+    corrected = holm(np.array([0.04, math.nan, 0.6]))
     assert corrected[0] == pytest.approx(0.08)
     assert math.isnan(corrected[1])
     assert corrected[2] == 0.6

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from runlab.analysis.arms import SETTING, settings_of
 from runlab.analysis.learning_rates import good_range
 from runlab.analysis.runs import MODULE, ended_runs
-from runlab.analysis.statistics import binomial_half_width, mean_interval
+from runlab.analysis.statistics import binomial_half_width, count_far_off, mean_interval
 from runlab.measure import Measure
 
 COPIED = ("val_mean", "val_sd", "test_mean", "test_sd", "seconds", "samples_per_second")
@@ -41,7 +42,7 @@ def summarize_cells(
     """One row a cell, in the measure's unit; `chosen` marks one learning rate per arm.
 
     Diverged runs count with what their final weights reach; where one has no value, the cell's
-    mean is NaN.
+    mean is NaN. `far_off` are those runs that did not diverge, yet ended far off the others.
 
     Args:
         others: measures of which the mean on the test set stands beside it, as `test_<name>`.
@@ -76,6 +77,8 @@ def _cell(runs: pd.DataFrame, measure: Measure, others: Sequence[Measure]) -> di
     for other in others:
         reached = metric_values(runs, f"test/{other.name}", other.scale)
         cell[f"test_{other.name}"] = float(reached.mean(skipna=False))
+    whole = metric_values(runs[runs["status"] != "diverged"], f"val/{measure.name}", measure.scale)
+    cell["far_off"] = count_far_off(whole.to_numpy(), measure.tolerance or 0.0)
     together = metric_values(runs, "timing/stack").fillna(1)  # what they took, they took together
     cell["seconds"] = float((metric_values(runs, "timing/seconds") / together).mean())
     cell["samples_per_second"] = float(metric_values(runs, "timing/samples_per_second").mean())
@@ -83,17 +86,28 @@ def _cell(runs: pd.DataFrame, measure: Measure, others: Sequence[Measure]) -> di
 
 
 def _chosen(cells: pd.DataFrame, measure: Measure) -> list[int]:
-    """Per arm the best mean on validation; of equal ones the smaller learning rate.
+    """The index of each arm's chosen cell, of those that have one."""
+    chosen = []
+    for _, own in cells.groupby("arm", sort=False):
+        means, runs = (own[name].to_numpy(dtype=float) for name in ("val_mean", "n"))
+        place = int(choose_cells(means[None], runs[None], measure.higher_is_better)[0])
+        chosen += [own.index[place]] if place >= 0 else []
+    return chosen
 
-    Among the cells with at least half as many runs as the arm's fullest: in a partial sweep one
+
+def choose_cells(means: NDArray, runs: NDArray, higher_is_better: bool) -> NDArray[np.intp]:
+    """The place of the best mean on validation in each row; of equal ones the first; -1 if none.
+
+    Among the cells with at least half as many runs as the row's fullest: in a partial sweep one
     lucky seed does not choose.
+
+    Args:
+        means, runs: of an arm's cells [rows, cells], by their learning rates; a mean may be NaN.
     """
-    sign = -1 if measure.higher_is_better else 1
-    full = cells["n"] >= cells.groupby("arm")["n"].transform("max") / 2
-    known = cells[full].dropna(subset="val_mean")
-    ranked = known.assign(rank=sign * known["val_mean"].round(9))  # equal up to a sum's order
-    ranked = ranked.sort_values(["rank", "learning_rate"])
-    return ranked.drop_duplicates("arm").index.tolist()
+    eligible = (runs >= runs.max(axis=1, keepdims=True) / 2) & (runs > 0) & ~np.isnan(means)
+    sign = -1 if higher_is_better else 1
+    ranks = np.where(eligible, sign * means.round(9), np.inf)  # equal up to a sum's order
+    return np.where(eligible.any(axis=1), np.argmin(ranks, axis=1), -1)
 
 
 # Each arm at its chosen learning rate

@@ -19,10 +19,14 @@ from runlab.analysis.conclusions import conclude
 from runlab.analysis.declarations import Agreement, agree
 from runlab.analysis.differences import naive_differences, pair_runs, tuned_differences
 from runlab.analysis.formatting import listed
+from runlab.analysis.margins import find_margin
 from runlab.analysis.palette import arm_styles
+from runlab.analysis.reach import coverage
+from runlab.analysis.repeatability import add_repeatability
 from runlab.analysis.runs import ended_runs, load
 from runlab.analysis.section import Findings, Section, load_sections
 from runlab.analysis.validity import find_tuning, find_warnings
+from runlab.analysis.variation import Variation
 from runlab.measure import Measure
 
 
@@ -41,7 +45,7 @@ def compare(sweep: Path, metric: str | None = None, margin: float | None = None)
     if margin is not None and not 0 < margin < math.inf:
         raise ValueError(f"expected a margin above 0, got {margin}")
     sweep = Path(sweep).resolve()
-    runs, declarations = load(sweep)
+    runs, declarations, variation = load(sweep)
     ended = ended_runs(runs)
     if ended.empty:
         raise ValueError(
@@ -49,17 +53,18 @@ def compare(sweep: Path, metric: str | None = None, margin: float | None = None)
         )
     agreement = agree([declarations[run] for run in ended["run"]], metric)
     _require_comparable(ended, agreement)
-    return _conclude(sweep, runs, agreement, margin)
+    return _conclude(sweep, runs, agreement, variation, margin)
 
 
 def _conclude(
-    sweep: Path, runs: pd.DataFrame, agreement: Agreement, margin: float | None
+    sweep: Path,
+    runs: pd.DataFrame,
+    agreement: Agreement,
+    variation: Variation,
+    given_margin: float | None,
 ) -> Comparison:
     ended, measure, measures = ended_runs(runs), agreement.measure, agreement.measures
-    declared = _declared_margins(ended, agreement)
-    margin_warnings = _margin_warnings(declared, margin)
-    if margin is None:
-        margin = min((each for each in declared if each is not None), default=None)
+    margin = find_margin(ended, measure == agreement.primary, given_margin)
     styles = arm_styles(runs["arm"].dropna(), agreement.known_styles)
     others = other_measures(measures, agreement.primary or measure)
     cells = summarize_cells(runs, measure, others, list(styles))
@@ -69,15 +74,16 @@ def _conclude(
     found = _analyze(sections, sweep, chosen, measure)
     history, damaged = read_curves(sweep, ended, measures)
     paired = pair_runs(runs, arms, measure)
-    differences = tuned_differences(paired, arms, measure, margin, found.scores)
+    differences = tuned_differences(paired, arms, measure, margin.value, found.scores)
+    cells, differences = add_repeatability(runs, cells, differences, measure, margin.value)
     milestones = milestone_measure(measure, measures)
     return Comparison(
         sweep=sweep,
         measure=measure,
         measures=measures,
         primary=agreement.primary,
-        margin=margin,
-        declared=declared == [margin],
+        margin=margin.value,
+        margin_origin=margin.origin,
         runs=runs,
         cells=cells,
         arms=arms,
@@ -91,11 +97,12 @@ def _conclude(
         known_styles=agreement.known_styles,
         sections=agreement.sections,
         outputs=agreement.outputs,
-        conclusions=conclude(arms, differences, measure, margin, find_tuning(cells)),
+        conclusions=conclude(arms, differences, measure, margin.value, find_tuning(cells)),
+        coverage=coverage(variation),
         warnings=[
             *find_warnings(runs, cells, arms, measure, list(styles)),
             *agreement.warnings,
-            *margin_warnings,
+            *margin.warnings,
             *absent_sections,
             *found.warnings,
             *damaged,
@@ -126,26 +133,6 @@ def _require_comparable(ended: pd.DataFrame, agreement: Agreement) -> None:
         f"expected runs of one loss to compare by {agreement.measure.name}, got "
         f"{', '.join(losses)}: each has a unit of its own; compare by {ways}"
     )
-
-
-def _declared_margins(ended: pd.DataFrame, agreement: Agreement) -> list[float | None]:
-    """The margins that the runs declared, the smallest first; None among them where one did not.
-
-    They are of the primary measure: none is declared of another.
-    """
-    if agreement.measure != agreement.primary:
-        return [None]
-    margins = set(ended["margin"].dropna().astype(float))
-    return [*sorted(margins), *([None] if ended["margin"].isna().any() else [])]
-
-
-def _margin_warnings(declared: list[float | None], margin: float | None) -> list[str]:
-    shown = ", ".join("none" if each is None else f"±{each:g}" for each in declared)
-    if margin is not None and declared != [margin]:
-        return [f"the margin ±{margin:g} was given afterwards; the runs declared {shown}"]
-    if len(declared) > 1:
-        return [f"the runs declared different margins ({shown}): the smallest is used"]
-    return []
 
 
 def _what_is_there(runs: pd.DataFrame) -> str:

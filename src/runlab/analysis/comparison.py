@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from runlab.analysis import reach
 from runlab.analysis.cells import select_chosen
 from runlab.analysis.palette import Style
 from runlab.analysis.runs import ended_runs
@@ -25,12 +27,13 @@ class Comparison:
         measures: all that the runs declare alike.
         primary: the one of them that they declare to be primary; None if they differ in it.
         margin: the difference that does not matter yet; None if there is none.
-        declared: whether all runs declared that margin beforehand.
+        margin_origin: who set it when, in words that go on after a comma.
         history: the learning curves of all runs.
         tables: those of sections, by name.
         arm_styles: of all arms, in the order in which they are shown.
         known_styles: of all arms that the configuration names.
         sections, outputs: importable names, as in the configuration.
+        coverage: which sources of variance the seeds cover, and what was held equal, in sentences.
     """
 
     sweep: Path
@@ -38,7 +41,7 @@ class Comparison:
     measures: tuple[Measure, ...]
     primary: Measure | None
     margin: float | None
-    declared: bool
+    margin_origin: str
     runs: pd.DataFrame
     cells: pd.DataFrame
     arms: pd.DataFrame
@@ -53,11 +56,23 @@ class Comparison:
     sections: tuple[str, ...]
     outputs: tuple[str, ...]
     conclusions: list[str]
+    coverage: list[str]
     warnings: list[str]
 
     @property
     def verdict(self) -> str:
         return self.conclusions[0]
+
+    @property
+    def statements(self) -> list[tuple[str, str]]:
+        """Each conclusion, and how repeatable it is; that is empty where it is not known."""
+        repeatability = [reach.repeatability(row) for _, row in self.differences.iterrows()]
+        return list(zip_longest(self.conclusions, repeatability, fillvalue=""))
+
+    @property
+    def choices(self) -> list[str]:
+        """Which learning rates resamples of the seeds choose, where they differ."""
+        return reach.choices(self.cells, self.measure)
 
     @property
     def folder(self) -> Path:

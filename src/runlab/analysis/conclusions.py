@@ -1,6 +1,5 @@
 """The conclusions in plain words, generated from the statistics."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from runlab.analysis.statistics import (
     seeds_for_equivalence,
     seeds_needed,
 )
+from runlab.analysis.verdicts import Verdict
 from runlab.measure import Measure
 from runlab.text import plural
 
@@ -42,7 +42,7 @@ def conclude(
     tests = count_tests(differences)
     diverged = {arm: (int(k), int(n)) for arm, k, n in arms[DIVERGED].itertuples(index=False)}
     return [
-        _conclusion(row, measure, margin, tests, diverged) + _reservations(row, diverged, tuning)
+        _conclusion(row, measure, margin, tests) + _reservations(row, diverged, tuning)
         for _, row in differences.iterrows()
     ]
 
@@ -65,27 +65,24 @@ def _conclusion(
     measure: Measure,
     margin: float | None,
     tests: int,
-    diverged: Mapping[str, tuple[int, int]],
 ) -> str:
-    arm, other, pairs = row["arm"], row["other"], int(row["pairs"])
-    if all(k == n for k, n in (diverged[arm], diverged[other])):
+    arm, other, pairs, verdict = row["arm"], row["other"], int(row["pairs"]), row["verdict"]
+    if verdict == Verdict.ALL_DIVERGED:
         return f"Nothing can be concluded about {arm} and {other}"
-    if pairs == 0:
+    if verdict == Verdict.UNPAIRED:
         return f"Nothing paired for {arm} and {other}: the chosen learning rates share no seed"
-    if math.isnan(row["difference"]):
+    if verdict == Verdict.UNKNOWN:
         return f"Not known for {arm} and {other}: a run at a chosen learning rate lacks its result"
     seeds, effect = plural(pairs, "paired seed"), _effect(row, measure)
-    too_few = (
-        f"Too few seeds to say whether {arm} or {other} is better: {needed_sentence(tests)}, "
-        f"got {pairs}; so far {effect}"
-    )
-    if pairs < seeds_needed(1):
-        return too_few
+    if verdict == Verdict.TOO_FEW:
+        return (
+            f"Too few seeds to say whether {arm} or {other} is better: {needed_sentence(tests)}, "
+            f"got {pairs}; so far {effect}"
+        )
     test = f"{seeds}, {_test(row, tests)}"
-    includes_zero = row["low"] <= 0 <= row["high"]
-    if row["p_holm"] < SIGNIFICANCE and not includes_zero:
+    if verdict in (Verdict.ARM_BETTER, Verdict.OTHER_BETTER):
         return f"{_better(row, measure)}, {test}{_yet_small(row, measure, margin)}"
-    if row["p_equivalent_holm"] < SIGNIFICANCE:
+    if verdict == Verdict.EQUIVALENT:
         ninety = interval(
             row["difference"], row["equivalence_low"], row["equivalence_high"],
             signed=True, digits=measure.digits,
@@ -95,19 +92,17 @@ def _conclusion(
             f"{_unit(measure)}, {ninety} (90%), {seeds}, two one-sided t tests "
             f"{p_value(row['p_equivalent_holm'])}{_correction(tests)}"
         )
-    if pairs < seeds_needed(tests):
-        return too_few
     undecided = f"Undecided between {arm} and {other}: {effect}, {test}"
     if row["p_holm"] < SIGNIFICANCE:
         return f"{undecided}; yet the interval includes 0: a few seeds are far from the rest"
-    if not includes_zero:
+    if row["low"] > 0 or row["high"] < 0:
         undecided += "; that the interval excludes 0 is not enough, the test decides"
     return undecided + _missing(row, measure, margin, tests)
 
 
 def _better(row: pd.Series, measure: Measure) -> str:
     arm, other, sign = row["arm"], row["other"], 1
-    if (row["difference"] > 0) != measure.higher_is_better:
+    if row["verdict"] == Verdict.OTHER_BETTER:
         arm, other = other, arm
     if row["difference"] < 0:
         sign = -1

@@ -13,14 +13,12 @@ from runlab.analysis.cells import metric_values
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.statistics import (
     Values,
-    equivalence_p_value,
-    holm,
     mean_interval,
-    permutation_p_value,
     seeds_needed,
     superiority,
     two_way_interval,
 )
+from runlab.analysis.verdicts import EQUIVALENCE_CONFIDENCE, EVIDENCE, correct, judge, weigh
 from runlab.measure import Measure
 
 Cell = tuple[str, float]
@@ -31,8 +29,6 @@ TUNED = ["arm", "other", "learning_rate", "other_learning_rate", "pairs", "diffe
 TUNED += ["low", "high", "p", "equivalence_low", "equivalence_high", "p_equivalent"]
 TUNED += ["superiority", "superiority_low", "superiority_high", "samples_low", "samples_high"]
 NAIVE = ["arm", "other", "learning_rate", "pairs", "difference", "low", "high"]
-EQUIVALENCE_CONFIDENCE = 0.90
-"""Of the interval that lies within the margin exactly when two one-sided 5% tests say so."""
 MOST_PAIRS = 100
 """Beyond it every arm is compared with the best alone: so many tests would conclude nothing."""
 
@@ -86,7 +82,7 @@ def tuned_differences(
     Over the seeds that both ran. `low` and `high` are Student's 95% interval, `equivalence_*` his
     90% one, `samples_*` that over seeds and samples; `p` is the permutation test's, `p_equivalent`
     that of two one-sided t tests against the margin; `*_holm` are corrected over all rows.
-    `superiority` is the share of seeds for which `arm` is the better one.
+    `superiority` is the share of seeds for which `arm` is the better one. `verdict` is a `Verdict`.
 
     Args:
         scores: of single test samples, by run, as far as runs have them.
@@ -106,9 +102,13 @@ def tuned_differences(
         for arm, other in pairs
     ]
     table = pd.DataFrame(rows, columns=TUNED)
-    for p in ("p", "p_equivalent"):
-        table[f"{p}_holm"] = holm(table[p].tolist())
-    return table
+    evidence = {name: table[name].to_numpy(dtype=float) for name in EVIDENCE}
+    evidence |= correct(evidence)
+    diverged = dict(zip(names, arms["diverged"] == arms["n"], strict=True))
+    all_diverged = np.array([diverged[arm] and diverged[other] for arm, other in pairs], dtype=bool)
+    verdicts = judge(evidence, all_diverged, measure.higher_is_better)
+    corrected = {name: evidence[name] for name in ("p_holm", "p_equivalent_holm")}
+    return table.assign(**corrected, verdict=verdicts)
 
 
 def naive_differences(
@@ -161,17 +161,15 @@ def _difference(
     paired: pd.DataFrame, measure: Measure, margin: float | None, scores: Mapping[str, SampleScores]
 ) -> dict[str, float]:
     differences = paired["difference"].to_numpy(dtype=float)
-    effect = zip(("pairs", "difference", "low", "high"), _effect(differences), strict=True)
-    known = margin is not None and len(differences) > 0
+    evidence = {name: float(value[0]) for name, value in weigh(differences[None], margin).items()}
     better = differences if measure.higher_is_better else -differences
     share = zip(("", "_low", "_high"), superiority(better), strict=True)
     equivalence_low, equivalence_high = mean_interval(differences, EQUIVALENCE_CONFIDENCE)
     samples_low, samples_high = _samples_interval(paired, measure, scores)
     return {
-        **dict(effect),
+        **evidence,
+        "pairs": len(differences),
         "sd": float(np.std(differences, ddof=1)) if len(differences) > 1 else math.nan,
-        "p": permutation_p_value(differences),
-        "p_equivalent": equivalence_p_value(differences, margin or 0) if known else math.nan,
         "equivalence_low": equivalence_low,
         "equivalence_high": equivalence_high,
         **{f"superiority{end}": value for end, value in share},

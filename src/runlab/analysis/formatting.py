@@ -54,6 +54,13 @@ def p_number(p: float) -> str:
     return "< 0.001" if p < 0.001 else number(p, 3)
 
 
+def percentage(share: float) -> str:
+    """`54%`; `under 1%` and `over 99%` where rounding would say none or all."""
+    if 0 < share < 0.005:
+        return "under 1%"
+    return "over 99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
 def epochs(median: float, lowest: float, highest: float) -> str:
     """`2 [1, 3]` epochs; an infinite one was never reached."""
     texts = [

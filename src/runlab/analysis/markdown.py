@@ -40,7 +40,7 @@ def to_markdown(
     measure = comparison.measure
     parts = [
         [f"# Comparison of {comparison.sweep.name}"],
-        [f"- **{conclusion}.**" for conclusion in comparison.conclusions],
+        [_statement(*statement) for statement in comparison.statements],
         _bulleted("Warnings:", comparison.warnings),
         ["## Paired differences"],
         _differences(comparison),
@@ -48,6 +48,8 @@ def to_markdown(
         ["## Each arm at its chosen learning rate"],
         _arms(comparison.arms, measure),
         [method.arms(measure)],
+        ["## How far a verdict carries"],
+        _reach(comparison),
         ["## Sensitivity to the learning rate"],
         [method.SENSITIVITY],
         figures("sensitivity", "grid"),
@@ -69,6 +71,19 @@ def to_markdown(
         _provenance(comparison),
     ]
     return "\n\n".join(filter(None, map("\n".join, parts))) + "\n"
+
+
+def _statement(conclusion: str, repeatability: str) -> str:
+    return f"- **{conclusion}.**" + (f" {repeatability}." if repeatability else "")
+
+
+def _reach(comparison: Comparison) -> list[str]:
+    lines = [f"- {sentence}." for sentence in comparison.coverage]
+    if comparison.differences["resamples"].any():
+        lines += ["", method.REPEATABLE]
+    if choices := comparison.choices:
+        lines += ["", f"{method.CHOSEN_ANEW}:", "", *(f"- {choice}" for choice in choices)]
+    return lines
 
 
 def _bulleted(title: str, items: list[str]) -> list[str]:

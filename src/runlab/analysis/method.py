@@ -27,6 +27,15 @@ COST = (
     "Wall time of a run and training throughput, means over the chosen cell's runs. Of runs that "
     "trained together as a stack: the stack's time divided by its runs, and one run's throughput."
 )
+REPEATABLE = (
+    "Intervals and p hold for the chosen learning rates. Resamples draw as many seeds as there "
+    "are, with replacement and the same for all arms, choose each learning rate anew and conclude "
+    "by the same rule. Another processor's rounding is another draw of the same kind as another seed, "
+    "so there a verdict may change as often. With few seeds the shares themselves are rough."
+)
+CHOSEN_ANEW = (
+    "How often resamples of the seeds choose which learning rate, and what another choice brings"
+)
 NOT_KEPT = "Not known: the runs kept no curves.csv (callback.curves)."
 
 
@@ -73,8 +82,7 @@ def _equivalence(comparison: Comparison) -> str:
     margin, unit = comparison.margin, f" {comparison.measure.difference_unit}".rstrip()
     if margin is None:
         return "No margin was declared (comparison.margin), so equivalence is not tested."
-    when = "declared beforehand" if comparison.declared else "not declared by all runs beforehand"
     return (
-        f"Equivalent: two one-sided t tests (TOST) against a margin of ±{margin:g}{unit}, {when}; "
-        "at 5% they agree with the 90% interval lying within it."
+        f"Equivalent: two one-sided t tests (TOST) against a margin of ±{margin:g}{unit}; at 5% "
+        f"they agree with the 90% interval lying within it. The margin: {comparison.margin_origin}."
     )

@@ -10,6 +10,8 @@ import pandas as pd
 
 from runlab.analysis.arms import name_arms
 from runlab.analysis.declarations import Declaration, read_declaration
+from runlab.analysis.variation import Variation, find_variation
+from runlab.config.fingerprint import key_of
 from runlab.runs import record
 
 MODULE = "module/"
@@ -20,12 +22,12 @@ THEN = " then "
 Row = dict[str, Any]
 
 
-def load(sweep: Path) -> tuple[pd.DataFrame, dict[str, Declaration]]:
-    """One row a run, also for a run that failed or whose record can't be used; and declarations.
+def load(sweep: Path) -> tuple[pd.DataFrame, dict[str, Declaration], Variation]:
+    """One row a run, also for a run that failed or whose record can't be used; and what runs say.
 
     Metrics are as recorded. A record that can't be used has the status `unreadable` and the reason
     in `problem`; a run folder without one has the status `unrecorded`. The declarations are those
-    of the other runs, by the run's name.
+    of the other runs, by the run's name; the variation is of those that have ended.
 
     Raises:
         ValueError: if there are no runs.
@@ -40,7 +42,12 @@ def load(sweep: Path) -> tuple[pd.DataFrame, dict[str, Declaration]]:
         if declaration is not None:
             declarations[folder.name] = declaration
     _name_arms(rows, records)
-    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations
+    ended = [
+        run_record
+        for row, run_record in zip(rows, records, strict=True)
+        if row["status"] in record.ENDED
+    ]
+    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations, find_variation(ended)
 
 
 def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -102,6 +109,7 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
         "seed": _seed(_required(run_record, "config", "seed")),
         "fingerprint": run_record.get("fingerprint"),
         "margin": _margin(record.nested_dict(run_record, "config", "comparison").get("margin")),
+        "margin_set": any(map(_sets_margin, run_record.get("overrides") or ())),
     }
     module = record.nested_dict(run_record, "module")
     metrics = record.nested_dict(run_record, "metrics")
@@ -159,6 +167,11 @@ def _margin(margin: Any) -> float | None:
     if margin is not None and (not isinstance(margin, int | float) or not 0 < margin < math.inf):
         raise ValueError(f"expected a comparison.margin above 0 in run.json, got {margin!r}")
     return margin
+
+
+def _sets_margin(override: str) -> bool:
+    """Whether an override of the command line does, by itself or by a file that it chooses."""
+    return key_of(override) in ("comparison.margin", "comparison")
 
 
 def _seed(seed: Any) -> int:

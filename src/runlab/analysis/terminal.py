@@ -40,7 +40,7 @@ def terminal(comparison: Comparison) -> str:
     """Its tables and sentences, without those of sections."""
     shown = comparison.shown()
     parts = [
-        _conclusions(shown.conclusions),
+        _conclusions(shown.statements),
         _grid(shown.cells, shown.measure),
         _arms(shown.arms, shown.measure, shown.other_measures),
         [
@@ -49,6 +49,7 @@ def terminal(comparison: Comparison) -> str:
         ],
         _differences(shown.differences, shown.measure),
         _naive(shown.naive, shown.measure),
+        _reach(shown),
         _warnings(shown.warnings),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
@@ -59,9 +60,25 @@ def print_comparison(comparison: Comparison) -> None:
     print(terminal(comparison), comparison.folder / "comparison.html", sep="\n\n", flush=True)
 
 
-def _conclusions(conclusions: list[str]) -> list[str]:
-    lines = [line for text in conclusions[:CONCLUSIONS_AT_MOST] for line in wrapped(text)]
-    return lines + _rest(len(conclusions), CONCLUSIONS_AT_MOST)
+def _conclusions(statements: list[tuple[str, str]]) -> list[str]:
+    lines = []
+    for conclusion, repeatability in statements[:CONCLUSIONS_AT_MOST]:
+        lines += wrapped(conclusion) + wrapped(repeatability, bullet="  ")
+    return lines + _rest(len(statements), CONCLUSIONS_AT_MOST)
+
+
+def _reach(comparison: Comparison) -> list[str]:
+    """How far the conclusions carry."""
+    lines = [line for text in comparison.coverage for line in wrapped(text, bullet="- ")]
+    if comparison.margin is not None:
+        unit = f" {comparison.measure.difference_unit}".rstrip()
+        margin = f"The margin ±{comparison.margin:g}{unit}: {comparison.margin_origin}"
+        lines += wrapped(margin, bullet="- ")
+    if choices := comparison.choices:
+        lines += wrapped(f"{method.CHOSEN_ANEW}:", bullet="- ")
+        lines += [line for text in choices[:AT_MOST] for line in wrapped(text, bullet="  ")]
+        lines += _rest(len(choices))
+    return ["How far this carries", *lines]
 
 
 def _grid(cells: pd.DataFrame, measure: Measure) -> list[str]:

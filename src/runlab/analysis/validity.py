@@ -11,6 +11,7 @@ from runlab.analysis.conclusions import Tuning
 from runlab.analysis.differences import MOST_PAIRS, differing_settings
 from runlab.analysis.formatting import listed
 from runlab.analysis.learning_rates import next_value
+from runlab.analysis.reach import choice, other_choices
 from runlab.analysis.runs import THEN, duplicate_runs, ended_runs
 from runlab.measure import Measure
 from runlab.runs.record import ENDED
@@ -42,6 +43,8 @@ def find_warnings(
         *_confounded(arms),
         *_different_grids(cells),
         *_unequal_seeds(cells),
+        *_mixed_outcomes(cells),
+        *_unstable_choices(cells, arms, measure),
         *_other_seeds(runs, cells),
         *_mixed_provenance(ended_runs(runs)),
     ]
@@ -153,6 +156,44 @@ def _unequal_seeds(cells: pd.DataFrame) -> Iterator[str]:
     if not fewer.empty:
         names = [f"{c['arm']} at {c['learning_rate']:g} ({c['n']})" for _, c in fewer.iterrows()]
         yield f"cells differ in their number of runs, up to {most}; fewer: {listed(names)}"
+
+
+def _mixed_outcomes(cells: pd.DataFrame) -> Iterator[str]:
+    """Where a little decides how a run ends, rounding may be that little."""
+    some = cells[(cells["diverged"] > 0) & (cells["diverged"] < cells["n"])]
+    mixed = cells.loc[sorted({*some.index, *cells.index[cells["far_off"] > 0]})]
+    if not mixed.empty:
+        names = [f"{c['arm']} at {c['learning_rate']:g} ({_ends(c)})" for _, c in mixed.iterrows()]
+        yield (
+            f"seeds of one cell end differently: {listed(names)}; there rounding may decide, so "
+            "that a seed may end otherwise alone, in a stack or on another processor"
+        )
+
+
+def _unstable_choices(cells: pd.DataFrame, arms: pd.DataFrame, measure: Measure) -> Iterator[str]:
+    """Where another choice costs what the arm's interval does not tell."""
+    for _, arm in arms.iterrows():
+        own = cells[cells["arm"] == arm["arm"]]
+        chosen = own[own["chosen"]].iloc[0]
+        others = other_choices(own)
+        low, high = arm["test_low"], arm["test_high"]
+        worse = (
+            others["test_mean"] < low if measure.higher_is_better else others["test_mean"] > high
+        )
+        costly = others[worse | (others["diverged"] > chosen["diverged"])]
+        if not costly.empty:
+            told = listed([choice(cell, chosen, measure) for _, cell in costly.iterrows()])
+            yield (
+                f"{arm['arm']}: its intervals hold for the chosen learning rate "
+                f"{arm['learning_rate']:g} alone; resamples of the seeds choose {told}"
+            )
+
+
+def _ends(cell: pd.Series) -> str:
+    """`1 of 10 diverged, 2 far off the others`"""
+    counts = {"diverged": int(cell["diverged"]), "far off the others": int(cell["far_off"])}
+    first, *rest = [(k, outcome) for outcome, k in counts.items() if k]
+    return ", ".join([f"{first[0]} of {cell['n']} {first[1]}", *(f"{k} {end}" for k, end in rest)])
 
 
 def _other_seeds(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
