@@ -25,7 +25,9 @@ def test_a_seed_of_its_own_is_named_with_the_way_to_vary_it(tmp_path: Path) -> N
         "'data.split_seed=${seed}' on the command line, in these quotes, varies it with the seed",
         "Held equal: model=mlp, data=mnist but for seed, optimizer=sgd, trainer.max_epochs=3",
         "The runs had 1 kind of hardware and 1 set of library versions",
-        "Rounding on another processor is another draw of the same kind as another seed",
+        "Rounding on another processor is another draw of the same kind as another seed: there, "
+        "too, a verdict may be another",
+        "Intervals and p hold for the chosen learning rates, as if no others had been tried",
     ]
     folder = write(comparison)
     assert f"- {comparison.coverage[0]}.\n" in (folder / "comparison.md").read_text()

@@ -28,10 +28,9 @@ COST = (
     "trained together as a stack: the stack's time divided by its runs, and one run's throughput."
 )
 REPEATABLE = (
-    "Intervals and p hold for the chosen learning rates. Resamples draw as many seeds as there "
-    "are, with replacement and the same for all arms, choose each learning rate anew and conclude "
-    "by the same rule. Another processor's rounding is another draw of the same kind as another seed, "
-    "so there a verdict may change as often. With few seeds the shares themselves are rough."
+    "Resamples draw as many seeds as there are, with replacement and the same for all arms. Each "
+    "chooses every learning rate anew and concludes by the same rule. With few seeds the shares "
+    "themselves are rough."
 )
 CHOSEN_ANEW = (
     "How often resamples of the seeds choose which learning rate, and what another choice brings"

@@ -88,6 +88,8 @@ def coverage(variation: Variation) -> list[str]:
     versions = f"{plural(variation.versions, 'set')} of library versions"
     sentences += [
         f"the runs had {kinds} and {versions}",
-        "rounding on another processor is another draw of the same kind as another seed",
+        "rounding on another processor is another draw of the same kind as another seed: there, "
+        "too, a verdict may be another",
+        "intervals and p hold for the chosen learning rates, as if no others had been tried",
     ]
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]

@@ -129,6 +129,7 @@ def test_the_conclusion_and_its_tables_are_text_and_the_figures_images(sweep, fo
     tables = text(events, "2_tables")
     assert tables.startswith("## Paired differences")
     assert "| cross_entropy |" in tables
+    assert "- Held equal: " in tables
     assert "![" not in conclusion + tables
     assert events.Tags()["images"] == [
         *("comparison/1_paired", "comparison/2_sensitivity", "comparison/3_learning_curves"),
