@@ -2,7 +2,7 @@
 
 Runs train on `device="meta"`, whose tensors have no values: `.item()`, `bool()` or `.tolist()` of
 one raises there, and so does an operation on it and a tensor of the CPU. What these runs read once
-an epoch, where that is meant, is replaced by zeros.
+an epoch, where that is meant, is replaced by zeros. Where `Copies` watches, a look is counted.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,6 @@ import lightning as L
 import pytest
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.accelerators import Accelerator
-from lightning.pytorch.strategies import SingleDeviceStrategy
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from losslab import Classifier
 from runlab.components import build_data, build_module
@@ -25,64 +21,10 @@ from runlab.module import Module, stack_of_run
 from runlab.stacks import train_together
 from runlab.stacks.stack import Stack
 from tests.compose import compose
+from tests.meta import Copies, MetaStrategy
 
-META = torch.device("meta")
 EPOCHS, BLOCKS = 2, 3
 WATCHERS = ("gradient_norm", "output_gradient", "throughput")
-
-
-class MetaAccelerator(Accelerator):
-    def setup_device(self, device: torch.device) -> None: ...
-
-    def teardown(self) -> None: ...
-
-    def get_device_stats(self, device: Any) -> dict[str, Any]:
-        return {}
-
-    @staticmethod
-    def parse_devices(devices: Any) -> Any:
-        return devices
-
-    @staticmethod
-    def get_parallel_devices(devices: Any) -> list[torch.device]:
-        return [META]
-
-    @staticmethod
-    def auto_device_count() -> int:
-        return 1
-
-    @staticmethod
-    def is_available() -> bool:
-        return True
-
-    @staticmethod
-    def name() -> str:
-        return "meta"
-
-
-class MetaStrategy(SingleDeviceStrategy):
-    def __init__(self) -> None:
-        super().__init__(META, accelerator=MetaAccelerator())
-
-    def teardown(self) -> None:
-        """Leaves the module where it is: there is nothing to take to the CPU."""
-
-
-COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
-
-
-class NoUploads(TorchDispatchMode):
-    """Raises where a tensor is copied from the CPU, for which a GPU would be waited for too."""
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        result = function(*args, **(kwargs or {}))
-        if function in COPIES and not (kwargs or {}).get("non_blocking", False):
-            devices = {each.device.type for each in (*args, result) if isinstance(each, Tensor)}
-            if devices == {"cpu", "meta"}:
-                raise AssertionError(f"copied from the CPU within a block: {result.shape}")
-        return result
 
 
 @pytest.fixture
@@ -94,7 +36,11 @@ def reads(monkeypatch) -> list[int]:
         counts.append(len(entries))
         return [0.0 for _ in entries]
 
+    def copy(values: Any) -> list[torch.Tensor]:
+        return [torch.zeros(value.shape) for value in values]
+
     monkeypatch.setattr("runlab.blocks.metric_buffer.read_values", read)
+    monkeypatch.setattr("runlab.blocks.metric_buffer.copy_to_cpu", copy)
     # Lightning's own look at how long a loader is, once before the first epoch
     for loop in ("fit_loop", "evaluation_loop"):
         monkeypatch.setattr(f"lightning.pytorch.loops.{loop}.has_len_all_ranks", lambda *_, **__: 1)
@@ -125,16 +71,21 @@ def fit(tmp_path, tiny, reads) -> Callable[..., L.Trainer]:
 
 
 @pytest.fixture
-def no_uploads(monkeypatch) -> None:
-    def without_uploads(function: Callable[..., Any]) -> Callable[..., Any]:
+def no_copies(monkeypatch) -> None:
+    """Computing a block, by a run or a stack, copies nothing that the device is waited for."""
+
+    def without_copies(function: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*arguments: Any) -> Any:
-            with NoUploads():
-                return function(*arguments)
+            with Copies() as copies:
+                result = function(*arguments)
+            assert not +copies.counts, f"within a block: {dict(copies.counts)}"
+            return result
 
         return watched
 
-    monkeypatch.setattr(Module, "take_steps", without_uploads(Module.take_steps))
-    monkeypatch.setattr(Stack, "take_steps", without_uploads(Stack.take_steps))
+    monkeypatch.setattr(Module, "take_steps", without_copies(Module.take_steps))
+    for name in ("__init__", "take_steps", "write_back"):
+        monkeypatch.setattr(Stack, name, without_copies(getattr(Stack, name)))
 
 
 RUNS = {
@@ -147,13 +98,13 @@ RUNS = {
 }  # fmt: skip
 
 
-@pytest.mark.usefixtures("no_uploads")
+@pytest.mark.usefixtures("no_copies")
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_looks_at_nothing_but_once_an_epoch(fit, reads, run):
     trainer = fit(*RUNS[run])
     assert trainer.global_step == 10 * EPOCHS
     assert {"val/loss", "train/gradient_norm"} <= trainer.callback_metrics.keys()
-    assert all(value.device == META for value in trainer.callback_metrics.values())
+    assert all(value.device.type == "cpu" for value in trainer.callback_metrics.values())
     of_an_epoch = [count for count in reads if count > 0]
     assert len(of_an_epoch) == EPOCHS
     assert all(count % BLOCKS == 0 for count in of_an_epoch)
@@ -176,7 +127,7 @@ def fit_together(fit, monkeypatch) -> Callable[..., list[L.Trainer | Exception]]
     return fit_stack
 
 
-@pytest.mark.usefixtures("no_uploads")
+@pytest.mark.usefixtures("no_copies")
 @pytest.mark.parametrize("run", RUNS)
 def test_nor_does_a_stack(fit_together, reads, caplog, run):
     trainers = fit_together(*RUNS[run])
@@ -205,18 +156,24 @@ class Uploading(Classifier):
         return super().loss_step(images * torch.ones(28).to(images.device), labels)
 
 
+class InDoublePrecision(Classifier):
+    def loss_step(self, images, labels):
+        return super().loss_step(images.double().float(), labels)
+
+
 class LookingInValidation(Classifier):
     def validation_step(self, batch, batch_index):
         return super().validation_step(batch, int(batch[1].max()))
 
 
-@pytest.mark.usefixtures("no_uploads")
+@pytest.mark.usefixtures("no_copies")
 @pytest.mark.parametrize(
     ("module", "error"),
     [
-        (Looking, "item"),
+        (Looking, "within a block: .*read"),
         (OnTheCPU, "device"),
-        (Uploading, "copied from the CPU"),
+        (Uploading, "within a block: .*upload"),
+        (InDoublePrecision, "double precision"),
         (LookingInValidation, "item"),
     ],
 )

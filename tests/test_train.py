@@ -271,6 +271,15 @@ def test_two_cpu_processes_train_as_one_does(run, tmp_path, commands, tiny):
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
 
 
+def test_processes_are_forked_where_there_is_a_gpu(tmp_path, commands, tiny):
+    overrides = [*tiny, "trainer=ddp_sim", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run"]
+    done = commands.run(tmp_path, "tests/runs/untouched_gpu.py", *overrides)
+    assert done.returncode == 0, done.stderr
+    entry = record.read(tmp_path / "run")
+    assert entry["metrics"]["test/samples"] == 50
+    assert entry["provenance"]["hardware"]["gpu"] is None, "it trains on the CPU"
+
+
 def losses(folder: Path) -> list[float]:
     """Of training, as TensorBoard shows them, the steps they belong to between them."""
     events = EventAccumulator(str(folder))

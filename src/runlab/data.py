@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -81,7 +82,12 @@ class TensorData(L.LightningDataModule):
 
     @abstractmethod
     def read(self) -> Content:
-        """The data set. It is called more than once, and should pay its cost once a process."""
+        """The data set. It is called by each run, and should pay its cost once a process."""
+
+    @cached_property
+    def content(self) -> Content:
+        """As it was when it was first asked for: the checksum is of what is trained on."""
+        return self.read()
 
     def normalize(
         self, inputs: UInt8[Tensor, "*batch_and_shape"]
@@ -97,10 +103,10 @@ class TensorData(L.LightningDataModule):
     @property
     def checksum(self) -> str:
         """Identifies the content of the data set, on any machine."""
-        return self.read().checksum
+        return self.content.checksum
 
     def setup(self, stage: str | None = None) -> None:
-        content = self.read()
+        content = self.content
         check_split(self.train_size, self.val_size, len(content.train.targets))
         check_shards(self.batch_size, self._world_size)
         self._train_indices, self._val_indices = stratified_split(

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
+from numbers import Number
 from typing import Any, ClassVar
 
 import lightning as L
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
 
-from runlab.blocks.metric_buffer import MetricBuffer
+from runlab.blocks.metric_buffer import MetricBuffer, number_on_cpu, read_logged
 from runlab.measure import Measure
 
 # Lightning 2.6 does this at every checkpoint under torch 2.15; a user can do nothing about it.
@@ -189,6 +190,9 @@ class Module(L.LightningModule):
         *args: Any, **kwargs: Any,
     ) -> None:  # fmt: skip
         """Lightning's; in training, too, against optimizer steps."""
+        trainer = self._trainer
+        if isinstance(value, Number) and trainer is not None and trainer.world_size == 1:
+            value = number_on_cpu(value)  # Lightning would take it to the device, and back
         super().log(name, value, prog_bar, logger, *args, **kwargs)
         if self.training and logger is not False:
             self.logging_hooks.add(str(self._current_fx_name))
@@ -219,9 +223,11 @@ class Module(L.LightningModule):
             self.log_deferred_means()
             self.metric_buffer.reset()
         self.log_metrics("val")
+        read_logged(self.trainer)
 
     def on_test_epoch_end(self) -> None:
         self.log_metrics("test")
+        read_logged(self.trainer)
 
     def log_deferred_means(self) -> None:
         for name, mean in self.metric_buffer.means().items():

@@ -163,6 +163,17 @@ def test_classes_are_named_as_long_as_their_number_fits(root: Path) -> None:
     assert FashionMNIST(root, num_classes=3).classes == ["0", "1", "2"]
 
 
+def test_the_checksum_is_of_what_is_trained_on(tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    data, again = tiny(tmp_path), tiny(tmp_path)
+    before, images = data.checksum, again.content.train.inputs.clone()
+    write_idx(tmp_path, seed=1)
+    data.setup()
+    assert torch.equal(data._train.inputs, images)
+    assert data.checksum == before
+    assert tiny(tmp_path).checksum != before
+
+
 # --- what a user may get wrong -----------------------------------------------------------------
 
 

@@ -86,8 +86,25 @@ def test_a_difference_names_each_value_that_changed():
 
 
 def test_provenance_names_versions_hardware_and_code():
-    facts = provenance.provenance()
+    facts = provenance.provenance({"accelerator": "cpu"})
     assert {"torch", "lightning", "python"} <= facts["versions"].keys()
     assert set(facts["git"]) == {"revision", "dirty"}
     assert facts["hardware"]["cpu"]
     json.dumps(facts, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "name"),
+    [
+        ({"accelerator": "auto", "devices": 1}, "GPU None"),
+        ({"accelerator": "gpu", "devices": [1]}, "GPU 1"),
+        ({"accelerator": "gpu", "devices": -1, "strategy": "ddp_spawn"}, "GPU None"),
+        ({"accelerator": "gpu", "devices": 2, "strategy": "ddp_notebook"}, None),
+        ({"accelerator": "cpu", "devices": 2, "strategy": "ddp_fork"}, None),
+        ({"accelerator": "cpu"}, None),
+    ],
+)
+def test_the_gpu_of_a_record_is_the_one_that_is_trained_on(monkeypatch, trainer, name):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"GPU {device}")
+    assert provenance.provenance(trainer)["hardware"]["gpu"] == name

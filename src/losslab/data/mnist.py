@@ -93,7 +93,7 @@ class MNIST(TensorData):
             check_verified(self.folder, self.source)
         super().setup(stage)
         if self._has_transforms:
-            check_transforms(self.read().train.inputs[0], self.shape, *self._both_transforms)
+            check_transforms(self.content.train.inputs[0], self.shape, *self._both_transforms)
 
     def normalize(
         self, inputs: UInt8[Tensor, "*batch channels height width"]

@@ -52,7 +52,7 @@ class TensorLoader:
         return -(-len(self.sampler) // self._block_size)
 
     def __iter__(self) -> Iterator[tuple[Num[Tensor, "..."], Num[Tensor, "..."]]]:
-        order = self.sampler.order().to(self.data.targets.device)
+        order = upload(self.sampler.order(), self.data.targets.device)
         blocks = order.split(self._block_size)
         start, self._start = self._start, 0
         for self._yielded, block in enumerate(blocks[start:], start=start + 1):
@@ -76,6 +76,12 @@ class TensorLoader:
             return inputs.index_select(0, block), targets.index_select(0, block)
         indices = block.view(-1, self.batch_size)  # [steps, batch]
         return LazyBatch(inputs, indices), targets[indices]
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copied from the CPU without a wait for what the device computes: that takes pinned memory."""
+    source = tensor.pin_memory() if device.type == "cuda" else tensor
+    return source.to(device, non_blocking=True)
 
 
 class SampleDataset(Dataset[tuple[Tensor, Any]]):

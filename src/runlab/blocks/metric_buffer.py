@@ -1,7 +1,7 @@
 """What training measures at each block: it waits on the device until somebody looks at it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -111,3 +111,39 @@ def is_on(device: torch.device, value: Tensor | float) -> bool:
 
 def upcast_to_float32(value: Any) -> Tensor:
     return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def read_logged(trainer: L.Trainer) -> None:
+    """Copies what an evaluation has logged to the CPU, all of it at once.
+
+    Loggers, checkpoints and callbacks read each of the numbers, and each look at a GPU waits for
+    it.
+    """
+    results = trainer._results
+    if trainer.strategy.root_device.type == "cpu" or results is None:
+        return
+    results.metrics(on_step=False)  # computes them, as Lightning does next
+    metrics = [each for _, each in results.valid_items() if lies_elsewhere(each._computed)]
+    computed: list[Any] = [each._computed for each in metrics]
+    for metric, value in zip(metrics, copy_to_cpu(computed), strict=True):
+        metric._computed = value
+
+
+def copy_to_cpu(values: Sequence[Tensor]) -> list[Tensor]:
+    """The same numbers on the CPU, by one copy for each dtype."""
+    copies: dict[torch.dtype, Iterator[Tensor]] = {}
+    for dtype in {value.dtype for value in values}:
+        together = torch.stack([value.reshape(()) for value in values if value.dtype == dtype])
+        copies[dtype] = iter(together.cpu())
+    # each in memory of its own, as a checkpoint keeps the whole memory of what it keeps
+    return [next(copies[value.dtype]).clone().view(value.shape) for value in values]
+
+
+def lies_elsewhere(value: object) -> bool:
+    """Whether it is a number that has to be copied to be looked at."""
+    return isinstance(value, Tensor) and value.numel() == 1 and value.device.type != "cpu"
+
+
+def number_on_cpu(value: Any) -> Float[Tensor, ""]:
+    """As Lightning makes a tensor of a number: of the default dtype, but no lower than float32."""
+    return torch.tensor(value, dtype=torch.promote_types(torch.get_default_dtype(), torch.float32))

@@ -35,7 +35,7 @@ class Curves(L.Callback):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         metrics = metrics_of(trainer, "train/") | metrics_of(trainer, "val/")
-        values = torch.stack([value.double().cpu() for value in metrics.values()]).tolist()
+        values = torch.stack([value.cpu().double() for value in metrics.values()]).tolist()
         row = {"epoch": trained_epochs(trainer), "step": float(trainer.global_step)}
         self.rows.append(row | dict(zip(metrics, values, strict=True)))
         if trainer.is_global_zero:

@@ -1,5 +1,6 @@
 """What TensorBoard alone can show of a network: its graph, and histograms of its parameters."""
 
+import copy
 import warnings
 from typing import Any
 
@@ -49,7 +50,9 @@ class Graph(L.Callback):
                 # `add_graph` has no other tracer, and what is traced is looked at, never run
                 warnings.filterwarnings("ignore", r"`torch\.jit\.trace", FutureWarning)
                 warnings.simplefilter("ignore", torch.jit.TracerWarning)
-                writer.add_graph(pl_module.network, batch[0][:1].clone())
+                # on the CPU, as the tracer compares in double precision, which not all devices have
+                network: Any = copy.deepcopy(pl_module.network)
+                writer.add_graph(network.cpu(), batch[0][:1].clone().cpu())
 
 
 class Histograms(L.Callback):
@@ -80,7 +83,8 @@ class Histograms(L.Callback):
     def add_histograms(self, trainer: L.Trainer, prefix: str, tensors: dict[str, Any]) -> None:
         for writer in summary_writers(trainer):
             for name, tensor in tensors.items():
-                values: Tensor = tensor.detach()[tensor.abs() <= MAX_MAGNITUDE].cpu().double()
+                whole: Tensor = tensor.detach().cpu()
+                values = whole[whole.abs() <= MAX_MAGNITUDE].double()
                 if len(values) > 0:
                     tag = f"{prefix}/{name.removeprefix('network.')}"
                     writer.add_histogram(tag, values, trainer.global_step)

@@ -177,7 +177,7 @@ def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
         "fingerprint": fingerprint(config),
         "measures": [each.to_record() for each in declared_measures(config)],
         "module": {},
-        "provenance": provenance.provenance(),
+        "provenance": provenance.provenance(config["trainer"]),
     }
 
 

@@ -16,8 +16,8 @@ DECISIVE = ("runlab", "torch", "torchvision", "lightning", "torchmetrics")
 """Packages whose release series, 2.15 of 2.15.1, changes what the same configuration trains."""
 
 
-def provenance() -> dict[str, Any]:
-    """What a result may depend on besides its configuration.
+def provenance(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result may depend on besides its configuration, of which `trainer` is a part.
 
     `data`, the data's checksum, is null as yet; `earlier` is for what it ran on before it was
     stopped and gone on with elsewhere.
@@ -25,7 +25,7 @@ def provenance() -> dict[str, Any]:
     return {
         "git": git_state(),
         "versions": versions(),
-        "hardware": hardware(),
+        "hardware": hardware(gpu_name(trainer)),
         "data": None,
         "earlier": [],
     }
@@ -62,15 +62,30 @@ def git_state() -> dict[str, Any]:
 
 
 @functools.cache
-def hardware() -> dict[str, Any]:
-    import torch  # seconds, which whoever only reads records need not wait
-
+def hardware(gpu: str | None) -> dict[str, Any]:
     return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": gpu,
         "platform": platform.platform(),
     }
+
+
+def gpu_name(trainer: Mapping[str, Any]) -> str | None:
+    """Of the GPU that runs with such a trainer train on, of several the first; None on a CPU.
+
+    Also None where the strategy forks processes, which no process can once it has used CUDA: to
+    read the name is to use it.
+    """
+    forks = any(word in str(trainer.get("strategy")) for word in ("fork", "notebook"))
+    if trainer.get("accelerator") == "cpu" or forks:
+        return None
+    import torch  # seconds, which whoever only reads records need not wait
+
+    if not torch.cuda.is_available():
+        return None
+    devices = trainer.get("devices")
+    return torch.cuda.get_device_name(devices[0] if isinstance(devices, list) else None)
 
 
 def cpu_name() -> str:

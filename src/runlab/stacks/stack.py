@@ -10,6 +10,7 @@ from torch.func import functional_call, grad_and_value
 from torch.optim import SGD, Optimizer
 
 from runlab.blocks.lazy_batch import LazyBatch, step_of
+from runlab.blocks.loader import upload
 from runlab.stacks.step_request import Member, StepResult
 from runlab.stacks.trace import Gradients, Operations, Tensors
 
@@ -135,12 +136,6 @@ class StackedBatches:
         else:
             torch.stack([step_of(each, step) for each in self.inputs], out=self.batch)
         return self.batch
-
-
-def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copied from the CPU without a wait for what the device computes: that takes pinned memory."""
-    source = tensor.pin_memory() if device.type == "cuda" else tensor
-    return source.to(device, non_blocking=True)
 
 
 def memory_of(tensor: Tensor) -> tuple[Any, ...]:

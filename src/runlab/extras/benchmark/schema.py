@@ -71,6 +71,11 @@ def check(cfg: DictConfig) -> None:
     for key in ("json", "markdown", "figure"):
         if config[key] is not None and not Path(config[key]).absolute().parent.is_dir():
             raise ValueError(f"expected {key} in a folder that exists, got {config[key]}")
+        if config[key] is not None and Path(config[key]).exists() and not config["overwrite"]:
+            raise ValueError(
+                f"expected {key} to be a new file, but {config[key]} exists: name another, or "
+                "replace it with overwrite=true"
+            )
     if config["figure"] is not None:
         check_figure(config["figure"], config["stacks"])
 

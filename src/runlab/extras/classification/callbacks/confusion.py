@@ -5,13 +5,12 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
-import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from runlab.callbacks.canvas import Canvas, colour_ramp, text_width
 from runlab.callbacks.pictures import log_picture, should_draw
-from runlab.extras.classification.callbacks.predictions import class_names
+from runlab.extras.classification.callbacks.predictions import class_names, gather_images
 
 LEVELS = 16
 CORRECT, GRID = LEVELS, LEVELS + 1
@@ -36,7 +35,7 @@ class Confusion(L.Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.drawing = should_draw(trainer)
-        self.cells: list[Tensor] = []
+        self.cells: list[tuple[Tensor, ...]] = []
 
     def on_validation_batch_end(
         self,
@@ -50,15 +49,15 @@ class Confusion(L.Callback):
         if self.drawing:
             probabilities = outputs["probabilities"]  # [batch, classes]
             self.num_classes = probabilities.shape[1]
-            self.cells.append(batch[1] * self.num_classes + probabilities.argmax(dim=1))
+            self.cells.append((batch[1] * self.num_classes + probabilities.argmax(dim=1),))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not self.drawing:
             return
-        own = torch.cat(self.cells).bincount(minlength=self.num_classes**2)
-        total = trainer.strategy.reduce(own, reduce_op="sum").view(self.num_classes, -1)
+        [cells] = gather_images(self.cells, trainer.world_size)
+        counts = np.bincount(cells, minlength=self.num_classes**2).reshape(self.num_classes, -1)
         if trainer.is_global_zero:
-            canvas = draw_confusion_matrix(total.cpu().numpy(), class_names(trainer))
+            canvas = draw_confusion_matrix(counts, class_names(trainer))
             log_picture(trainer, "errors/confusion", canvas)
 
 

@@ -47,6 +47,7 @@ class Projector(L.Callback):
         images, labels = first_images(trainer.datamodule, self.count)  # type: ignore[attr-defined]
         with trainer.precision_plugin.forward_context():
             features = last_layer_inputs(pl_module.network, images.to(pl_module.device))  # type: ignore[arg-type]
+        images, labels, features = images.cpu(), labels.cpu(), features.cpu()
         if not (features.abs() <= MAX_MAGNITUDE).all():
             log.warning(
                 "the projector shows nothing: expected what the last layer takes to be finite and "

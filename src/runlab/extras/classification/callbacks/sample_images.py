@@ -42,6 +42,9 @@ class ImageBatch(NamedTuple):
     def select(self, indices: Int[Tensor, " selected"]) -> "ImageBatch":
         return ImageBatch(*(each.index_select(0, indices) for each in self))
 
+    def cpu(self) -> "ImageBatch":
+        return ImageBatch(*(each.cpu() for each in self))
+
 
 class SampleImages(L.Callback):
     """Images beside the class probabilities that the network gives them, mistakes first.
@@ -110,11 +113,12 @@ class SampleImages(L.Callback):
         if not self.drawing:
             return
         classes = class_names(trainer)
-        fixed = self.fixed.select(order_by_error(self.fixed))
+        fixed, worst = self.fixed.cpu(), self.worst.cpu()
+        fixed = fixed.select(order_by_error(fixed))
         log_picture(trainer, "samples/fixed", draw_images(fixed, classes))
-        mistakes = is_misclassified(self.worst).nonzero().squeeze(1)
+        mistakes = is_misclassified(worst).nonzero().squeeze(1)
         if len(mistakes) > 0:
-            worst = self.worst.select(mistakes)
+            worst = worst.select(mistakes)
             log_picture(trainer, "samples/worst", draw_images(worst, classes))
 
 
