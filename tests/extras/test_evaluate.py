@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
+import losslab.models
 from runlab.config.arguments import quoted
 from runlab.extras.evaluate import evaluate, table
 from runlab.train import train
@@ -43,6 +44,16 @@ def test_a_checkpoint_alone_gives_the_numbers_of_its_run_bit_for_bit(finished, d
     alone.write_bytes(checkpoint.read_bytes())
     assert len(of_splits(entry)) == 12
     assert evaluate(config(alone, data_dir)) == of_splits(entry)
+
+
+class OwnNet(losslab.models.MLP):
+    """A user's own."""
+
+
+def test_a_network_of_ones_own_is_evaluated_too(tmp_path, data_dir, tiny):
+    own = f"model._target_={__name__}.OwnNet"
+    entry = train(compose(*tiny, own, "logger=none", "callback=[checkpoint]", folder=tmp_path))
+    assert evaluate(config(tmp_path / "checkpoints" / "best.ckpt", data_dir)) == of_splits(entry)
 
 
 def test_the_table_shows_every_digit_that_a_number_has():

@@ -4,7 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ExponentialLR
 
+import losslab.models
+from runlab import configurable
 from runlab.config import targets
 from runlab.extras.reproduce import Reproduction, reproduce
 from runlab.runs import record
@@ -54,6 +58,27 @@ def assert_reproduced(run):
 def test_a_run_with_other_loggers_comes_out_the_same(tmp_path, tiny):
     loggers = ["model.widths=[8]", "logger=[tensorboard,csv]"]
     assert_reproduced(train_in(tmp_path / "first" / "run", *tiny, *loggers))
+
+
+class OwnNet(losslab.models.MLP):
+    """A user's own, as are the next two."""
+
+
+class OwnClassifier(losslab.Classifier):
+    measures = losslab.Classifier.measures
+
+
+@configurable
+def own_schedule(optimizer: Optimizer, total_steps: int) -> ExponentialLR:
+    return ExponentialLR(optimizer, 0.5 ** (1 / total_steps))
+
+
+def test_a_run_of_components_of_ones_own_comes_out_the_same(tmp_path, tiny):
+    here = "tests.extras.test_reproduce"
+    own = {"model": "OwnNet", "module": "OwnClassifier", "scheduler": "own_schedule"}
+    overrides = [f"{key}._target_={here}.{name}" for key, name in own.items()]
+    quick = [*QUICK, "scheduler=cosine", *overrides]
+    assert_reproduced(train_in(tmp_path / "first" / "run", *tiny, *quick))
 
 
 def test_the_new_run_is_the_same_and_whole_and_the_old_one_as_it_was(default_run):
