@@ -10,8 +10,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from runlab.config import fingerprint, schema
+from runlab.config import fingerprint, received, schema
 from runlab.measure import declared_measures
+from runlab.runs.lifecycle import resolved_config
 from tests.compose import CONF, compose
 
 PACKAGE = CONF.parent / "src" / "losslab"
@@ -54,6 +55,12 @@ def test_a_component_has_a_configuration_file_of_its_name(room, stem):
 def test_every_choice_composes_and_names_parameters_that_exist(group, choice):
     cfg = compose(override(group, choice))
     schema.check(OmegaConf.to_container(cfg, resolve=True))
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_a_run_of_every_choice_may_be_trained_again_by_whoever_gets_its_record(group, choice):
+    """A function in it has to be `runlab.configurable`."""
+    received.check(resolved_config(compose(override(group, choice))), runs=True)
 
 
 @pytest.mark.parametrize("choice", choices("model"))

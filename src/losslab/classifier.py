@@ -23,7 +23,7 @@ class Classifier(Module):
 
     Args:
         loss: also maps outputs to class probabilities, by `probabilities(outputs)`.
-        optimizer: makes an optimizer from the parameters.
+        optimizer: makes an optimizer from the parameters; None for a module that is not trained.
         scheduler: makes a learning-rate schedule from the optimizer; it steps with the optimizer.
         gradient_clip: largest norm of the whole gradient.
     """
@@ -35,7 +35,7 @@ class Classifier(Module):
         self,
         network: nn.Module,
         loss: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None,
         num_classes: int,
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         gradient_clip: float | None = None,

@@ -4,13 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runlab.config.targets import configurable as configurable
     from runlab.data import TensorData as TensorData
     from runlab.measure import Measure as Measure
     from runlab.module import Module as Module
 
 __version__ = "0.2.0"
 
-_HOMES = {"Measure": "runlab.measure", "Module": "runlab.module", "TensorData": "runlab.data"}
+_HOMES = {
+    "Measure": "runlab.measure",
+    "Module": "runlab.module",
+    "TensorData": "runlab.data",
+    "configurable": "runlab.config.targets",
+}
 """Where what one derives from is; imported when asked for, as torch takes seconds."""
 
 

@@ -1,5 +1,6 @@
 """What a run is made of, built from its configuration: data, module, trainer."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from multiprocessing import current_process
@@ -11,8 +12,9 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from runlab.config import received, targets
 from runlab.module import Module, stack_of_run
 from runlab.runs.checkpoint import AtomicCheckpointIO
 
@@ -52,6 +54,18 @@ def build_data(cfg: DictConfig) -> Any:
     return data
 
 
+def require_data(
+    checksum: str | None, data: Any, run: Path, otherwise: str = "say by --data-dir where they are"
+) -> None:
+    """Raises ValueError unless a data module has the data, by their checksum, of a run."""
+    now = getattr(data, "checksum", None)
+    if checksum != now:
+        raise ValueError(
+            f"expected the data of {run} (checksum {checksum}), got others (checksum {now}): "
+            f"{otherwise}"
+        )
+
+
 def build_module(cfg: DictConfig, data: Any) -> Module:
     """The module, its initial weights a function of the seed alone."""
     scheduler: Callable[..., Any] | None = instantiate(cfg.scheduler)
@@ -85,23 +99,55 @@ def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
     return trainer
 
 
-def located(data: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
-    """The data's configuration on this machine, where they may lie elsewhere."""
-    return dict(data) if data_dir is None else {**data, "root": data_dir}
+# From a configuration that was received
 
 
-def require_data(
-    checksum: str | None,
-    config: Mapping[str, Any],
-    run: Path,
-    otherwise: str = "say by --data-dir where they are",
-) -> None:
-    """Raises ValueError unless the data that `config` describes have the checksum of a run's."""
-    data: Any = instantiate(config)
-    data.prepare_data()
-    now = getattr(data, "checksum", None)
-    if checksum != now:
+def located(config: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
+    """The configuration with its data on this machine, where they may lie elsewhere.
+
+    Raises:
+        ValueError: if nobody says where, and the folder that it names is not there: it is not made.
+    """
+    data = config.get("data")
+    if not isinstance(data, Mapping):
+        raise ValueError("expected a configuration with its data, got none")
+    if data_dir is not None:
+        return {**config, "data": {**data, "root": data_dir}}
+    if "root" in data and not Path(str(data["root"])).is_dir():
         raise ValueError(
-            f"expected the data of {run} (checksum {checksum}), got others (checksum {now}): "
-            f"{otherwise}"
+            f"expected the run's data in {data['root']}, got no such folder: say by data_dir=… (or "
+            "--data-dir) where they are, or where to fetch them to"
         )
+    return dict(config)
+
+
+def received_data(config: Mapping[str, Any]) -> Any:
+    """The data module of a received configuration, its data fetched and verified."""
+    data = targets.build("data", config)
+    data.prepare_data()
+    return data
+
+
+def to_train_again(config: Mapping[str, Any], **run: Any) -> DictConfig:
+    """The configuration of a run that is trained again, in a folder of its own.
+
+    Args:
+        run: where the new one lies, as in `RunLocation`: its texts are taken as they are.
+
+    Raises:
+        ValueError: if the configuration names what it may not, or places outside of that folder.
+    """
+    received.check(config, runs=True)
+    trainer = {"default_root_dir": "${run.folder}", **config["trainer"]}
+    return OmegaConf.create({**config, "trainer": trainer, "run": literal(run)})
+
+
+def literal(value: Any) -> Any:
+    """The same nested value, of whose texts OmegaConf resolves nothing."""
+    if isinstance(value, Mapping):
+        return {key: literal(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [literal(child) for child in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\${", value)
+    return value

@@ -36,6 +36,13 @@ stack_of_run: ContextVar[TakeSteps | None] = ContextVar("stack_of_run", default=
 """Takes a run's steps together with those of other runs; None for a run that trains alone."""
 
 
+def no_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    raise ValueError(
+        "expected a module with an optimizer to train, got one without, as it is loaded from a "
+        "checkpoint to be evaluated: build it with an optimizer"
+    )
+
+
 class Module(L.LightningModule):
     """A network with its loss and optimizer, trained step by step inside blocks of batches.
 
@@ -50,7 +57,7 @@ class Module(L.LightningModule):
     `validation_step`, `test_step` and `configure_optimizers`.
 
     Args:
-        optimizer: makes an optimizer from the parameters.
+        optimizer: makes an optimizer from the parameters; None for a module that is not trained.
         metrics: what an evaluation measures, on validation and on test data. One of them is `loss`,
             a `MeanMetric` that gets each sample's loss: by its weight samples are counted.
         scheduler: makes a learning-rate schedule from the optimizer; it steps with the optimizer.
@@ -78,7 +85,7 @@ class Module(L.LightningModule):
         self,
         network: nn.Module,
         loss: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None,
         metrics: MetricCollection,
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         gradient_clip: float | None = None,
@@ -89,7 +96,7 @@ class Module(L.LightningModule):
         self.automatic_optimization = False
         self.network = network
         self.loss = loss
-        self.optimizer_factory = optimizer
+        self.optimizer_factory = no_optimizer if optimizer is None else optimizer
         self.scheduler_factory = scheduler
         self.gradient_clip = gradient_clip
         self.metrics = nn.ModuleDict({split: metrics.clone() for split in ("val", "test")})

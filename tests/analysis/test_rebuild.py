@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from runlab import configurable
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.rebuild import LOCK, rebuild
 from runlab.cli import main
@@ -26,11 +27,13 @@ def _no_figures_and_no_calls(monkeypatch):
     calls.clear()
 
 
+@configurable
 def note(comparison: Comparison) -> None:
     assert (comparison.folder / "comparison.md").exists()
     calls.append(("note", comparison))
 
 
+@configurable
 def fail(comparison: Comparison) -> None:
     calls.append(("fail", comparison))
     raise ValueError("expected something else")
@@ -99,10 +102,12 @@ def test_a_comparison_by_another_measure_has_no_outputs(tmp_path):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("runlab.extras.nowhere.write", "cannot be imported: No module named 'runlab.extras.now"),
-        (f"{HERE}.nothing", "cannot be imported: module 'tests.analysis.test_rebuild' has no attr"),
-        ("", "cannot be imported: Empty module name"),
-        (f"{HERE}.calls", "is no function"),
+        ("runlab.extras.nowhere.write", "cannot import comparison.outputs=runlab.extras.nowhere"),
+        (f"{HERE}.nothing", "cannot import comparison.outputs=tests.analysis.test_rebuild.nothing"),
+        ("", "expected comparison.outputs as a dotted name, package.module.Name, got ''"),
+        (f"{HERE}.calls", "expected comparison.outputs to name a function that is @configurable"),
+        (f"{HERE}.show", "expected comparison.outputs to name a function that is @configurable"),
+        ("builtins.print", "expected comparison.outputs to name a function that is @configurable"),
     ],
 )
 def test_an_output_that_is_there_no_more_is_a_warning_and_the_others_are_made(
@@ -111,7 +116,7 @@ def test_an_output_that_is_there_no_more_is_a_warning_and_the_others_are_made(
     write_naming(tmp_path, name, f"{HERE}.note")
     comparison = rebuild(tmp_path)
     [warning] = [each for each in comparison.warnings if "is left out" in each]
-    assert f"the output {name} is left out, as it {reason}" in warning
+    assert f"the output {name} is left out: {reason}" in warning
     assert warning in (tmp_path / "comparison" / "comparison.md").read_text()
     assert called() == ["note"]
 

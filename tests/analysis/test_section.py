@@ -8,10 +8,12 @@ import pytest
 from runlab.analysis.compare import compare
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.palette import known_styles
+from runlab.analysis.rebuild import rebuild
 from runlab.analysis.section import Section, load_sections
 from runlab.analysis.write import figure_names, write
 from tests.analysis.sections import EXTRA, SCORES, keep_scores
 from tests.analysis.synthetic import write_run
+from tests.attacks import CALLED, attacks
 from tests.compose import compose
 
 ABSENT = "runlab.extras.nowhere.Section"
@@ -115,11 +117,12 @@ def test_a_sections_figures_are_written_and_a_stored_one_is_left_alone(
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        (ABSENT, "cannot be imported: No module named 'runlab.extras.nowhere'"),
-        ("runlab.analysis.section.Nothing", "cannot be imported: module 'runlab.analysis.section'"),
-        ("Nothing", "cannot be imported: Empty module name"),
-        ("pathlib.Path", "is no Section"),
-        ("runlab.text.plural", "is no Section"),
+        (ABSENT, "cannot import comparison.sections=runlab.extras.nowhere"),
+        ("runlab.analysis.section.Nothing", "cannot import comparison.sections=runlab.analysis"),
+        ("Nothing", "expected comparison.sections as a dotted name, package.module.Name, got"),
+        ("pathlib.Path", "expected comparison.sections to name a class derived from Section, or"),
+        ("runlab.text.plural", "expected comparison.sections to name a class derived from Sect"),
+        ("losslab.Classifier", "expected comparison.sections to name a class derived from Section"),
     ],
 )
 def test_what_cannot_be_a_section_any_more_is_left_out_with_a_warning(
@@ -128,7 +131,16 @@ def test_what_cannot_be_a_section_any_more_is_left_out_with_a_warning(
     write_run(tmp_path, "mse", 0.1, 0, comparison={"sections": [name, EXTRA]})
     comparison = compare(tmp_path)
     [warning] = [each for each in comparison.warnings if "left out" in each]
-    assert warning.startswith(f"the section {name} is left out, as it {problem}")
+    assert warning.startswith(f"the section {name} is left out: {problem}")
+
+
+def test_a_received_sweep_calls_nothing_that_it_names(tmp_path: Path) -> None:
+    names = [each["_target_"] for each in attacks(tmp_path).values()]
+    write_run(tmp_path / "sweep", "mse", 0.1, 0, comparison={"sections": names, "outputs": names})
+    comparison = rebuild(tmp_path / "sweep")
+    left_out = [each for each in comparison.warnings if "left out" in each]
+    assert len(left_out) == 2 * len(set(map(str, names)))
+    assert not (tmp_path / CALLED).exists()
 
 
 def test_without_a_section_the_page_is_written_with_the_others(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
+import losslab.models
 from runlab.config.arguments import quoted
 from runlab.extras.evaluate import evaluate, table
 from runlab.train import train
+from tests.attacks import CALLED, RESOLVED, SECRET, attacks, nested
 from tests.compose import ROOT, compose
 
 SCRIPT = str(ROOT / "scripts" / "evaluate.py")
@@ -42,6 +44,16 @@ def test_a_checkpoint_alone_gives_the_numbers_of_its_run_bit_for_bit(finished, d
     alone.write_bytes(checkpoint.read_bytes())
     assert len(of_splits(entry)) == 12
     assert evaluate(config(alone, data_dir)) == of_splits(entry)
+
+
+class OwnNet(losslab.models.MLP):
+    """A user's own."""
+
+
+def test_a_network_of_ones_own_is_evaluated_too(tmp_path, data_dir, tiny):
+    own = f"model._target_={__name__}.OwnNet"
+    entry = train(compose(*tiny, own, "logger=none", "callback=[checkpoint]", folder=tmp_path))
+    assert evaluate(config(tmp_path / "checkpoints" / "best.ckpt", data_dir)) == of_splits(entry)
 
 
 def test_the_table_shows_every_digit_that_a_number_has():
@@ -115,6 +127,73 @@ def test_a_checkpoint_of_another_program_is_refused(data_dir, tmp_path):
     torch.save({"state_dict": {"weight": torch.zeros(3)}}, path)
     with pytest.raises(ValueError, match=r"another program's"):
         evaluate(config(path, data_dir))
+
+
+@pytest.fixture
+def altered(finished, tmp_path):
+    """Writes the checkpoint anew, with a part of its configuration replaced."""
+
+    def write(**parts):
+        content = torch.load(finished[0], weights_only=True)
+        content["hyper_parameters"]["config"] |= parts
+        torch.save(content, tmp_path / "received.ckpt")
+        return tmp_path / "received.ckpt"
+
+    return write
+
+
+@pytest.mark.parametrize("place", ["module", "model", "loss", "data"])
+def test_a_received_checkpoint_calls_nothing_that_it_names(
+    finished, altered, data_dir, tmp_path, place
+):
+    sound = torch.load(finished[0], weights_only=True)["hyper_parameters"]["config"][place]
+    found = attacks(tmp_path)
+    for node in [*found.values(), *nested(sound, found["function"])]:
+        cfg = config(altered(**{place: node}), data_dir)
+        with pytest.raises(ValueError, match=rf"(expected|cannot import) {place}"):
+            evaluate(cfg)
+        assert not (tmp_path / CALLED).exists(), node
+
+
+def test_what_only_training_needs_is_not_built(finished, altered, data_dir, tmp_path):
+    for attack in attacks(tmp_path).values():
+        parts = {place: attack for place in ("optimizer", "scheduler", "trainer")}
+        received = altered(**parts, callback={"a": attack}, logger={"a": attack})
+        assert evaluate(config(received, data_dir)) == of_splits(finished[1])
+    assert not (tmp_path / CALLED).exists()
+
+
+def test_a_received_checkpoint_reads_no_environment(altered, data_dir, monkeypatch):
+    monkeypatch.setenv(SECRET, "hidden")
+    for text in RESOLVED:
+        with pytest.raises(ValueError, match=r"as plain text or with \$\{run\.folder\}") as raised:
+            evaluate(config(altered(name=text), data_dir))
+        assert "hidden" not in str(raised.value)
+
+
+def test_the_script_tells_what_it_does_not_run_in_one_sentence(
+    altered, tmp_path, monkeypatch, capsys
+):
+    received = altered(model=attacks(tmp_path)["function"])
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [SCRIPT, f"checkpoint={received}", "trainer=cpu"])
+    with pytest.raises(SystemExit) as raised:
+        runpy.run_path(SCRIPT, run_name="__main__")
+    assert "expected model._target_ to name a class derived from torch.nn" in str(raised.value.code)
+    assert "\n" not in str(raised.value.code)
+    assert capsys.readouterr().out == ""
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_data_are_not_fetched_to_where_a_file_says(altered, finished, data_dir, tmp_path):
+    node = torch.load(finished[0], weights_only=True)["hyper_parameters"]["config"]["data"]
+    received = altered(data={**node, "root": str(tmp_path / "new"), "download": True})
+    cfg = config(received, data_dir)
+    cfg.data_dir = None
+    with pytest.raises(ValueError, match=r"expected the run's data in .*new, got no such folder"):
+        evaluate(cfg)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

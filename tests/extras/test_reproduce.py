@@ -4,10 +4,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ExponentialLR
 
+import losslab.models
+from runlab import configurable
+from runlab.config import targets
 from runlab.extras.reproduce import Reproduction, reproduce
 from runlab.runs import record
 from runlab.train import train
+from tests.attacks import CALLED, RESOLVED, SECRET, attacks, nested
 from tests.compose import ROOT, compose
 from tests.idx import write_idx
 
@@ -52,6 +58,27 @@ def assert_reproduced(run):
 def test_a_run_with_other_loggers_comes_out_the_same(tmp_path, tiny):
     loggers = ["model.widths=[8]", "logger=[tensorboard,csv]"]
     assert_reproduced(train_in(tmp_path / "first" / "run", *tiny, *loggers))
+
+
+class OwnNet(losslab.models.MLP):
+    """A user's own, as are the next two."""
+
+
+class OwnClassifier(losslab.Classifier):
+    measures = losslab.Classifier.measures
+
+
+@configurable
+def own_schedule(optimizer: Optimizer, total_steps: int) -> ExponentialLR:
+    return ExponentialLR(optimizer, 0.5 ** (1 / total_steps))
+
+
+def test_a_run_of_components_of_ones_own_comes_out_the_same(tmp_path, tiny):
+    here = "tests.extras.test_reproduce"
+    own = {"model": "OwnNet", "module": "OwnClassifier", "scheduler": "own_schedule"}
+    overrides = [f"{key}._target_={here}.{name}" for key, name in own.items()]
+    quick = [*QUICK, "scheduler=cosine", *overrides]
+    assert_reproduced(train_in(tmp_path / "first" / "run", *tiny, *quick))
 
 
 def test_the_new_run_is_the_same_and_whole_and_the_old_one_as_it_was(default_run):
@@ -112,6 +139,77 @@ def test_what_cannot_be_reproduced_is_said(run, tmp_path):
     with pytest.raises(ValueError, match=r"expected a run that has ended in .*interrupted"):
         reproduce(run)
     assert not (tmp_path / "first-reproduced").exists()
+
+
+@pytest.mark.parametrize("place", [*targets.BASES, "callback.x", "logger.x"])
+def test_a_received_record_calls_nothing_that_it_names(run, tmp_path, place):
+    entry = record.read(run)
+    group, _, name = place.partition(".")
+    sound = entry["config"][group] or {}
+    for what, attack in attacks(tmp_path).items():
+        for node in [attack, *nested(sound, attack)]:
+            changed = {**sound, name: node} if name else node
+            record.write(run, {**entry, "config": {**entry["config"], group: changed}})
+            with pytest.raises(ValueError, match=rf"^(expected|cannot import) {group}"):
+                reproduce(run)
+            assert not (tmp_path / CALLED).exists(), what
+    assert not (tmp_path / "first-reproduced").exists()
+
+
+def test_a_received_record_reads_no_environment(run, tmp_path, monkeypatch):
+    monkeypatch.setenv(SECRET, "hidden")
+    entry = record.read(run)
+    for text in RESOLVED:
+        record.write(run, {**entry, "config": {**entry["config"], "objective": text}})
+        with pytest.raises(ValueError, match=r"expected objective as plain text") as raised:
+            reproduce(run)
+        assert "hidden" not in str(raised.value)
+    assert not (tmp_path / "first-reproduced").exists()
+
+
+def test_names_and_overrides_are_taken_as_they_are(run, tmp_path, monkeypatch):
+    monkeypatch.setenv(SECRET, "hidden")
+    named = run.rename(run.with_name(f"a\\${{oc.env:{SECRET}}}"))
+    entry = record.read(named)
+    entry["overrides"] = [f"objective=${{oc.env:{SECRET}}}", "name=${run.name}"]
+    record.write(named, entry)
+    folder = reproduce(named).folder
+    assert folder == tmp_path / "first-reproduced" / named.name
+    assert record.read(folder)["overrides"] == sorted(entry["overrides"])
+    for path in folder.rglob("*"):
+        assert path.is_dir() or b"hidden" not in path.read_bytes(), path
+
+
+def test_nothing_is_written_outside_of_the_new_folder(run, tmp_path, monkeypatch):
+    entry = record.read(run)
+    best = entry["config"]["callback"]["best"]
+    for place in (str(run / "checkpoints"), "checkpoints", "${run.folder}/../run"):
+        record.write(run, entry)
+        entry["config"]["callback"]["best"] = {**best, "dirpath": place}
+        record.write(run, entry)
+        with pytest.raises(ValueError, match=r"expected callback\.best\.dirpath in the run's own"):
+            reproduce(run)
+    assert not (tmp_path / "first-reproduced").exists()
+    entry["config"]["callback"]["best"] = best
+    del entry["config"]["trainer"]["default_root_dir"]
+    record.write(run, entry)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert reproduce(run).largest_drift() == 0
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_the_script_tells_what_it_does_not_run_in_one_sentence(run, tmp_path, monkeypatch, capsys):
+    entry = record.read(run)
+    entry["config"]["optimizer"] = attacks(tmp_path)["pickle"]
+    record.write(run, entry)
+    monkeypatch.setattr(sys, "argv", [SCRIPT, str(run)])
+    with pytest.raises(SystemExit) as raised:
+        runpy.run_path(SCRIPT, run_name="__main__")
+    assert str(raised.value.code).startswith("expected optimizer._target_ to name a class derived")
+    assert "\n" not in str(raised.value.code)
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / CALLED).exists()
 
 
 def test_without_metrics_nothing_has_drifted():

@@ -32,7 +32,7 @@ def rebuild(
         show: called with the comparison once it is written, whatever becomes of the outputs.
         outputs: functions that get the comparison then, beside those that the runs name in their
             `comparison.outputs`. No function is called twice, and none for a comparison by another
-            measure than the primary one. One that can't be imported is a warning.
+            measure than the primary one. One that they may not name, or that is gone, is a warning.
 
     Raises:
         ValueError: if there is nothing to compare, or it can't be written.
@@ -43,7 +43,7 @@ def rebuild(
         comparison = compare(sweep, metric, margin)
         functions: list[Output] = []
         if comparison.measure == comparison.primary:
-            named, problems = load_outputs(comparison.outputs)
+            named, problems = load_named("output", comparison.outputs)
             functions = list(dict.fromkeys([*named, *outputs]))
             comparison = replace(comparison, warnings=[*comparison.warnings, *problems])
         write(comparison)
@@ -67,14 +67,6 @@ def comparison_lock(sweep: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def load_outputs(names: Iterable[str]) -> tuple[list[Output], list[str]]:
-    """The functions of these names; and a sentence for each that is left out."""
-    found, problems = load_named("output", names)
-    unusable = [name for name, function in found.items() if not callable(function)]
-    problems += [f"the output {name} is left out, as it is no function" for name in unusable]
-    return [found[name] for name in found if name not in unusable], problems
 
 
 def call_outputs(outputs: Sequence[Output], comparison: Comparison) -> None:

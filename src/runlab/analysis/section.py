@@ -7,7 +7,6 @@ none of does nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 
 from runlab.analysis.artifacts import SampleScores
 from runlab.analysis.comparison import Comparison
+from runlab.config.targets import find
 from runlab.measure import Measure
 
 
@@ -76,24 +76,23 @@ class Section:
 
 def load_sections(names: Iterable[str]) -> tuple[list[Section], list[str]]:
     """An instance of each; and a sentence for each that is left out."""
-    found, problems = load_named("section", names)
-    sections: list[Section] = []
-    for name, kind in found.items():
-        if isinstance(kind, type) and issubclass(kind, Section):
-            sections.append(kind())
-        else:
-            problems.append(f"the section {name} is left out, as it is no Section")
-    return sections, problems
+    found, problems = load_named("section", names, Section)
+    made = [kind() for kind in found]
+    problems += [f"expected a Section, got a {type(m).__name__}" for m in made if not is_section(m)]
+    return list(filter(is_section, made)), problems
 
 
-def load_named(role: str, names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """What can be imported, by its name; and a sentence for each name that cannot (any more)."""
-    found: dict[str, Any] = {}
+def is_section(made: Any) -> bool:
+    return isinstance(made, Section)
+
+
+def load_named(role: str, names: Iterable[str], *bases: type) -> tuple[list[Any], list[str]]:
+    """What records name and may; and a sentence for each name that is left out."""
+    found: list[Any] = []
     problems: list[str] = []
     for name in names:
-        module, _, attribute = name.rpartition(".")
         try:
-            found[name] = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            problems.append(f"the {role} {name} is left out, as it cannot be imported: {error}")
+            found.append(find(f"comparison.{role}s", name, *bases))
+        except ValueError as error:
+            problems.append(f"the {role} {name} is left out: {error}")
     return found, problems

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from runlab.components import located
 from runlab.config import arguments
+from runlab.config.targets import build
 from runlab.runs import checkpoint
 from runlab.text import exact
 from runlab.train import score
@@ -21,12 +22,12 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     On the same machine they are, bit for bit, what the run's record says of its best checkpoint.
 
     Raises:
-        ValueError: if there is no checkpoint of ours.
+        ValueError: if there is no checkpoint of ours, or it names what it may not.
         MisconfigurationException: from Lightning, if the machine lacks the device asked for.
     """
     module, config = checkpoint.load(arguments.checkpoint(cfg))
     torch.set_num_threads(config["threads"])  # the order of float sums depends on it
-    data = instantiate(located(config["data"], cfg.data_dir))
+    data = build("data", located(config, cfg.data_dir))
     trainer = instantiate(cfg.trainer)(
         logger=False, enable_checkpointing=False, enable_progress_bar=False
     )

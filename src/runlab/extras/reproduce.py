@@ -6,9 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from runlab.components import located, require_data
+from runlab.components import located, received_data, require_data, to_train_again
 from runlab.config import fingerprint
 from runlab.runs import record
 from runlab.text import aligned, exact, wrapped
@@ -83,8 +81,8 @@ def reproduce(run: Path, folder: Path | None = None, data_dir: Path | None = Non
         data_dir: where the data lie, if not where they lay for the run.
 
     Raises:
-        ValueError: if there is no run that has ended, if the new folder holds one, or if the data
-            are other ones.
+        ValueError: if there is no run that has ended, if the new folder holds one, if the data are
+            other ones, or if the record names what it may not.
     """
     then = record.read(run)
     if then["status"] not in record.ENDED:
@@ -92,22 +90,16 @@ def reproduce(run: Path, folder: Path | None = None, data_dir: Path | None = Non
     folder = folder or unused_folder(run.resolve())
     if (folder / "run.json").exists():
         raise ValueError(f"expected a folder without a run, got {folder}: choose another")
-    config = then["config"]
-    data = located(config["data"], str(data_dir) if data_dir else None)
-    require_data(then["provenance"]["data"], data, run)
-    cfg = OmegaConf.create(
-        {
-            **config,
-            "data": data,
-            "run": {
-                "name": run.resolve().name,
-                "position": "",
-                "folder": str(folder),
-                "overrides": then["overrides"],
-                "choices": then["choices"],
-            },
-        }
+    config = located(then["config"], str(data_dir) if data_dir else None)
+    cfg = to_train_again(
+        config,
+        name=run.resolve().name,
+        position="",
+        folder=str(folder),
+        overrides=then["overrides"],
+        choices=then["choices"],
     )
+    require_data(then["provenance"]["data"], received_data(config), run)
     folder.mkdir(parents=True, exist_ok=True)
     train(cfg)
     return Reproduction(folder, then, record.read(folder))

@@ -7,7 +7,10 @@ from uuid import uuid4
 from filelock import FileLock
 from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
 
+from runlab.config.targets import configurable
 
+
+@configurable
 def mlflow(folder: str | Path, experiment_name: str, run_name: str) -> MLFlowLogger:
     """Lightning's logger for MLflow; all runs of a sweep share `mlflow.db` beside their folders.
 

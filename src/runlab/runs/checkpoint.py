@@ -6,11 +6,10 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.errors import HydraException
-from hydra.utils import instantiate
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from runlab import atomic
+from runlab.config import received, targets
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -35,8 +34,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
     """The trained module, on the CPU, and the resolved configuration that it was trained with.
 
+    It is built without its optimizer, and of nothing but what `targets` allows.
+
     Raises:
-        ValueError: if the file is missing, damaged, or not a checkpoint of ours.
+        ValueError: if the file is missing, damaged, not a checkpoint of ours, or names what it may
+            not.
     """
     if path.is_dir():
         raise ValueError(
@@ -65,13 +67,14 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
             "configuration names no module: load it with that release, or train the run again"
         )
     try:
-        module = instantiate(config["module"])(
-            network=instantiate(config["model"]),
-            loss=instantiate(config["loss"]),
-            optimizer=instantiate(config["optimizer"]),
-        )
+        received.check(config, runs=False)
+        network, loss = (targets.build(place, config) for place in ("model", "loss"))
+        module = targets.build("module", config, network=network, loss=loss, optimizer=None)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    try:
         module.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError, HydraException) as error:
+    except (TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"the weights in {path} and their configuration do not fit this code: {error!r}"
         ) from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from runlab.components import require_data
+from runlab.components import build_data, require_data
 from runlab.config import run_name
 from runlab.config.fingerprint import changes, fingerprint
 from runlab.runs import provenance, record
@@ -40,7 +40,7 @@ def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
     require_same_versions(folder, previous)
     checksum = previous["provenance"]["data"]
     if checksum is not None:  # else it was stopped before it had read them
-        require_data(checksum, cfg.data, folder, WAYS_ON)
+        require_data(checksum, build_data(cfg), folder, WAYS_ON)
     return previous
 
 

@@ -27,9 +27,11 @@ class SweepCallback(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
         if "direction" in config.hydra.sweeper and study.exists():
-            best = OmegaConf.load(study)
-            values = " ".join(f"{key}={value}" for key, value in best.best_params.items())
-            log.info("\nbest %s: %.4f with %s", config.objective, best.best_value, values)
+            best: Any = OmegaConf.to_container(
+                OmegaConf.load(study)
+            )  # of which nothing is resolved
+            values = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
+            log.info("\nbest %s: %.4f with %s", config.objective, best["best_value"], values)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         multirun = config.hydra.mode is RunMode.MULTIRUN

@@ -21,6 +21,7 @@ from runlab.extras.classification.prediction.display import (
 )
 from runlab.extras.classification.prediction.predict import find_images, network_inputs
 from runlab.extras.classification.prediction.preprocessing import read_drawing
+from tests.attacks import CALLED, attacks, nested
 from tests.compose import ROOT, compose
 
 SCRIPT = str(ROOT / "scripts" / "predict.py")
@@ -337,6 +338,22 @@ def test_a_module_that_predicts_no_probabilities_is_named(monkeypatch):
     monkeypatch.setattr("runlab.runs.checkpoint.load", lambda path: (L.LightningModule(), {}))
     with pytest.raises(ValueError, match=r"predict_probabilities.* got LightningModule"):
         predict(settings("a.ckpt", "seven.png"))
+
+
+def test_a_received_checkpoint_calls_nothing_that_it_names(checkpoint, tmp_path, capsys):
+    seven().save(tmp_path / "seven.png")
+    content = torch.load(checkpoint, weights_only=True)
+    config, received = content["hyper_parameters"]["config"], tmp_path / "received.ckpt"
+    found = attacks(tmp_path)
+    for place in ("module", "model", "loss", "data"):
+        for node in [*found.values(), *nested(config[place], found["function"])]:
+            node = {**node, "shape": SHAPE} if place == "data" else node
+            changed = {**content, "hyper_parameters": {"config": {**config, place: node}}}
+            torch.save(changed, received)
+            with pytest.raises(ValueError, match=rf"(expected|cannot import) {place}"):
+                predict(settings(received, str(tmp_path / "seven.png")))
+            assert not (tmp_path / CALLED).exists(), node
+    assert capsys.readouterr().out == ""
 
 
 def test_no_images_say_what_to_give(checkpoint):

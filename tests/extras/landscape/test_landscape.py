@@ -1,5 +1,6 @@
 import json
 import runpy
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,16 @@ from runlab.analysis.rendering import render
 from runlab.extras.landscape.choice import choose
 from runlab.extras.landscape.figure import landscape_figure
 from runlab.extras.landscape.landscape import compute_landscape
-from runlab.extras.landscape.trajectory import flatten_weights, retrain, snapshot_steps
+from runlab.extras.landscape.trajectory import (
+    flatten_weights,
+    retrain,
+    snapshot_steps,
+    without_output,
+)
 from runlab.extras.landscape.write import caption, write
+from runlab.runs import record
 from runlab.train import train
+from tests.attacks import CALLED, RESOLVED, SECRET, attacks, nested
 from tests.compose import ROOT, compose
 from tests.idx import write_idx
 
@@ -58,7 +66,7 @@ def drawn(sweep):
 def test_a_retrained_run_ends_at_its_checkpoint_bit_for_bit(sweep):
     threads = torch.get_num_threads()
     for run in choose(compare(sweep)):
-        trajectory = retrain(run, run.config["data"])
+        trajectory = retrain(run, run.config)
         assert trajectory.drift == 0.0
         assert trajectory.steps == list(range(21))  # 2 epochs of 10 steps
         saved = torch.load(run.folder / "checkpoints" / "last.ckpt", weights_only=True)
@@ -170,6 +178,43 @@ def test_what_cannot_be_drawn_is_said(sweep, tmp_path):
     write_idx(tmp_path, seed=1)
     with pytest.raises(ValueError, match=r"expected the data of .*--data-dir"):
         compute_landscape(sweep, data_dir=tmp_path)
+
+
+def test_a_received_run_calls_nothing_that_it_names(sweep, tmp_path):
+    config = record.read(sweep / "loss=mse")["config"]
+    callback = {"_target_": "runlab.callbacks.StopOnDivergence"}
+    for place in ("module", "data", "model", "loss", "optimizer", "scheduler", "callback"):
+        several = place == "callback"
+        for what, attack in attacks(tmp_path).items():
+            for node in [attack, *nested(callback if several else config[place] or {}, attack)]:
+                changed = {**config, place: {"x": node} if several else node}
+                with pytest.raises(ValueError, match=rf"^(expected|cannot import) {place}"):
+                    without_output(changed, "run", str(tmp_path))
+                assert not (tmp_path / CALLED).exists(), what
+
+
+def test_neither_run_is_trained_if_one_names_what_it_may_not(sweep, tmp_path, monkeypatch):
+    received = shutil.copytree(sweep, tmp_path / "received")
+    entry = record.read(received / "loss=mse")
+    entry["config"]["optimizer"] |= attacks(tmp_path)["pickle"]
+    record.write(received / "loss=mse", entry)
+    before = contents(received)
+    monkeypatch.setattr(sys, "argv", [SCRIPT, str(received), "--points", "3", "--samples", "9"])
+    with pytest.raises(SystemExit) as raised:
+        runpy.run_path(SCRIPT, run_name="__main__")
+    assert str(raised.value.code).startswith("expected optimizer._target_ to name a class derived")
+    assert not (tmp_path / CALLED).exists()
+    assert contents(received) == before
+
+
+def test_a_received_sweep_reads_no_environment(sweep, tmp_path, monkeypatch):
+    monkeypatch.setenv(SECRET, "hidden")
+    config = record.read(sweep / "loss=mse")["config"]
+    for text in RESOLVED:
+        with pytest.raises(ValueError, match=r"^expected objective as plain text"):
+            without_output({**config, "objective": text}, "run", str(tmp_path))
+    cfg = without_output(config, f"${{oc.env:{SECRET}}}", str(tmp_path))
+    assert cfg.run.name == f"${{oc.env:{SECRET}}}"
 
 
 def test_the_script_prints_the_caption_or_one_sentence(sweep, monkeypatch, capsys):

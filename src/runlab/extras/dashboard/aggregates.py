@@ -15,6 +15,7 @@ from runlab import atomic
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.palette import Style, select_styles
 from runlab.analysis.write import figure_names
+from runlab.config.targets import configurable
 from runlab.extras.dashboard.charts import arm_points, make_layout
 from runlab.extras.dashboard.events import (
     Event,
@@ -66,6 +67,7 @@ def aggregates_folder(sweep: Path) -> Path:
     return sweep.with_name(sweep.name + SUFFIX)
 
 
+@configurable
 def write_aggregates(comparison: Comparison) -> Path:
     """Makes them anew of a comparison that is written, also while TensorBoard reads them.
 

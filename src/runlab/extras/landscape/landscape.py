@@ -19,7 +19,12 @@ from runlab.components import located
 from runlab.extras.landscape.choice import ChosenRun, Pair, choose
 from runlab.extras.landscape.loss_surface import LossSurface, all_cores
 from runlab.extras.landscape.plane import Plane, plane_through, square_grid
-from runlab.extras.landscape.trajectory import Trajectory, retrain, training_samples
+from runlab.extras.landscape.trajectory import (
+    Trajectory,
+    retrain,
+    training_samples,
+    without_output,
+)
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +122,13 @@ def compute_landscape(
     comparison = compare(sweep)
     runs = choose(comparison, arms, seed)
     styles = comparison.arm_styles
-    data = [located(run.config["data"], str(data_dir) if data_dir else None) for run in runs]
-    inputs, targets = training_samples(data[0], samples)
-    require_same_samples((inputs, targets), training_samples(data[1], samples), runs)
+    configs = [located(run.config, str(data_dir) if data_dir else None) for run in runs]
+    for run, config in zip(runs, configs, strict=True):
+        without_output(config, run.folder.name, "")  # says what is wrong before a run is trained
+    inputs, targets = training_samples(configs[0], samples)
+    require_same_samples((inputs, targets), training_samples(configs[1], samples), runs)
     log_runs(runs)
-    trajectories = [retrain(run, where) for run, where in zip(runs, data, strict=True)]
+    trajectories = [retrain(run, config) for run, config in zip(runs, configs, strict=True)]
     plane = plane_of(trajectories, runs)
     log.info(
         "computing both losses at %d × %d points on %s samples", points, points, f"{len(targets):,}"

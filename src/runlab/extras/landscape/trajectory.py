@@ -8,14 +8,14 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from hydra.utils import get_object, instantiate
 from jaxtyping import Float, Float32, Num
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runlab.components import build_components, require_data
+from runlab.components import build_components, received_data, require_data, to_train_again
+from runlab.config.targets import find
 from runlab.extras.landscape.choice import ChosenRun
 from runlab.runs import checkpoint
 
@@ -79,38 +79,39 @@ def flatten_weights(network: nn.Module) -> Float32[Tensor, " weights"]:
     return torch.cat([p.detach().float().cpu().flatten() for p in network.parameters()])
 
 
-def retrain(run: ChosenRun, data: Mapping[str, Any]) -> Trajectory:
+def retrain(run: ChosenRun, config: Mapping[str, Any]) -> Trajectory:
     """Trains the run again, in a temporary folder; its own stays as it is.
 
     Args:
-        data: the configuration of its data on this machine.
+        config: its own, with its data on this machine.
 
     Raises:
-        ValueError: if the data are other ones, or the run was trained on several devices.
+        ValueError: if the data are other ones, the run was trained on several devices, or its
+            configuration names what it may not.
     """
-    require_data(run.record["provenance"]["data"], data, run.folder)
     threads = torch.get_num_threads()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return train_again(run, without_output(run, data, folder))
+            cfg = without_output(config, run.folder.name, folder)
+            require_data(run.record["provenance"]["data"], received_data(config), run.folder)
+            return train_again(run, cfg)
     finally:
         torch.set_num_threads(threads)
 
 
-def without_output(run: ChosenRun, data: Mapping[str, Any], folder: str) -> DictConfig:
+def without_output(config: Mapping[str, Any], name: str, folder: str) -> DictConfig:
     """The run's configuration without loggers, checkpoints and bars, which writes into `folder`."""
-    callbacks = run.config.get("callback") or {}
-    changes = {
-        "data": data,
-        "logger": None,
-        "callback": {name: node for name, node in callbacks.items() if not is_output(node)},
-        "run": {"name": run.folder.name, "position": "", "folder": folder},
+    callbacks = {
+        each: node
+        for each, node in (config.get("callback") or {}).items()
+        if not is_output(f"callback.{each}", node)
     }
-    return OmegaConf.create({**run.config, **changes})
+    kept = {**config, "logger": None, "callback": callbacks}
+    return to_train_again(kept, name=name, position="", folder=folder)
 
 
-def is_output(node: Mapping[str, Any]) -> bool:
-    target = get_object(node["_target_"])
+def is_output(key: str, node: Mapping[str, Any]) -> bool:
+    target = find(f"{key}._target_", node["_target_"], L.Callback)
     return isinstance(target, type) and issubclass(target, OUTPUT_CALLBACKS)
 
 
@@ -154,8 +155,9 @@ def training_samples(
 
     Random transforms, where the data have them, are drawn once, by a fixed seed.
     """
-    data = instantiate({**config, "seed": SEED} if "seed" in config else config)
-    data.prepare_data()
+    node = config["data"]
+    seeded = {**node, "seed": SEED} if "seed" in node else node
+    data = received_data({"data": seeded})
     data.setup("fit")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from jaxtyping import Num, UInt8
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
 from runlab.config import arguments
+from runlab.config.targets import build
 from runlab.extras.classification.prediction.display import (
     check_target,
     prediction_figure,
@@ -42,7 +42,7 @@ def predict(cfg: DictConfig) -> None:
         check_target(target, files, cfg.overwrite)
     shape = config["data"]["shape"]
     drawings = torch.stack([read_drawing(file, shape, cfg.margin) for file in files])
-    data = instantiate(config["data"])
+    data = build("data", config)
     with torch.inference_mode():
         inputs = network_inputs(data, drawings)
         probabilities = module.predict_probabilities(inputs)  # type: ignore[operator]
