@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runlab.config.messages import is_user_error, user_message
+from runlab.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class SweepCallback(Callback):
         if "direction" in config.hydra.sweeper and study.exists():
             best = OmegaConf.load(study)
             values = " ".join(f"{key}={value}" for key, value in best.best_params.items())
-            log.info("\nbest %s: %.4f with %s", config.objective, best.best_value, values)
+            best_so_far = config.objective, best.best_value, printable(values)
+            log.info("\nbest %s: %.4f with %s", *best_so_far)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         multirun = config.hydra.mode is RunMode.MULTIRUN
