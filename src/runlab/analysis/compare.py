@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from runlab.analysis.artifacts import find_missing, read_curves
@@ -53,7 +54,8 @@ def compare(sweep: Path, metric: str | None = None, margin: float | None = None)
         )
     agreement = agree([declarations[run] for run in ended["run"]], metric)
     _require_comparable(ended, agreement)
-    return _conclude(sweep, runs, agreement, variation, margin)
+    with np.errstate(over="ignore"):  # what no float can hold is infinite, and shown as such
+        return _conclude(sweep, runs, agreement, variation, margin)
 
 
 def _conclude(
