@@ -114,6 +114,18 @@ def test_what_cannot_be_reproduced_is_said(run, tmp_path):
     assert not (tmp_path / "first-reproduced").exists()
 
 
+@pytest.mark.parametrize("key", ["data", "model", "threads"])
+def test_a_configuration_that_lacks_something_is_refused_before_a_folder_is_made(
+    run, tmp_path, key
+):
+    entry = record.read(run)
+    del entry["config"][key]
+    record.write(run, entry)
+    with pytest.raises(ValueError, match=rf"expected config\.{key} in .*run\.json, got none"):
+        reproduce(run)
+    assert not (tmp_path / "first-reproduced").exists()
+
+
 def test_without_metrics_nothing_has_drifted():
     assert Reproduction(Path(), {"metrics": {}}, {"metrics": {}}).largest_drift() == 0
 

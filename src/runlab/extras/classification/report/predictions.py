@@ -48,8 +48,8 @@ def read_predictions(sweep: Path, runs: Iterable[str]) -> tuple[dict[str, Predic
 
 
 def _read(path: Path) -> Predictions:
-    with np.load(path) as file:
-        label, predicted, confidence = file["label"], file["predicted"], file["confidence"]
+    with path.open("rb") as file, np.load(file) as arrays:
+        label, predicted, confidence = (arrays[name] for name in Predictions.__annotations__)
     alike = label.shape == predicted.shape == confidence.shape == (len(label),)
     kinds = label.dtype.kind + predicted.dtype.kind + confidence.dtype.kind
     if not alike or len(label) == 0 or kinds != "uuf":
