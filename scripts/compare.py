@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runlab.analysis.rebuild import rebuild
 from runlab.analysis.terminal import print_comparison
+from runlab.text import printable
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -25,4 +26,4 @@ if __name__ == "__main__":
     try:
         rebuild(arguments.sweep, arguments.metric, arguments.margin, print_comparison)
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error), keep="\n"))

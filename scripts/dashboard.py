@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runlab.cli.signals import exit_on_sigterm
 from runlab.extras.dashboard.dashboard import Dashboard, newest_sweep
+from runlab.text import printable
 
 
 def has_browser() -> bool:
@@ -52,6 +53,6 @@ if __name__ == "__main__":
                 webbrowser.open(next(iter(dashboard.links.values())))
             dashboard.serve()
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error), keep="\n"))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -9,7 +9,7 @@ from runlab.analysis.rebuild import rebuild
 from runlab.config.messages import is_user_error, user_message
 from runlab.extras.landscape.landscape import compute_landscape
 from runlab.extras.landscape.write import caption, write
-from runlab.text import wrapped
+from runlab.text import printable, wrapped
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
@@ -33,7 +33,8 @@ if __name__ == "__main__":
     try:
         result = compute_landscape(**vars(arguments))
         folder = write(result)
-        print("\n".join([*wrapped(caption(result)), str(folder / "landscape.png")]), flush=True)
+        picture = printable(str(folder / "landscape.png"))
+        print("\n".join([*wrapped(caption(result)), picture]), flush=True)
         rebuild(arguments.sweep)  # the comparison's page shows the figure, and so the dashboard
     except Exception as error:
         if not is_user_error(error):

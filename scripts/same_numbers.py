@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from runlab.extras.same_numbers import compare_numbers
+from runlab.text import printable
 
 
 def rename(text: str) -> tuple[str, str]:
@@ -38,6 +39,6 @@ if __name__ == "__main__":
             arguments.before, arguments.after, arguments.tolerance, arguments.rename
         )
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error), keep="\n"))
     print(result.terminal())
     sys.exit(not result.is_same)

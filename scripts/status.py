@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from runlab.sweeps.status import sweep_status
+from runlab.text import printable
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -12,5 +13,5 @@ if __name__ == "__main__":
     try:
         status = sweep_status(parser.parse_args().sweep)
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error), keep="\n"))
     print(status.terminal())

@@ -1,5 +1,6 @@
 """What a metric measures: a module declares it, the run record keeps it, a comparison reads it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pkgutil import resolve_name
@@ -48,13 +49,40 @@ class Measure:
         """Keys that this version does not know are left out.
 
         Raises:
-            ValueError: if name or title is missing.
+            ValueError: if name or title is missing, or a value cannot be.
         """
         known = {each.name for each in fields(cls)}
         given = {key: value for key, value in values.items() if key in known}
         if not {"name", "title"} <= given.keys():
             raise ValueError(f"expected a measure with a name and a title, got {dict(values)}")
+        for key, value in given.items():
+            if not _can_be(key, value):
+                raise ValueError(f"expected a measure's {key}, got {value!r}")
         return cls(**{**given, "milestones": tuple(given.get("milestones") or ())})
+
+
+def _can_be(key: str, value: Any) -> bool:
+    """Whether the field of a measure may have this value, as JSON has it."""
+    match key:
+        case "name":
+            return isinstance(value, str) and value != ""
+        case "title" | "unit" | "difference_unit":
+            return isinstance(value, str)
+        case "higher_is_better" | "proportion" | "comparable":
+            return isinstance(value, bool)
+        case "digits":
+            return _is_number(value) and value in range(20)
+        case "scale":
+            return _is_number(value) and value != 0
+        case "tolerance":
+            return value is None or (_is_number(value) and value >= 0)
+        case "best":
+            return value is None or _is_number(value)
+    return value is None or (isinstance(value, list | tuple) and all(map(_is_number, value)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def declared_measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:

@@ -68,7 +68,10 @@ def write_run(
         | dict(choices or {}),
         "config": {
             "seed": seed,
+            "threads": 1,
             "name": folder.name,
+            "module": {"_target_": "losslab.Classifier"},
+            "data": {"_target_": "losslab.data.MNIST"},
             "optimizer": {"_target_": "torch.optim.SGD", "lr": learning_rate, "momentum": 0.0},
             "loss": {"_target_": f"losslab.losses.{loss}"},
             "model": {"_target_": "losslab.models.MLP", "widths": [128, 64]},

@@ -19,7 +19,7 @@ RMSE = Measure("rmse", "RMSE", unit="m", difference_unit="m", digits=3)
 MAE = Measure("mae", "MAE", unit="m", digits=3)
 REGRESSION = (RMSE, MAE, LOSS)
 WORDS = re.compile(
-    r"accura|\bimages?\b|softmax|num_classes|probabilit|confusion|\bnll\b|\bbrier\b|\bece\b|"
+    r"accura|(?<!data:)\bimages?\b|softmax|num_classes|probabilit|confusion|\bnll\b|\bbrier\b|\bece\b|"
     r"\bclass(?:es)? labels?\b|calibrat|reliability|mountain|\blesson\b",
     re.IGNORECASE,
 )
@@ -115,8 +115,9 @@ def test_runs_with_different_primary_measures_are_not_compared_unless_by_one_of_
     write_run(tmp_path, "mse", 0.1, 0)
     write_run(tmp_path, "mse", 0.1, 1, measures=(NLL, ACCURACY))
     expected = (
-        r"expected runs with one primary measure, got accuracy \(1 run\), nll \(1 run\): name one "
-        r"that all declare alike by --metric: accuracy, nll"
+        r"expected runs with one primary measure, got accuracy \(1 run\), nll "
+        r"\(1 run: loss=mse,lr=0\.1,seed=1\): name one that all declare alike by --metric: "
+        "accuracy, nll"
     )
     with pytest.raises(ValueError, match=expected):
         compare(tmp_path)
@@ -127,6 +128,17 @@ def test_runs_with_different_primary_measures_are_not_compared_unless_by_one_of_
         each.startswith("the runs declare different measures: accuracy, nll, brier, ece, loss (1")
         for each in comparison.warnings
     )
+
+
+def test_a_run_that_alone_declares_its_measure_otherwise_is_named(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "mse", 0.1, seed)
+    changed = (replace(ACCURACY, scale=1.0), *MEASURES[1:])
+    write_run(tmp_path, "mse", 0.1, 3, name="odd", measures=changed)
+    with pytest.raises(
+        ValueError, match=r"got accuracy \(3 runs\), accuracy otherwise declared \(1 run: odd\)"
+    ):
+        compare(tmp_path)
 
 
 def test_the_same_measures_with_another_one_first_are_told(tmp_path: Path) -> None:
@@ -166,13 +178,8 @@ def test_how_a_measure_is_shown_may_differ(tmp_path: Path) -> None:
     assert not any("declare" in warning for warning in comparison.warnings)
 
 
-@pytest.mark.parametrize("measures", [(), None])
-def test_a_record_without_measures_is_named(tmp_path: Path, measures: tuple[()] | None) -> None:
-    folder = write_run(tmp_path, "mse", 0.1, 0, measures=())
-    if measures is None:
-        (folder / "run.json").write_text(
-            (folder / "run.json").read_text().replace('"measures"', '"m"')
-        )
+def test_a_record_without_measures_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, measures=())
     runs, declarations, _ = load(tmp_path)
     assert "expected measures in run.json, got none" in runs["problem"].iloc[0]
     assert declarations == {}

@@ -11,6 +11,7 @@ import pytest
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.figures import sensitivity_figure
 from runlab.analysis.page import to_page
+from runlab.analysis.rendering import inline_svg
 from runlab.analysis.section import Section
 from runlab.analysis.write import ALT_TEXTS, draw_figures
 from tests.analysis import tables
@@ -69,7 +70,8 @@ def page_of(comparison: Comparison, svgs: dict[str, str], *sections: Section) ->
     alt_texts = ALT_TEXTS | {
         name: text for each in sections for name, text in each.alt_texts.items()
     }
-    return to_page(comparison, svgs, alt_texts, sections)
+    drawings = {name: inline_svg(svg, name, alt_texts[name]) for name, svg in svgs.items()}
+    return to_page(comparison, drawings, sections)
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +89,19 @@ def read(**changes: Any) -> Reader:
 
 
 def test_page_needs_nothing_from_elsewhere(page: Reader) -> None:
-    assert not {"script", "link", "img", "iframe", "object", "embed"} & {t for t, _ in page.tags}
+    assert not {"script", "link", "iframe", "object", "embed"} & {t for t, _ in page.tags}
     links = [*page.values("href"), *page.values("src"), *page.values("xlink:href")]
     assert not [link for link in links if "//" in link or link.startswith("data:")]
     assert "url(http" not in page.page
     assert "@import" not in page.page
-    assert page.page.count("http") == page.page.count('"http://www.w3.org/')  # namespaces
+    assert page.page.count("http:") == page.page.count('"http://www.w3.org/')  # namespaces
+    assert "https:" not in page.page
+
+
+def test_browsers_are_told_to_run_no_script_and_to_fetch_nothing(page: Reader) -> None:
+    [policy] = [attrs["content"] for _, attrs in page.tags if "http-equiv" in attrs]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
 
 
 def test_page_is_html_with_a_language_and_a_title(page: Reader) -> None:

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from runlab.cli.main import main
+from runlab.config.messages import user_message
 from runlab.train import train
 from tests.compose import CONF
 
@@ -25,6 +26,11 @@ def refused(tmp_path, tiny, monkeypatch, capsys):
         return str(exit_.value.code)
 
     return run
+
+
+def test_a_message_moves_no_cursor():
+    error = ValueError("expected a\x1b[2J name,\n  got \u202eb")
+    assert user_message(error) == r"expected a\x1b[2J name, got \u202eb"
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,18 @@ def test_the_script_tells_what_it_does_not_run_in_one_sentence(run, tmp_path, mo
     assert not (tmp_path / CALLED).exists()
 
 
+@pytest.mark.parametrize("key", ["data", "model", "threads"])
+def test_a_configuration_that_lacks_something_is_refused_before_a_folder_is_made(
+    run, tmp_path, key
+):
+    entry = record.read(run)
+    del entry["config"][key]
+    record.write(run, entry)
+    with pytest.raises(ValueError, match=rf"expected config\.{key} in .*run\.json, got none"):
+        reproduce(run)
+    assert not (tmp_path / "first-reproduced").exists()
+
+
 def test_without_metrics_nothing_has_drifted():
     assert Reproduction(Path(), {"metrics": {}}, {"metrics": {}}).largest_drift() == 0
 

@@ -19,8 +19,21 @@ CONFIG = {
 }
 
 
+ENTRY = {
+    "status": "finished",
+    "metrics": {"test/accuracy": 0.1 + 0.2},
+    "timing": {},
+    "overrides": [],
+    "choices": {},
+    "config": {},
+    "fingerprint": "00",
+    "measures": [],
+    "provenance": {"git": None, "versions": {}, "hardware": None, "data": None},
+}
+
+
 def test_what_was_written_is_read(tmp_path):
-    entry = {"status": "finished", "metrics": {"test/accuracy": 0.1 + 0.2}}
+    entry = ENTRY
     record.write(tmp_path, entry)
     assert record.read(tmp_path) == {"layout": record.LAYOUT} | entry
     assert os.listdir(tmp_path) == ["run.json"]
@@ -33,13 +46,13 @@ def test_numbers_that_are_not_finite_become_null_in_strict_json(tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_old_record(tmp_path):
-    record.write(tmp_path, {"status": "running"})
+    record.write(tmp_path, ENTRY | {"status": "running"})
     with pytest.raises(TypeError):
-        record.write(tmp_path, {"status": "finished", "metrics": object()})
+        record.write(tmp_path, ENTRY | {"metrics": object()})
     assert record.read(tmp_path)["status"] == "running"
 
 
-@pytest.mark.parametrize("content", ["", '{"status": "fin', "[]", '{"status": "sleeping"}', "\x00"])
+@pytest.mark.parametrize("content", ["", '{"status": "fin', "[]", '{"status": 3}', "\x00"])
 def test_a_file_that_is_no_record_is_refused_by_name(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(ValueError, match=r"expected a run record in .*run\.json, got"):

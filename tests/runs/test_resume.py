@@ -234,6 +234,22 @@ def test_a_damaged_record_is_kept_aside_and_its_run_gone_on_with(
     assert_same(stopped, unstopped(STOP))
 
 
+def test_a_record_changed_by_hand_is_kept_aside_too(run, stopped, unstopped, caplog):
+    record.write(stopped, record.read(stopped) | {"provenance": None})
+    assert run("run", STOP)["timing"]["resumed"] == 1
+    assert "run.json, got one whose provenance is null instead of a mapping" in caplog.text
+    assert (stopped / "run.json.unreadable").exists()
+    assert_same(stopped, unstopped(STOP))
+
+
+def test_a_run_of_a_status_of_a_later_release_is_refused_and_kept(run, stopped):
+    record.write(stopped, record.read(stopped) | {"status": "pruned"})
+    before = everything(stopped)
+    with pytest.raises(ValueError, match=r"a run of status pruned, which .*overwrite=true"):
+        run("run", STOP)
+    assert everything(stopped) == before
+
+
 def test_a_damaged_record_does_not_hide_that_the_run_is_another_one(run, stopped):
     (stopped / "run.json").write_text("")
     with pytest.raises(ValueError, match=r"optimizer\.lr: 0\.02 -> 0\.03"):

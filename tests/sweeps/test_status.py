@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ def write(sweep: Path, name: str, state: str = "finished", **entries: Any) -> Pa
         "metrics": metrics,
         "timing": timing,
         "config": {"trainer": {"max_epochs": 3}},
+        "overrides": [],
+        "choices": {},
+        "fingerprint": "00",
+        "measures": [],
+        "provenance": {"git": None, "versions": {}, "hardware": None, "data": None},
         "sweep_index": None if of is None else {"number": number, "of": of},
     }
     (folder / "run.json").write_text(json.dumps(entry | entries))
@@ -227,29 +233,73 @@ def test_records_of_another_layout_are_refused_by_name(tmp_path):
     assert f"- old: expected a run record of layout {record.LAYOUT} in" in words
 
 
+SAYS_LITTLE = {"timing": {}, "metrics": {}, "config": {}}
+
+
 @pytest.mark.parametrize(
     "entry",
     [
         {},
-        {"timing": None, "metrics": [], "config": "x", "sweep_index": 3, "error": None},
         {
-            "timing": {"started": "yesterday", "seconds": "3", "latest": 5},
+            "timing": {"seconds": None},
             "metrics": {"epochs": None},
             "config": {"trainer": {"max_epochs": None}},
-            "sweep_index": {"number": "1", "of": None},
+            "error": None,
         },
-        {"timing": {"seconds": math.nan}, "metrics": {"epochs": math.inf}},
     ],
 )
 @pytest.mark.parametrize("state", record.STATUSES)
 def test_records_that_say_little_are_shown(tmp_path, training, state, entry):
-    folder = training(tmp_path, "a") if state == "running" else write(tmp_path, "a")
-    (folder / "run.json").write_text(json.dumps({"layout": record.LAYOUT, "status": state} | entry))
+    start = training if state == "running" else partial(write, state=state)
+    start(tmp_path, "a", **(SAYS_LITTLE | entry))
     found = sweep_status(tmp_path, at(0))
     assert (found.elapsed, found.remaining, found.not_started) == (None, None, 0)
     assert [run.status for run in found.runs] == [state]
     assert f"{state}     1" in found.terminal()
     assert (lines(tmp_path)[-1] == "a            1") == (state == "running")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("timing", None),
+        ("metrics", []),
+        ("config", "x"),
+        ("sweep_index", 3),
+        ("timing", {"started": "yesterday"}),
+        ("timing", {"seconds": "3"}),
+        ("timing", {"seconds": -5}),
+        ("metrics", {"epochs": math.inf}),
+    ],
+)
+def test_a_record_of_impossible_values_is_named_and_the_others_are_counted(tmp_path, key, value):
+    write(tmp_path, "a", started=0, seconds=40.0)
+    write(tmp_path, "b")
+    path = tmp_path / "b" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    text = " ".join("\n".join(lines(tmp_path)).split())
+    assert text.startswith("S: 1 of 2 runs ended after 40 s; nothing is being trained")
+    assert f"- b: expected a run record in {path}, got " in text
+
+
+def test_a_status_of_a_later_release_is_counted_as_it_is_called(tmp_path):
+    write(tmp_path, "a", started=0, seconds=40.0)
+    write(tmp_path, "b", "pruned", started=0, seconds=20.0)
+    assert lines(tmp_path) == [
+        "S: 2 of 2 runs ended after 40 s; nothing is being trained",
+        "",
+        "status    runs",
+        "--------------",
+        "finished     1",
+        "pruned       1",
+    ]
+
+
+def test_what_a_record_says_of_its_failure_moves_no_cursor(tmp_path):
+    write(tmp_path, "a\x1b]0;title\x07", "failed", error="no \x1b[2J memory\r\nfor \u202eit")
+    text = "\n".join(lines(tmp_path))
+    assert r"- a\x1b]0;title\x07: no \x1b[2J memory\r\nfor \u202eit" in text
+    assert text.replace("\n", "").isprintable()
 
 
 def test_folders_without_a_record_are_no_runs(tmp_path):

@@ -13,6 +13,9 @@ from runlab.analysis.formatting import listed
 from runlab.measure import Measure
 from runlab.text import plural
 
+MOST_STEPS = 2**53
+"""Up to which a count is exact as a float."""
+
 
 @dataclass(frozen=True)
 class SampleScores:
@@ -57,10 +60,19 @@ def _curve(path: Path) -> list[dict[str, float]]:
         names = next(reader, [])
         if not {"epoch", "step"} <= set(names):
             raise ValueError("expected columns epoch and step, got none such")
-        return [
+        metrics = [name for name in names if name.startswith(("train/", "val/"))]
+        if len(set(names)) < len(names) or len(metrics) < len(names) - 2:
+            raise ValueError("expected columns epoch, step, train/… and val/…, each once")
+        rows = [
             {name: float(value or "nan") for name, value in zip(names, row, strict=True)}
             for row in reader
         ]
+    for row in rows:
+        if not (0 <= row["epoch"] < MOST_STEPS and 0 <= row["step"] < MOST_STEPS):
+            raise ValueError(
+                f"expected counts as epoch and step, got {row['epoch']}, {row['step']}"
+            )
+    return rows
 
 
 def _in_units(history: pd.DataFrame, measures: Sequence[Measure]) -> pd.DataFrame:

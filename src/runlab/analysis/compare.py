@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from runlab.analysis.artifacts import find_missing, read_curves
@@ -51,9 +52,10 @@ def compare(sweep: Path, metric: str | None = None, margin: float | None = None)
         raise ValueError(
             f"expected at least one finished run in {sweep}, got {_what_is_there(runs)}"
         )
-    agreement = agree([declarations[run] for run in ended["run"]], metric)
+    agreement = agree({run: declarations[run] for run in ended["run"]}, metric)
     _require_comparable(ended, agreement)
-    return _conclude(sweep, runs, agreement, variation, margin)
+    with np.errstate(over="ignore"):  # what no float can hold is infinite, and shown as such
+        return _conclude(sweep, runs, agreement, variation, margin)
 
 
 def _conclude(

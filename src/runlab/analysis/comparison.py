@@ -13,6 +13,7 @@ from runlab.analysis.cells import select_chosen
 from runlab.analysis.palette import Style
 from runlab.analysis.runs import ended_runs
 from runlab.measure import Measure
+from runlab.text import file_name
 
 MOST_SHOWN = 12
 """Arms in figures and pages; the CSV files have all."""
@@ -77,7 +78,7 @@ class Comparison:
     @property
     def folder(self) -> Path:
         """`<sweep>/comparison`; for another measure than the primary one `comparison_<name>`."""
-        suffix = "" if self.measure == self.primary else f"_{self.measure.name}"
+        suffix = "" if self.measure == self.primary else f"_{file_name(self.measure.name)}"
         return self.sweep / f"comparison{suffix}"
 
     @property

@@ -69,16 +69,17 @@ class Agreement:
     warnings: list[str]
 
 
-def agree(declarations: Sequence[Declaration], metric: str | None) -> Agreement:
+def agree(by_run: Mapping[str, Declaration], metric: str | None) -> Agreement:
     """What the runs declare together, to be compared by `metric` or else by the primary measure.
 
     Raises:
         ValueError: if they differ in what is primary, or not all declare `metric` alike.
     """
+    declarations = list(by_run.values())
     measures, primary = _shared_measures(declarations), _shared_primary(declarations)
     styles, problems = _merge_styles(declarations)
     return Agreement(
-        measure=_select_measure(declarations, measures, primary, metric),
+        measure=_select_measure(by_run, measures, primary, metric),
         measures=measures,
         primary=primary,
         sections=_merge_names(each.sections for each in declarations),
@@ -100,7 +101,7 @@ def _shared_primary(declarations: Sequence[Declaration]) -> Measure | None:
 
 
 def _select_measure(
-    declarations: Sequence[Declaration],
+    by_run: Mapping[str, Declaration],
     measures: Sequence[Measure],
     primary: Measure | None,
     metric: str | None,
@@ -111,12 +112,25 @@ def _select_measure(
     if metric is None and primary is not None:
         return primary
     if metric is None:
-        told = _count(each.primary.name for each in declarations)
+        told = _count_primaries(by_run)
         raise ValueError(f"expected runs with one primary measure, got {told}: {ways}")
     for measure in measures:
         if measure.name == metric:
             return measure
     raise ValueError(f"expected a measure that all runs declare alike, got {metric}: {ways}")
+
+
+def _count_primaries(by_run: Mapping[str, Declaration]) -> str:
+    """`rmse (10 runs), rmse otherwise declared (1 run: loss=…)`: who differs is named."""
+    kinds: dict[Measure, list[str]] = {}
+    for run, each in by_run.items():
+        kinds.setdefault(_meaning(each.primary), []).append(run)
+    (most, runs), *others = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    told = [f"{most.name} ({plural(len(runs), 'run')})"]
+    for measure, own in others:
+        how = " otherwise declared" * (measure.name == most.name)
+        told.append(f"{measure.name}{how} ({plural(len(own), 'run')}: {listed(own, 3)})")
+    return ", ".join(told)
 
 
 def _differing_measures(

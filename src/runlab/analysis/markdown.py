@@ -1,6 +1,7 @@
 """The comparison as one Markdown page."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ from runlab.analysis.formatting import (
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section
 from runlab.measure import Measure
-from runlab.text import piped
+from runlab.text import markdown, piped
 
 Texts = Mapping[str, str]
 """Alternative texts of figures, by name."""
@@ -39,7 +40,7 @@ def to_markdown(
 
     measure = comparison.measure
     parts = [
-        [f"# Comparison of {comparison.sweep.name}"],
+        [f"# Comparison of {markdown(comparison.sweep.name)}"],
         [_statement(*statement) for statement in comparison.statements],
         _bulleted("Warnings:", comparison.warnings),
         ["## Paired differences"],
@@ -74,20 +75,36 @@ def to_markdown(
 
 
 def _statement(conclusion: str, repeatability: str) -> str:
-    return f"- **{conclusion}.**" + (f" {repeatability}." if repeatability else "")
+    how = f" {markdown(repeatability)}." if repeatability else ""
+    return f"- **{markdown(conclusion)}.**{how}"
 
 
 def _reach(comparison: Comparison) -> list[str]:
-    lines = [f"- {sentence}." for sentence in comparison.coverage]
+    lines = [f"- {markdown(sentence)}." for sentence in comparison.coverage]
     if comparison.differences["resamples"].any():
         lines += ["", method.REPEATABLE]
     if choices := comparison.choices:
-        lines += ["", f"{method.CHOSEN_ANEW}:", "", *(f"- {choice}" for choice in choices)]
+        lines += [
+            "",
+            f"{method.CHOSEN_ANEW}:",
+            "",
+            *(f"- {markdown(choice)}" for choice in choices),
+        ]
     return lines
 
 
+def _escaped(measure: Measure) -> Measure:
+    """For sentences that are Markdown themselves."""
+    return replace(
+        measure,
+        title=markdown(measure.title),
+        unit=markdown(measure.unit),
+        difference_unit=markdown(measure.difference_unit),
+    )
+
+
 def _bulleted(title: str, items: list[str]) -> list[str]:
-    return [title, "", *(f"- {item}" for item in items)] if items else []
+    return [title, "", *(f"- {markdown(item)}" for item in items)] if items else []
 
 
 def _differences(comparison: Comparison) -> list[str]:
@@ -97,7 +114,8 @@ def _differences(comparison: Comparison) -> list[str]:
     header = ["arms", "learning rates", "pairs", "difference [95%]", "seeds × samples [95%]"]
     header += ["p (Holm)", "90%", "p equivalent (Holm)", "P(first better) [95%]"]
     rows = [_difference(row, measure) for _, row in differences.iterrows()]
-    return [*piped(header, rows), "", method.differences(comparison)]
+    explained = method.differences(replace(comparison, measure=_escaped(measure)))
+    return [*piped(header, rows), "", explained]
 
 
 def _difference(row: pd.Series, measure: Measure) -> list[str]:
@@ -118,7 +136,8 @@ def _difference(row: pd.Series, measure: Measure) -> list[str]:
 
 def _arms(arms: pd.DataFrame, measure: Measure) -> list[str]:
     if arms.empty:
-        return [f"None: no cell has a validation {measure.title} for each of its runs."]
+        title = _escaped(measure).title
+        return [f"None: no cell has a validation {title} for each of its runs."]
     header = ["arm", "learning rate", "n", "diverged", f"validation {measure.title}"]
     header += [f"test {measure.title} [95%]", "sd"]
     header += ["samples"] * measure.proportion
@@ -164,7 +183,7 @@ def _speed(comparison: Comparison) -> list[str]:
         "n",
         *(f"to {method.threshold(value, measure)}" for value in thresholds),
     ]
-    return [*piped(header, rows), "", method.speed(measure)]
+    return [*piped(header, rows), "", method.speed(_escaped(measure))]
 
 
 def _naive(naive: pd.DataFrame, measure: Measure) -> list[str]:
@@ -188,15 +207,13 @@ def _naive(naive: pd.DataFrame, measure: Measure) -> list[str]:
 def _cells(cells: pd.DataFrame, measure: Measure) -> list[str]:
     header = ["arm", "learning rate", "n", "diverged"]
     header += [f"validation {measure.title}", f"test {measure.title}"]
-    return [
-        method.CELLS,
-        "",
-        *piped(header, [_cell(cell, measure) for _, cell in cells.iterrows()]),
-    ]
+    rows = [_cell(cell, measure) for _, cell in cells.iterrows()]
+    chosen = [row for row, is_chosen in enumerate(cells["chosen"]) if is_chosen]
+    return [method.CELLS, "", *piped(header, rows, chosen)]
 
 
 def _cell(cell: pd.Series, measure: Measure) -> list[str]:
-    texts = [
+    return [
         cell["arm"],
         f"{cell['learning_rate']:g}",
         str(cell["n"]),
@@ -204,7 +221,6 @@ def _cell(cell: pd.Series, measure: Measure) -> list[str]:
         spread(cell["val_mean"], cell["val_sd"], measure.digits),
         spread(cell["test_mean"], cell["test_sd"], measure.digits),
     ]
-    return [f"**{text}**" for text in texts] if cell["chosen"] else texts
 
 
 def _cost(arms: pd.DataFrame) -> list[str]:
@@ -226,5 +242,5 @@ def _provenance(comparison: Comparison) -> list[str]:
     runs = comparison.runs
     lines = [f"- runs: {len(ended_runs(runs))} counted of {len(runs)} found"]
     for name, kinds in comparison.provenance.items():
-        lines.append(f"- {name}: {listed(kinds, 3) or 'not recorded'}")
+        lines.append(f"- {name}: {markdown(listed(kinds, 3)) or 'not recorded'}")
     return lines

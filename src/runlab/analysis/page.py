@@ -14,10 +14,10 @@ from runlab.analysis import conclusions, formatting, method
 from runlab.analysis.cells import milestone_measure
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.palette import select_styles
-from runlab.analysis.rendering import CSS_VARIABLES, inline_svg
+from runlab.analysis.rendering import CSS_VARIABLES, css_variables
 from runlab.analysis.section import Section
 from runlab.analysis.statistics import seeds_needed
-from runlab.text import plural
+from runlab.text import plural, printable
 
 TEMPLATE = "page.html.jinja"
 TABLES = ("cells", "arms", "differences", "naive")
@@ -26,12 +26,9 @@ FORMATTING = ("bounds", "epochs", "interval", "number", "p_number", "pair_name",
 
 
 def to_page(
-    comparison: Comparison,
-    svgs: Mapping[str, str],
-    alt_texts: Mapping[str, str],
-    sections: Sequence[Section],
+    comparison: Comparison, drawings: Mapping[str, Markup], sections: Sequence[Section]
 ) -> str:
-    """`svgs` are the figures that there are, `alt_texts` those of all figures, by name."""
+    """`drawings` are the figures that there are, by name, as HTML."""
     environment = _environment()
     others = comparison.other_measures
     shown = [section for section in sections if section.template is not None]
@@ -46,8 +43,9 @@ def to_page(
         speed=[_records(own) for _, own in comparison.speed.groupby("arm", sort=False)],
         counted=int(comparison.cells["n"].sum()),
         tests=conclusions.count_tests(comparison.differences),
+        css_variables=css_variables(),
         colors=_colors(comparison),
-        drawings={name: inline_svg(svg, name, alt_texts[name]) for name, svg in svgs.items()},
+        drawings=drawings,
         sections=shown,
         templates={each.id: environment.from_string(_template(each)) for each in shown},
     )
@@ -60,13 +58,18 @@ def _template(section: Section) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
     )  # fmt: skip
     environment.globals.update({name: getattr(formatting, name) for name in FORMATTING})
     environment.globals.update(plural=plural, seeds_needed=seeds_needed, method=method)
     environment.tests["known"] = _is_known
     environment.filters.update(bound=_bound, with_code=_with_code)
     return environment
+
+
+def _finalize(value: Any) -> Any:
+    """What each `{{ }}` is before it is escaped."""
+    return printable(value) if type(value) is str else value
 
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -80,7 +83,7 @@ def _bound(text: str) -> str:
 
 def _with_code(text: str) -> Markup:
     """Backticks as `<code>`."""
-    return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(printable(text)))))
 
 
 def _is_known(value: Any) -> bool:

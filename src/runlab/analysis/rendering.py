@@ -1,19 +1,25 @@
-"""Figures as files, and as parts of an HTML page."""
+"""Tables and figures as files, and figures as parts of an HTML page."""
 
+import base64
 import io
 import re
 
 import matplotlib
+import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from runlab.analysis.palette import INK, LINES, MUTED, PAPER
+from runlab.text import spreadsheet
 
 FORMATS = ("png", "svg")
 DOTS_PER_INCH = 160
 
 CSS_VARIABLES = {INK: "--ink", MUTED: "--muted", LINES: "--lines", PAPER: "--paper"}
 """Of the page, by the grey that each replaces: so that figures follow light and dark."""
+
+DARK = {INK: "#e8e6e3", MUTED: "#a9adb3", LINES: "#3a4048", PAPER: "#15181c"}
+"""What each of them is on a dark screen."""
 
 NOT_INLINE = (r"<!--.*?-->", r"<metadata>.*?</metadata>", r"<style.*?</style>")
 """What an SVG file needs, and an SVG element of a page does not."""
@@ -31,8 +37,25 @@ def render(figure: Figure, name: str) -> dict[str, bytes]:
     return files
 
 
+def to_csv(table: pd.DataFrame) -> bytes:
+    """No text in it, nor the name of a column, is a formula to who opens it."""
+    texts = table.map(lambda value: spreadsheet(value) if isinstance(value, str) else value)
+    return texts.rename(columns=spreadsheet).to_csv(index=False).encode()
+
+
+def embedded_svg(svg: str, label: str) -> Markup:
+    """An `<img>` element with the file in it: for a picture that lay in a folder, whoever made it.
+
+    Browsers run no script in one, and fetch nothing for it. The four greys turn with the page.
+    """
+    style = f"<style>{css_variables()}</style>"
+    svg = with_css_variables(svg).replace("</svg>", f"{style}</svg>", 1)
+    content = base64.b64encode(svg.encode()).decode()
+    return Markup('<img src="data:image/svg+xml;base64,{}" alt="{}">').format(content, label)
+
+
 def inline_svg(svg: str, name: str, label: str) -> Markup:
-    """The `<svg>` element for a page: scalable, its ids made unique by `name`.
+    """The `<svg>` element for a page, of a figure drawn here: scalable, ids made unique by `name`.
 
     `label` is read to who cannot see it. The four greys become the page's CSS variables.
     """
@@ -42,8 +65,23 @@ def inline_svg(svg: str, name: str, label: str) -> Markup:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    for color, variable in CSS_VARIABLES.items():
-        svg = re.sub(re.escape(color), f"var({variable})", svg, flags=re.IGNORECASE)
+    svg = with_css_variables(svg)
     start, end = svg.split(">", 1)
     start = re.sub(r'\s(width|height|version)="[^"]*"', "", start)
     return Markup(f'{start} role="img" aria-label="{escape(label)}">{end.strip()}')
+
+
+def with_css_variables(svg: str) -> str:
+    for color, variable in CSS_VARIABLES.items():
+        svg = re.sub(re.escape(color), f"var({variable})", svg, flags=re.IGNORECASE)
+    return svg
+
+
+def css_variables() -> Markup:
+    """Their values, by day and by night."""
+    light, dark = (
+        " ".join(f"{variable}: {shade(color)};" for color, variable in CSS_VARIABLES.items())
+        for shade in (str, DARK.__getitem__)
+    )
+    by_night = "@media screen and (prefers-color-scheme: dark)"
+    return Markup(f":root {{ {light} }}\n{by_night} {{ :root {{ {dark} }} }}")

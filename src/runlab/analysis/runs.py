@@ -12,12 +12,15 @@ from runlab.analysis.arms import name_arms
 from runlab.analysis.declarations import Declaration, read_declaration
 from runlab.analysis.variation import Variation, find_variation
 from runlab.config.fingerprint import key_of
-from runlab.runs import record
+from runlab.runs import record, record_rules
 
 MODULE = "module/"
 """Begins the columns that hold what a run's module says of itself."""
 
 THEN = " then "
+
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Learning rates and margins that can be drawn, with room around them."""
 
 Row = dict[str, Any]
 
@@ -81,7 +84,7 @@ def _name_arms(rows: list[Row], records: list[dict[str, Any]]) -> None:
 
 
 def _read(folder: Path) -> tuple[Row, dict[str, Any], Declaration | None]:
-    if not (folder / "run.json").exists():
+    if not record.is_run(folder):
         problem = "it has no run.json: it never started, or was killed before its first record"
         return _unusable_row(folder, "unrecorded", problem), {}, None
     try:
@@ -106,7 +109,7 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
         "loss": _required(run_record, "choices", "loss"),
         "data": record.nested_dict(run_record, "choices").get("data", ""),
         "learning_rate": _learning_rate(_required(run_record, "config", "optimizer", "lr")),
-        "seed": _seed(_required(run_record, "config", "seed")),
+        "seed": _required(run_record, "config", "seed"),
         "fingerprint": run_record.get("fingerprint"),
         "margin": _margin(record.nested_dict(run_record, "config", "comparison").get("margin")),
         "margin_set": any(map(_sets_margin, run_record.get("overrides") or ())),
@@ -123,7 +126,7 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
         **{f"timing/{key}": value for key, value in timing.items()},
         **_provenance(record.nested_dict(run_record, "provenance")),
     }
-    return row | {key: _plain(value) for key, value in columns.items()}
+    return row | {key: _plain(value) for key, value in columns.items() if key not in row}
 
 
 def _provenance(provenance: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +167,9 @@ def _required(run_record: dict[str, Any], *keys: str) -> Any:
 
 
 def _margin(margin: Any) -> float | None:
-    if margin is not None and (not isinstance(margin, int | float) or not 0 < margin < math.inf):
+    if margin is not None and not (
+        record_rules.is_number(margin) and SMALLEST <= margin <= LARGEST
+    ):
         raise ValueError(f"expected a comparison.margin above 0 in run.json, got {margin!r}")
     return margin
 
@@ -174,13 +179,7 @@ def _sets_margin(override: str) -> bool:
     return key_of(override) in ("comparison.margin", "comparison")
 
 
-def _seed(seed: Any) -> int:
-    if not isinstance(seed, int):
-        raise ValueError(f"expected a whole number as seed in run.json, got {seed!r}")
-    return seed
-
-
 def _learning_rate(value: Any) -> float:
-    if not isinstance(value, int | float) or not 0 < value < math.inf:
+    if not record_rules.is_number(value) or not SMALLEST <= value <= LARGEST:
         raise ValueError(f"expected a positive optimizer.lr in run.json, got {value!r}")
     return float(value)

@@ -24,7 +24,7 @@ from runlab.analysis.formatting import (
 )
 from runlab.analysis.statistics import seeds_needed
 from runlab.measure import Measure
-from runlab.text import LINE, aligned, plural, width, wrapped, wrapped_name
+from runlab.text import LINE, aligned, plural, printable, width, wrapped, wrapped_name
 
 AT_MOST = 10
 NAIVE_AT_MOST = 3
@@ -57,7 +57,8 @@ def terminal(comparison: Comparison) -> str:
 
 def print_comparison(comparison: Comparison) -> None:
     """Prints it, and where its page lies."""
-    print(terminal(comparison), comparison.folder / "comparison.html", sep="\n\n", flush=True)
+    page = printable(str(comparison.folder / "comparison.html"))
+    print(terminal(comparison), page, sep="\n\n", flush=True)
 
 
 def _conclusions(statements: list[tuple[str, str]]) -> list[str]:

@@ -51,7 +51,14 @@ def find_warnings(
 
 
 def _unusable(runs: pd.DataFrame) -> Iterator[str]:
-    for _, run in runs[runs["problem"] != ""].iterrows():
+    unusable = runs[runs["problem"] != ""]
+    if not unusable.empty:
+        yield (
+            f"{len(unusable)} of {plural(len(runs), 'run')} left out, as their records are damaged "
+            "or absent: whatever they reached, good or bad, is in no number here; the names of "
+            "their folders say which they were"
+        )
+    for _, run in unusable.iterrows():
         yield f"{run['run']} is left out: {run['problem']}"
 
 

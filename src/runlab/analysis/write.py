@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from runlab import atomic
@@ -15,7 +16,7 @@ from runlab.analysis.figures import (
 )
 from runlab.analysis.markdown import to_markdown
 from runlab.analysis.page import to_page
-from runlab.analysis.rendering import FORMATS, render
+from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render, to_csv
 from runlab.analysis.section import Section, load_sections
 
 ALT_TEXTS = {
@@ -62,23 +63,24 @@ def _alt_texts(sections: Sequence[Section]) -> dict[str, str]:
 
 def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
     for name in ("runs", "cells", "arms", "differences", "paired"):
-        yield f"{name}.csv", getattr(comparison, name).to_csv(index=False).encode()
-    yield "curves.csv", comparison.history.to_csv(index=False).encode()
+        yield f"{name}.csv", to_csv(getattr(comparison, name))
+    yield "curves.csv", to_csv(comparison.history)
     shown = comparison.shown()
     sections, _ = load_sections(comparison.sections)
-    svgs: dict[str, str] = {}
+    alt_texts = _alt_texts(sections)
+    drawings: dict[str, Markup] = {}
     for name, figure in draw_figures(shown, sections).items():
         if isinstance(figure, str):
-            svgs[name] = figure
+            drawings[name] = embedded_svg(figure, alt_texts[name])
         elif figure is None:
             yield from ((f"{name}.{extension}", None) for extension in FORMATS)
         else:
             files = render(figure, name)
-            svgs[name] = files[f"{name}.svg"].decode()
+            svg = files[f"{name}.svg"].decode()
+            drawings[name] = inline_svg(svg, name, alt_texts[name])
             yield from files.items()
-    alt_texts = _alt_texts(sections)
-    yield "comparison.md", to_markdown(shown, svgs, alt_texts, sections).encode()
-    yield "comparison.html", to_page(shown, svgs, alt_texts, sections).encode()
+    yield "comparison.md", to_markdown(shown, drawings, alt_texts, sections).encode()
+    yield "comparison.html", to_page(shown, drawings, sections).encode()
 
 
 def draw_figures(

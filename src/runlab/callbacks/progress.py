@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
 from runlab.measure import Measure
-from runlab.text import shortened
+from runlab.text import printable, shortened
 
 RESERVED_COLUMNS = 70  # for the epoch, the bar, the time and the measure
 
@@ -47,7 +47,9 @@ class Progress(ProgressBar):
         others = other_runs(pl_module)
         silent = None if others is not None and self.enabled and trainer.is_global_zero else True
         blocks, epochs = int(trainer.num_training_batches), trainer.max_epochs
-        name = shortened(self.description, max(get_terminal_size().columns - RESERVED_COLUMNS, 20))
+        name = shortened(
+            printable(self.description), max(get_terminal_size().columns - RESERVED_COLUMNS, 20)
+        )
         description = f"{name}{others or ''} epoch {trainer.current_epoch + 1}/{epochs}"
         if self.bar.disable:  # until now the bar of another run may have been shown
             self.bar = tqdm(

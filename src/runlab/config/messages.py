@@ -21,6 +21,7 @@ from omegaconf.errors import (
 from yaml import YAMLError
 
 from runlab.config.schema import Train, accepted_parameters, unknown
+from runlab.text import printable
 
 USER_ERRORS = (
     ValueError,
@@ -50,7 +51,14 @@ def is_user_error(error: BaseException) -> bool:
 
 
 def user_message(error: BaseException) -> str:
-    """What is wrong, what would be right, and what to do; the causes of an exception included."""
+    """What is wrong, what would be right, and what to do; the causes of an exception included.
+
+    One line, and safe for a terminal.
+    """
+    return printable(sentence_of(error))
+
+
+def sentence_of(error: BaseException) -> str:
     cause = error.__cause__ or error.__context__
     if isinstance(error, OverrideParseException):
         problem, _, _ = str(error).partition("\n")
@@ -72,7 +80,7 @@ def user_message(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         return mistyped(error)
     if isinstance(error, InstantiationException) and cause is not None:
-        return user_message(cause)
+        return sentence_of(cause)
     if isinstance(error, MisconfigurationException):
         hints = {hint for part, hint in HINTS.items() if part in str(error)}
         return " ".join([*str(error).split(), *(f"({hint})" for hint in hints)])
@@ -80,7 +88,7 @@ def user_message(error: BaseException) -> str:
         return f"cannot use {error.filename}: {error.strerror}"
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
         place, _, _ = str(error).partition(":")
-        return f"{place}: {user_message(cause)}" if place.startswith("In ") else user_message(cause)
+        return f"{place}: {sentence_of(cause)}" if place.startswith("In ") else sentence_of(cause)
     return " ".join(str(error).split())
 
 

@@ -84,7 +84,7 @@ def reproduce(run: Path, folder: Path | None = None, data_dir: Path | None = Non
         ValueError: if there is no run that has ended, if the new folder holds one, if the data are
             other ones, or if the record names what it may not.
     """
-    then = record.read(run)
+    then = record.read_complete(run)
     if then["status"] not in record.ENDED:
         raise ValueError(f"expected a run that has ended in {run}, got one {then['status']}")
     folder = folder or unused_folder(run.resolve())

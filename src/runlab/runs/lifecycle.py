@@ -29,6 +29,7 @@ from runlab.runs.previous import (
     starts_over,
 )
 from runlab.runs.resume import ResumeCallback, last_checkpoint
+from runlab.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ def summary(entry: Record) -> str:
     primary = Measure.from_record(entry["measures"][0])
     scores = [f"{split} {shown(entry, split, primary)}" for split in ("val", "test")]
     status = "" if entry["status"] == "finished" else f"{entry['status']}, "
-    return f"{status}{', '.join(scores)}, {entry['timing']['seconds']:.1f} s"
+    return printable(f"{status}{', '.join(scores)}, {entry['timing']['seconds']:.1f} s")
 
 
 def shown(entry: Record, split: str, measure: Measure) -> str:

@@ -12,6 +12,7 @@ from runlab.config import run_name
 from runlab.config.fingerprint import changes, fingerprint
 from runlab.runs import provenance, record
 from runlab.runs.resume import WAYS_ON, Restart, another_configuration
+from runlab.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,11 @@ def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
     previous = read_or_put_aside(folder)
     if previous is None:
         return None
+    if previous["status"] not in record.STATUSES:
+        raise ValueError(
+            f"{folder} holds a run of status {previous['status']}, which this release does not "
+            f"know: train it with the one that wrote it, {WAYS_ON}"
+        )
     same = previous["fingerprint"] == fingerprint(config)
     if not same and (previous["status"] != "failed" or previous["metrics"].get("epochs")):
         raise ValueError(another_configuration(folder, previous["config"], config))
@@ -57,7 +63,7 @@ def read_or_put_aside(folder: Path) -> Record | None:
         if isinstance(error.__cause__, OSError):  # which says nothing about what the file holds
             raise error.__cause__ from None
         path.replace(folder / UNREADABLE)
-        log.warning("%s; it is now %s", error, UNREADABLE)
+        log.warning("%s; it is now %s", printable(str(error)), UNREADABLE)
         return None
 
 

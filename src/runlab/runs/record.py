@@ -2,19 +2,31 @@
 
 import json
 import math
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from runlab import atomic
+from runlab.runs import record_rules
+from runlab.text import shortened
 
 STATUSES = ("running", "finished", "diverged", "failed", "interrupted")
+"""Those that this release writes. Others may come: who reads a record takes no part in them."""
+
 ENDED = ("finished", "diverged")
 """Statuses that are outcomes: nothing is left to train, and both belong in every mean."""
 
 LAYOUT = 2
 """Of a record: which keys it has, and what they mean."""
+
+TRAINED_WITH = ("seed", "threads", "module", "data", "model", "loss", "optimizer", "trainer")
+"""Keys without which no configuration can be trained."""
+
+LARGEST = 2**24
+DEEPEST = 50
+"""Bytes of a record's file, and levels of mappings and lists in it, one in the other."""
 
 
 class LayoutError(ValueError):
@@ -22,31 +34,100 @@ class LayoutError(ValueError):
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The record of the run in this folder.
+    """The record of the run in this folder, of which every key is what `record_rules` says.
+
+    Its status may be one that this release does not know.
 
     Raises:
         LayoutError: if it is of another layout.
-        ValueError: if there is none, or it is no record.
+        ValueError: if there is none, or it is no sound one: which file, which key, what it holds.
     """
     path = folder / "run.json"
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ValueError(f"expected a run record at {path}, got no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"expected a run record in {path}, got an unreadable file: {error}"
-        ) from error
-    if not isinstance(record, dict) or record.get("status") not in STATUSES:
-        raise ValueError(f"expected a run record in {path}, got JSON without a known status")
-    if (layout := record.get("layout", 1)) != LAYOUT:
+    record = _parsed(path)
+    if not isinstance(record, dict) or not record_rules.is_word(record.get("status")):
+        raise _no_record(path, "JSON without a status")
+    layout = record.get("layout", 1)
+    if not record_rules.is_positive_count(layout):
+        raise _no_record(path, f"one whose layout is {record_rules.shown(layout)}")
+    if layout != LAYOUT:
         version = nested_dict(record, "provenance", "versions")
         wrote = version.get("runlab") or version.get("losslab") or "of another version"
         raise LayoutError(
             f"expected a run record of layout {LAYOUT} in {path}, got layout {layout}, which "
             f"release {wrote} wrote: read it with that release, or train into another sweep"
         )
+    if (problem := record_rules.find_problem(record)) is not None:
+        raise _no_record(path, f"{problem}: restore the file, or train the run again")
     return record
+
+
+def read_complete(folder: Path) -> dict[str, Any]:
+    """As `read`, of a run that can be trained again: its configuration lacks nothing.
+
+    Raises:
+        ValueError: as `read` does, and if it lacks something.
+    """
+    record = read(folder)
+    for key in TRAINED_WITH:
+        if record["config"].get(key) is None:
+            raise ValueError(f"expected config.{key} in {folder / 'run.json'}, got none")
+    return record
+
+
+def _parsed(path: Path) -> Any:
+    """Strict JSON: no key twice in a mapping, every number finite, every text one of Unicode's."""
+    try:
+        is_file, size = stat.S_ISREG((found := path.stat()).st_mode), found.st_size
+        if is_file and size > LARGEST:
+            raise _no_record(path, f"a file of {size:,} bytes, more than {LARGEST:,}")
+        if not is_file and not path.is_dir():  # reading a pipe would wait for ever
+            raise _no_record(path, "what is no regular file")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"expected a run record at {path}, got no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _no_record(path, f"an unreadable file: {error}") from error
+    try:
+        content = json.loads(
+            text,
+            parse_constant=_number,
+            parse_float=_number,
+            parse_int=_integer,
+            object_pairs_hook=_unique,
+        )
+        if record_rules.is_deeper(content, DEEPEST):
+            raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+        if "\\u0000" in text:  # with which two texts are equal in one library, and not in another
+            raise ValueError("a text in it holds the character NUL")
+        if "\\ud" in text.lower():  # half of a pair, which no file can hold
+            json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise _no_record(path, f"an unreadable file: {error}") from error
+    return content
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _integer(text: str) -> int:
+    if abs(number := int(text)) >= 2**64:
+        raise ValueError(f"{shortened(text, 30)} is too large a number")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        twice = next(key for key, _ in pairs if [each for each, _ in pairs].count(key) > 1)
+        raise ValueError(f"{json.dumps(twice)} stands twice in one mapping")
+    return mapping
+
+
+def _no_record(path: Path, got: str) -> ValueError:
+    return ValueError(f"expected a run record in {path}, got {got}")
 
 
 def folders(sweep: Path) -> list[Path]:

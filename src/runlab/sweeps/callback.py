@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runlab.config.messages import is_user_error, user_message
+from runlab.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +28,11 @@ class SweepCallback(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
         if "direction" in config.hydra.sweeper and study.exists():
-            best: Any = OmegaConf.to_container(
-                OmegaConf.load(study)
-            )  # of which nothing is resolved
+            # of which nothing is resolved
+            best: Any = OmegaConf.to_container(OmegaConf.load(study))
             values = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
-            log.info("\nbest %s: %.4f with %s", config.objective, best["best_value"], values)
+            best_so_far = config.objective, best["best_value"], printable(values)
+            log.info("\nbest %s: %.4f with %s", *best_so_far)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         multirun = config.hydra.mode is RunMode.MULTIRUN

@@ -12,8 +12,10 @@ from runlab.runs import lock, record
 from runlab.text import LINE, aligned, plural, shortened, width, wrapped
 
 SHOWN_STATUSES = ("finished", "diverged", "failed", "running", "interrupted", "unreadable")
-SKIPPED_STATUSES = (*record.ENDED, "failed")
-"""Of runs that the same command leaves as they are."""
+"""In this order; then those that this release does not know."""
+
+OPEN_STATUSES = ("running", "interrupted", "unreadable")
+"""Of runs that are trained, or that the same command goes on with."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,8 @@ def _typical_seconds(runs: Sequence[RunStatus], now: float) -> float | None:
 
 
 def _headline(status: SweepStatus) -> str:
-    total, ended = len(status.runs) + status.not_started, status.with_status(*SKIPPED_STATUSES)
+    total = len(status.runs) + status.not_started
+    ended = [run for run in status.runs if run.status not in OPEN_STATUSES]
     bound = "at most " if status.at_most else ""
     text = f"{status.sweep}: {len(ended)} of {bound}{plural(total, 'run')} ended"
     text += "" if status.elapsed is None else f" after {duration(status.elapsed)}"
@@ -234,7 +237,8 @@ def _headline(status: SweepStatus) -> str:
 
 
 def _counts(status: SweepStatus) -> list[str]:
-    counts = {name: len(status.with_status(name)) for name in SHOWN_STATUSES}
+    others = sorted({run.status for run in status.runs} - set(SHOWN_STATUSES))
+    counts = {name: len(status.with_status(name)) for name in (*SHOWN_STATUSES, *others)}
     rows = [[name, str(count)] for name, count in counts.items() if count]
     if status.not_started:
         rows.append(["not started", f"{'≤ ' * status.at_most}{status.not_started}"])

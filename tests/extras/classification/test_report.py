@@ -10,6 +10,7 @@ from runlab.analysis.compare import compare
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.write import figure_names, write
 from runlab.extras.classification import report
+from runlab.extras.classification.report.predictions import read_predictions
 from runlab.measure import Measure
 from tests.analysis.synthetic import NLL, Accuracy, keep_curves, write_run
 from tests.analysis.test_size import assert_compared_within, write_many_runs
@@ -35,6 +36,33 @@ def test_damaged_predictions_are_named_and_left_out(tmp_path: Path) -> None:
         assert any(
             each.startswith(f"damaged{seed}: its predictions.npz can't") for each in warnings
         )
+
+
+def test_whatever_bit_of_kept_predictions_flips_the_others_are_compared(tmp_path: Path) -> None:
+    """Also what a reader of zip, of zlib or of NumPy's files raises, of which there is much."""
+    run = write_classifier(tmp_path)
+    arrays = {"label": np.zeros(300, np.uint8), "predicted": np.ones(300, np.uint8)}
+    np.savez_compressed(
+        run / "predictions.npz", **arrays, confidence=np.linspace(0, 1, 300, dtype=np.float32)
+    )
+    content = (run / "predictions.npz").read_bytes()
+    rng, named = np.random.default_rng(0), 0
+    for bit in rng.choice(8 * len(content), 200, replace=False):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        (run / "predictions.npz").write_bytes(damaged)
+        read, problems = read_predictions(tmp_path, [run.name])
+        assert len(read) + len(problems) == 1
+        named += len(problems)
+    assert named > 150
+
+
+@pytest.mark.parametrize("confidence", [-0.5, 1.5, np.inf])
+def test_a_confidence_that_is_none_is_named(tmp_path: Path, confidence: float) -> None:
+    run = write_classifier(tmp_path)
+    keep_predictions(run, np.ones(10, bool), confidence)
+    [told] = read_predictions(tmp_path, [run.name])[1]
+    assert told.endswith("its predictions.npz can't be used: expected a confidence from 0 to 1")
 
 
 def test_without_predictions_tables_are_empty(tmp_path: Path) -> None:

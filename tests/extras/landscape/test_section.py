@@ -71,6 +71,28 @@ def test_a_landscape_of_other_runs_is_not_shown_but_how_to_draw_one(
     assert (tmp_path / "comparison" / "landscape.svg").exists()
 
 
+@pytest.mark.parametrize("file", ["landscape.svg", "landscape.json"])
+def test_half_a_landscape_is_not_shown(tmp_path: Path, file: str) -> None:
+    draw(write_sweep(tmp_path))
+    path = tmp_path / "comparison" / file
+    path.write_text(path.read_text()[:-3])
+    page, text = texts(compare(tmp_path))
+    assert '<figure id="landscape">' not in page
+    assert HOW in text
+
+
+def test_neither_picture_nor_caption_from_elsewhere_is_live(tmp_path: Path) -> None:
+    draw(write_sweep(tmp_path), caption="<script>a()</script> ![b](c) `d`")
+    path = tmp_path / "comparison" / "landscape.svg"
+    path.write_text('<svg onload="a()"><script>a()</script></svg>')
+    page, text = texts(compare(tmp_path))
+    assert '<figure id="landscape">' in page
+    assert "<script" not in page
+    assert "onload" not in page
+    assert "&lt;script&gt;a()&lt;/script&gt; ![b](c) `d`" in page
+    assert r"&lt;script>a()&lt;/script> ![b]\(c) \`d\`" in text
+
+
 def test_without_a_landscape_the_command_names_the_sweep(tmp_path: Path) -> None:
     for sweep in (write_sweep(tmp_path / "logs" / "mine"), write_sweep(tmp_path / "mine")):
         shown = "logs/mine" if sweep.parent.name == "logs" else str(sweep)

@@ -14,6 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from runlab.analysis.palette import INK, LINES, MUTED, PAPER
+from runlab.text import printable
 
 FIGURE_WIDTH = 7.2
 """Inches: 720 pixels at 100 dots per inch."""
@@ -76,9 +77,16 @@ def add_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) ->
 
 
 def wrap_label(name: str, width: int, lines: int = 3) -> str:
-    """An arm's name on at most so many lines, cut by … beyond; a $ in it is not mathematics."""
-    wrapped = textwrap.wrap(name, width, max_lines=lines, placeholder=" …", break_on_hyphens=False)
-    return "\n".join(wrapped).replace("$", r"\$")
+    """An arm's name, as it is written, on at most so many lines, cut by … beyond."""
+    wrapped = textwrap.wrap(
+        printable(name), width, max_lines=lines, placeholder=" …", break_on_hyphens=False
+    )
+    return as_written("\n".join(wrapped))
+
+
+def as_written(text: str) -> str:
+    """For a figure: a $ in it is not mathematics."""
+    return printable(text, keep="\n").replace("$", r"\$")
 
 
 def draw_heatmap(

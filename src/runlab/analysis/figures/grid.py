@@ -16,6 +16,7 @@ from runlab.analysis.figures.canvas import (
     FIGURE_WIDTH,
     FONT_SIZE,
     apply_style,
+    as_written,
     draw_heatmap,
     new_figure,
     wrap_label,
@@ -51,8 +52,10 @@ def grid_figure(
         _write_cell(axes, cell, rows, columns, measure)
     axes.set_xticks(range(len(columns)), names, rotation=90 * upright)
     axes.set_yticks(range(len(rows)), [wrap_label(row, 26) for row in rows])
-    axes.set_xlabel(label)
-    axes.set_title(_title(placed, measure), loc="left", fontsize=FONT_SIZE, color=MUTED, pad=6)
+    axes.set_xlabel(as_written(label))
+    axes.set_title(
+        as_written(_title(placed, measure)), loc="left", fontsize=FONT_SIZE, color=MUTED, pad=6
+    )
     return figure
 
 

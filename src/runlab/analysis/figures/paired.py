@@ -14,6 +14,7 @@ from runlab.analysis.figures.canvas import (
     FONT_SIZE,
     add_legend,
     apply_style,
+    as_written,
     new_figure,
     set_title,
     wrap_label,
@@ -60,7 +61,8 @@ def paired_figure(
             axes.axvspan(-margin, margin, color=MUTED, alpha=MARGIN_OPACITY, linewidth=0, zorder=0)
     _scale(panels, pd.concat(points)["difference"])
     _add_legend(figure, pd.concat(points), shown_styles, margin, measure)
-    figure.supxlabel(_direction(measure, len(pairs)), fontsize=FONT_SIZE + 1, color=INK)
+    direction = as_written(_direction(measure, len(pairs)))
+    figure.supxlabel(direction, fontsize=FONT_SIZE + 1, color=INK)
     return figure
 
 
@@ -153,7 +155,7 @@ def _add_legend(
     if margin is not None:
         handles.append(Patch(color=MUTED, alpha=MARGIN_OPACITY, linewidth=0))
         unit = f" {measure.difference_unit}" if measure.difference_unit else ""
-        labels.append(f"within ±{margin:g}{unit}: does not matter")
+        labels.append(as_written(f"within ±{margin:g}{unit}: does not matter"))
     add_legend(figure, handles, labels)
 
 

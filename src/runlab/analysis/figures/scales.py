@@ -9,6 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from runlab.analysis.figures.canvas import as_written
 from runlab.analysis.formatting import MINUS
 from runlab.measure import Measure
 
@@ -37,10 +38,10 @@ def scale_measure(axes: Axes, values: Iterable[float], measure: Measure, split: 
     known = [value for value in values if math.isfinite(value)]
     if measure.best is None:
         scale_positive(axes, known)
-        axes.set_ylabel(measure.axis(split))
+        axes.set_ylabel(as_written(measure.axis(split)))
     else:
         ErrorScale(measure).apply(axes, known)
-        axes.set_ylabel(f"{measure.axis(split)}\n(spaced by log error)")
+        axes.set_ylabel(f"{as_written(measure.axis(split))}\n(spaced by log error)")
 
 
 def scale_positive(axes: Axes, values: Iterable[float]) -> None:

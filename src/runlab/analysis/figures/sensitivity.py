@@ -102,10 +102,12 @@ def _strip_label(arm: str) -> str:
 
 
 def _add_legend(figure: Figure, axes: Axes, cells: pd.DataFrame) -> None:
-    lines, arms = axes.get_legend_handles_labels()
-    labels = [wrap_label(f"{arm} ({_seeds(cells[cells['arm'] == arm])})", 84, 2) for arm in arms]
+    drawn = {str(line.get_label()): line for line in axes.get_lines()}
+    # matplotlib's own list of them lacks a name that begins with _
+    lines = {arm: drawn[arm] for arm in dict.fromkeys(cells["arm"]) if arm in drawn}
+    labels = [wrap_label(f"{arm} ({_seeds(cells[cells['arm'] == arm])})", 84, 2) for arm in lines]
     ring = Line2D([], [], linestyle="", marker="o", markersize=9, mfc="none", mec=MUTED, mew=1.4)
-    handles = [*lines, ring]
+    handles: list[Line2D | Patch] = [*lines.values(), ring]
     labels.append("learning rate chosen on validation")
     if (cells["n"] > 1).any():
         handles.append(Patch(color=MUTED, alpha=0.3, linewidth=0))

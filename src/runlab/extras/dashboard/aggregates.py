@@ -28,7 +28,7 @@ from runlab.extras.dashboard.events import (
     text,
 )
 from runlab.runs import record
-from runlab.text import file_name
+from runlab.text import code, file_name, markdown
 
 SUFFIX = ".aggregates"
 README = "README.md"
@@ -139,11 +139,12 @@ def _readme(sweep: Path) -> str:
     if folder.parent != Path("logs").resolve() or shlex.quote(name) != name:
         argument = shlex.quote(str(folder))
         show = f"python scripts/dashboard.py {argument}"
+    compare = f"python scripts/compare.py {argument}"
     return (
-        f"{HEADING}{sweep.name} for TensorBoard\n\n"
-        f"Means over seeds, a run for each arm, and the comparison: `{show}` shows them.\n"
-        f"Made anew with every comparison (`python scripts/compare.py {argument}`): nothing is "
-        "lost if this folder is deleted.\n"
+        f"{HEADING}{markdown(sweep.name)} for TensorBoard\n\n"
+        f"Means over seeds, a run for each arm, and the comparison: {code(show)} shows them.\n"
+        f"Made anew with every comparison ({code(compare)}): nothing is lost if this folder is "
+        "deleted.\n"
     )
 
 
@@ -155,7 +156,7 @@ def read_outcomes(folder: Path) -> Outcomes:
     try:
         pairs = json.loads((folder / OUTCOMES).read_text())
         return frozenset((str(run), str(latest)) for run, latest in pairs)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return frozenset()
 
 
@@ -210,10 +211,10 @@ def _hue(color: str) -> float:
 def _comparison_events(comparison: Comparison) -> list[Event]:
     markdown = (comparison.folder / "comparison.md").read_text()
     conclusion, *tables = _without_figures(markdown).split("\n## ")
-    page = comparison.folder / "comparison.html"
+    page = code(str(comparison.folder / "comparison.html"))
     return [
         layout(make_layout(comparison)),
-        text("1_conclusion", f"{conclusion}\nThe whole comparison: `{page}`\n\n{HOW_TO_READ}"),
+        text("1_conclusion", f"{conclusion}\nThe whole comparison: {page}\n\n{HOW_TO_READ}"),
         text("2_tables", "\n## ".join(["", *tables]).lstrip("\n")),
         *_figure_events(comparison, markdown),
     ]

@@ -16,6 +16,7 @@ from runlab.extras.dashboard.aggregates import (
 )
 from runlab.extras.dashboard.events import EVENTS
 from runlab.runs import record
+from runlab.text import printable
 
 CHECK_INTERVAL = 5.0
 """Seconds between two looks at the records."""
@@ -62,7 +63,7 @@ class Dashboard:
         """Updates the aggregates of all sweeps, and prints what is newly in the way."""
         for watcher in self.watchers:
             if problem := watcher.refresh():
-                print(f"{watcher.sweep.name}: {problem}", flush=True)
+                print(printable(f"{watcher.sweep.name}: {problem}", keep="\n"), flush=True)
 
     def serve(self) -> None:
         """Keeps the aggregates up to date, until a TensorBoard is gone: then raises ValueError."""

@@ -83,7 +83,7 @@ def default_arms(sweep: Path, cells: dict[str, pd.DataFrame]) -> tuple[str, str]
 
     def unlike(pair: tuple[str, str]) -> tuple[bool, bool]:
         one, other = (configs[arm] for arm in pair)
-        return one["model"] != other["model"], one["loss"] == other["loss"]
+        return one.get("model") != other.get("model"), one.get("loss") == other.get("loss")
 
     return min(combinations(cells, 2), key=unlike)  # the first of equals
 
@@ -112,7 +112,7 @@ def outcomes_text(cell: pd.DataFrame) -> str:
 def read_run(sweep: Path, cell: pd.DataFrame, seed: int) -> ChosenRun:
     row = cell[cell["seed"] == seed].iloc[0]
     folder = sweep / row["run"]
-    return ChosenRun(row["arm"], folder, record.read(folder))
+    return ChosenRun(row["arm"], folder, record.read_complete(folder))
 
 
 def require_same_start(first: ChosenRun, second: ChosenRun) -> None:

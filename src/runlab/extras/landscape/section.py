@@ -1,6 +1,7 @@
 """The loss landscape in a comparison, where scripts/landscape.py has drawn it."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +11,7 @@ import pandas as pd
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.section import Findings, Section
 from runlab.measure import Measure
+from runlab.text import code, markdown
 
 NAME = "landscape"
 
@@ -33,7 +35,8 @@ class LandscapeSection(Section):
         return {} if drawn is None else {NAME: drawn[0]}
 
     def to_markdown(self, comparison: Comparison) -> str:
-        return self.caption(comparison)
+        drawn = read_landscape(comparison)
+        return how_to_draw(comparison.sweep) if drawn is None else markdown(drawn[1])
 
     def caption(self, comparison: Comparison) -> str:
         drawn = read_landscape(comparison)
@@ -48,16 +51,15 @@ def read_landscape(comparison: Comparison) -> tuple[str, str] | None:
         svg = (folder / f"{NAME}.svg").read_text()
         drawn = set(zip(about["runs"], about["fingerprints"], strict=True))
         caption = str(about["caption"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # never drawn, or by another version
     chosen = comparison.tables[NAME]
     current = set(zip(chosen["run"], chosen["fingerprint"], strict=True))
-    return (svg, caption) if drawn <= current else None
+    is_whole = svg.rstrip().endswith("</svg>")
+    return (svg, caption) if is_whole and drawn <= current else None
 
 
 def how_to_draw(sweep: Path) -> str:
     folder = f"logs/{sweep.name}" if sweep.parent.name == "logs" else str(sweep)
-    return (
-        f"Not drawn for these runs. `python scripts/landscape.py {folder}` draws it for two arms "
-        "with the same network."
-    )
+    command = code(shlex.join(["python", "scripts/landscape.py", folder]))
+    return f"Not drawn for these runs. {command} draws it for two arms with the same network."

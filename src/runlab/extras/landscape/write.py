@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from runlab import atomic
-from runlab.analysis.rendering import render
+from runlab.analysis.rendering import render, to_csv
 from runlab.extras.landscape.figure import landscape_figure
 from runlab.extras.landscape.landscape import ArmResult, Landscape
 
@@ -18,8 +18,8 @@ def write(landscape: Landscape) -> Path:
     folder = landscape.sweep / "comparison"
     files = {
         **render(landscape_figure(landscape), "landscape"),
-        "landscape.csv": surfaces(landscape).to_csv(index=False).encode(),
-        "landscape_paths.csv": paths(landscape).to_csv(index=False).encode(),
+        "landscape.csv": to_csv(surfaces(landscape)),
+        "landscape_paths.csv": to_csv(paths(landscape)),
         # last: once it is there, so is the rest
         "landscape.json": json.dumps(summary(landscape), indent=1).encode(),
     }

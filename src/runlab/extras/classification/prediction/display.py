@@ -9,6 +9,8 @@ from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from runlab.text import printable
+
 LINE_LENGTH = 80
 MAX_BAR_LENGTH = 50
 MAX_NAME_LENGTH = 30
@@ -35,11 +37,12 @@ def text_bars(
 ) -> str:
     """The title with the likeliest class, then a bar a class: `#` if the encoding has no blocks."""
     likeliest = int(probabilities.argmax())
-    names = [shorten(name) for name in classes]
+    names = [shorten(printable(name)) for name in classes]
     width = max(map(len, names))
     length = min(MAX_BAR_LENGTH, LINE_LENGTH - len("     100.0%") - width)
     bar = block_bar if can_encode(EIGHTHS, encoding) else hash_bar
-    lines = [f"{title}: {classes[likeliest]} ({format_percent(float(probabilities[likeliest]))})"]
+    answer = f"{title}: {classes[likeliest]} ({format_percent(float(probabilities[likeliest]))})"
+    lines = [printable(answer)]
     for name, probability in zip(names, probabilities.tolist(), strict=True):
         padded = bar(probability, length).ljust(length)
         lines.append(f"  {name.ljust(width)}  {padded} {format_percent(probability):>6}")

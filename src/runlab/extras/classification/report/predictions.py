@@ -1,6 +1,5 @@
 """What the chosen cells' runs said of the test images: reliability and confusion."""
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,10 @@ from numpy.typing import NDArray
 from runlab.analysis.statistics import mean_interval
 
 BINS = 15
+ROUNDING = 1e-5  # of a confidence in single precision
+MOST_CLASSES = 2**15
+"""A matrix of more would not fit into memory."""
+
 RELIABILITY = ["arm", "learning_rate", "n", "bin_low", "bin_high", "images", "confidence"]
 RELIABILITY += ["accuracy", "accuracy_low", "accuracy_high"]
 CONFUSION = ["arm", "learning_rate", "n", "truth", "predicted", "images", "share"]
@@ -39,18 +42,22 @@ def read_predictions(sweep: Path, runs: Iterable[str]) -> tuple[dict[str, Predic
             predictions[run] = _read(sweep / run / "predictions.npz")
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        except Exception as error:  # whatever readers of zip, zlib and NumPy's files raise
             problems.append(f"{run}: its predictions.npz can't be used: {error}")
     return predictions, problems
 
 
 def _read(path: Path) -> Predictions:
-    with np.load(path) as file:
-        label, predicted, confidence = file["label"], file["predicted"], file["confidence"]
+    with path.open("rb") as file, np.load(file) as arrays:
+        label, predicted, confidence = (arrays[name] for name in Predictions.__annotations__)
     alike = label.shape == predicted.shape == confidence.shape == (len(label),)
     kinds = label.dtype.kind + predicted.dtype.kind + confidence.dtype.kind
     if not alike or len(label) == 0 or kinds != "uuf":
         raise ValueError("expected label, predicted and confidence of the same images")
+    if (confidence < 0).any() or (confidence > 1 + ROUNDING).any():
+        raise ValueError("expected a confidence from 0 to 1")
+    if max(int(label.max()), int(predicted.max())) >= MOST_CLASSES:
+        raise ValueError(f"expected classes from 0 to {MOST_CLASSES - 1:,}")
     return Predictions(label, predicted, confidence)
 
 
