@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     ValidationError,
@@ -73,6 +74,8 @@ def user_message(error: BaseException) -> str:
         return mistyped(error)
     if isinstance(error, InstantiationException) and cause is not None:
         return user_message(cause)
+    if isinstance(error, InterpolationResolutionError) and cause is not None:
+        return user_message(cause)  # what a resolver raised
     if isinstance(error, MisconfigurationException):
         hints = {hint for part, hint in HINTS.items() if part in str(error)}
         return " ".join([*str(error).split(), *(f"({hint})" for hint in hints)])
