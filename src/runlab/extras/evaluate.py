@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from runlab.components import located
 from runlab.config import arguments
+from runlab.config.schema import check_counts
 from runlab.runs import checkpoint
 from runlab.text import exact
 from runlab.train import score
@@ -25,6 +26,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         MisconfigurationException: from Lightning, if the machine lacks the device asked for.
     """
     module, config = checkpoint.load(arguments.checkpoint(cfg))
+    check_counts(config)
     torch.set_num_threads(config["threads"])  # the order of float sums depends on it
     data = instantiate(located(config["data"], cfg.data_dir))
     trainer = instantiate(cfg.trainer)(
