@@ -47,7 +47,7 @@ def test_a_run_learns_and_is_recorded(finished):
     assert {"layout": record.LAYOUT} | entry == record.read(folder)
     assert entry["status"] == "finished"
     assert set(entry) == {
-        "status", "error", "metrics", "timing", "sweep_index", "overrides", "choices",
+        "status", "error", "metrics", "timing", "sweep_index", "launch", "overrides", "choices",
         "config", "fingerprint", "provenance", "measures", "module",
     }  # fmt: skip
     measured = {"loss", "accuracy", "nll", "brier", "ece", "samples"}

@@ -50,3 +50,9 @@ def test_known_styles_are_read_from_the_configuration() -> None:
 def test_what_is_no_style_is_told_with_its_key(entry: object) -> None:
     with pytest.raises(ValueError, match=r"expected comparison\.arm_styles\.mse with a color"):
         known_styles({"mse": entry})
+
+
+def test_a_style_is_found_however_its_arms_value_was_written() -> None:
+    entry = {"color": "#D55E00", "marker": "s"}
+    for written in ("mse, width=1, tag=a", "mse, width=1.0, tag=a", "mse, width=1e0, tag=a"):
+        assert list(known_styles({written: entry})) == ["mse, width=1, tag=a"]

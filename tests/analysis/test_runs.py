@@ -109,6 +109,30 @@ def test_a_swept_value_is_part_of_the_arm_by_its_short_name(tmp_path: Path) -> N
     assert arms(tmp_path) == ["mse, max_epochs=3", "mse, max_epochs=5"]
 
 
+def test_a_value_is_one_arm_however_it_was_written(tmp_path: Path) -> None:
+    for seed, momentum in enumerate((0, 0.0, -0.0, 1, 1.0)):
+        config = {"optimizer": {"lr": 0.1, "momentum": momentum}}
+        write_run(tmp_path, "mse", 0.1, seed, config=config)
+    assert arms(tmp_path) == ["mse, momentum=0", "mse, momentum=1"]
+
+
+def test_true_is_not_the_arm_of_one(tmp_path: Path) -> None:
+    for seed, value in enumerate((1, True, "1.0")):
+        write_run(tmp_path, "mse", 0.1, seed, config={"optimizer": {"lr": 0.1, "x": value}})
+    assert arms(tmp_path) == ["mse, x=1", "mse, x=1.0", "mse, x=true"]
+
+
+def test_experiments_are_arms_where_a_multirun_compared_them(tmp_path: Path) -> None:
+    for name, widths in (("small", [8]), ("large", [16])):
+        choices, config = {"experiment": name}, {"model": {"widths": widths}}
+        folder = write_run(tmp_path, "mse", 0.1, 0, name=name, choices=choices, config=config)
+    assert arms(tmp_path) == ["mse, widths=[16]", "mse, widths=[8]"]
+    entry = json.loads((folder / "run.json").read_text())
+    entry["launch"] = {"id": "4f", "swept": ["experiment"]}
+    (folder / "run.json").write_text(json.dumps(entry))
+    assert arms(tmp_path) == ["mse, experiment=large", "mse, experiment=small"]
+
+
 def test_a_value_within_a_varying_choice_is_kept_where_it_varies(tmp_path: Path) -> None:
     models = [("mlp", {"widths": [64]}), ("mlp", {"widths": [32]}), ("linear", {"bias": True})]
     for name, model in models:

@@ -2,10 +2,12 @@ import math
 
 import pytest
 from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from runlab.config import run_name, schema
+from runlab.config.messages import user_message
 from runlab.config.run_name import SWEPT_KEYS
-from runlab.sweeps.grid import swept_keys
+from runlab.sweeps.jobs import swept_keys
 from tests.compose import compose
 
 
@@ -79,7 +81,7 @@ def test_hyperparameters_of_a_multirun_are_what_varies_in_it(monkeypatch):
 def test_what_varies_is_what_not_all_runs_of_a_grid_share():
     jobs = [["a=1", "+b=1", "~c"], ["a=2", "+b=1", "~c"], ["a=1", "+b=1", "d=0"]]
     assert swept_keys(jobs) == {"a", "c", "d"}
-    assert swept_keys([]) == set()
+    assert swept_keys([["a=1"], ["a=1.0"]]) == swept_keys([]) == set()
 
 
 def test_hyperparameters_are_typed_values():
@@ -117,14 +119,69 @@ def test_a_misspelt_parameter_deep_in_a_callback_is_found():
         check("+callback.best.moniter=val/loss")
 
 
-def test_threads_are_at_least_one():
-    with pytest.raises(ValueError, match="threads of at least 1, got 0"):
-        check("threads=0")
+@pytest.mark.parametrize("count", [0, 1_000_000])
+@pytest.mark.parametrize("key", ["threads", "data.num_workers", "trainer.devices"])
+def test_a_number_of_threads_or_processes_is_one_that_a_machine_can_start(key, count):
+    if (key, count) == ("data.num_workers", 0):
+        return check("data.num_workers=0")
+    with pytest.raises(ValueError, match=rf"expected {key} to be a whole number .* got {count}"):
+        check(f"{key}={count}")
 
 
-def test_a_sweeps_name_is_one_folder():
-    with pytest.raises(ValueError, match="name to be a folder's name"):
-        check("name=a/b")
+def test_threads_may_be_more_than_cores_for_they_decide_about_last_digits():
+    check("threads=256", "data.num_workers=256", "trainer.devices=auto")
+
+
+@pytest.mark.parametrize("name", ["mine", "1", "é b", "-x", "~", "CON", "...", "a=b,c", "x" * 180])
+def test_a_sweeps_name_is_one_folders(name):
+    assert run_name.sweep_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "a\\b", " a", "a ", "a\nb", "a\0", "x" * 181, "é" * 91]
+)
+def test_a_name_that_no_folder_can_have_is_refused_where_hydra_computes_it(name):
+    cfg = OmegaConf.create({"name": name, "dir": "logs/${sweep_name:${name}}"})
+    with pytest.raises(InterpolationResolutionError) as error:
+        _ = cfg.dir
+    sentence = user_message(error.value)
+    assert sentence.startswith("expected name to be a folder's name")
+    assert sentence.endswith(f"got {name!r}")
+
+
+@pytest.mark.parametrize(
+    ("spellings", "part"),
+    [
+        (["optimizer.lr=1", "optimizer.lr=1.0", "optimizer.lr=1e0"], ",lr=1,seed=0"),
+        (["gradient_clip=1", "gradient_clip=1.0"], ",gradient_clip=1"),
+        (["model.widths=[128,64]", "model.widths=[128.0, 64]"], ",widths=[128,64]"),
+        ([f"optimizer.weight_decay={zero}" for zero in ("0", "0.0", "-0.0")], ",weight_decay=0"),
+        (["+trainer.limit_val_batches=1"], ",limit_val_batches=1"),
+        (["+trainer.limit_val_batches=1.0"], ",limit_val_batches=1.0"),
+    ],
+)
+def test_a_value_has_one_spelling_in_a_runs_name(spellings, part):
+    [name] = {compose(each).run.name for each in spellings}
+    assert name.endswith(part)
+
+
+RATES = ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10")
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse", "mse_logits"])
+def test_the_names_of_the_shipped_comparison_are_those_that_its_readers_have(loss):
+    for rate in RATES:
+        cfg = compose("experiment=mse_vs_cross_entropy", f"loss={loss}", f"optimizer.lr={rate}")
+        assert cfg.run.name == f"loss={loss},lr={rate},seed=0"
+
+
+def test_an_experiment_is_in_a_runs_name_where_a_multirun_has_several(monkeypatch):
+    assert "experiment" not in compose("experiment=speed").run.name
+    monkeypatch.setattr(run_name, "is_multirun", lambda: True)
+    monkeypatch.setenv(SWEPT_KEYS, "seed")
+    assert "experiment" not in compose("experiment=speed", "seed=1").run.name
+    monkeypatch.setenv(SWEPT_KEYS, "experiment,seed")
+    assert compose("experiment=speed", "seed=2").run.name.endswith(",seed=2,experiment=speed")
 
 
 def test_seed_is_an_integer_and_never_null():

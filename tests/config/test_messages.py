@@ -1,5 +1,6 @@
 """A user's mistake on the command line: one sentence, exit code 1, no traceback, nothing lost."""
 
+import os
 import sys
 
 import pytest
@@ -65,6 +66,29 @@ def test_a_message_moves_no_cursor():
             ["trainer.precision=64"],
             "trainer.precision is not in the configuration yet: add it by +",
         ),
+        (["-m", "name=../x"], "expected name to be a folder's name without '/', got '../x'"),
+        (["name="], "expected name to be a folder's name without '/', got ''"),
+        ([f"name={'x' * 300}"], "expected name to be a folder's name of at most 180 bytes, got 'x"),
+        (["-m", "name=a,b"], "expected one name for all runs of a sweep, got several: launch "),
+        (["hydra.job.chdir=true"], "expected hydra.job.chdir=false, got true: data_dir and logs/"),
+        (["-m", "hydra.job.chdir=true"], "expected hydra.job.chdir=false, got true: data_dir and"),
+        (["threads=1000000"], "expected threads to be a whole number of 1 to "),
+        (
+            ["-m", "hydra/launcher=processes", "hydra.launcher.n_jobs=1000000"],
+            "expected hydra.launcher.n_jobs to be a whole number of -",
+        ),
+        (
+            ["-m", "hydra/launcher=stacked", "hydra.launcher.processes=1000000"],
+            "expected hydra.launcher.processes to be a whole number of 1 to ",
+        ),
+        (
+            ["-m", "hydra/launcher=stacked", "hydra.launcher.size=1000000"],
+            "expected hydra.launcher.size to be a whole number of 1 to 1000, got 1000000",
+        ),
+        (
+            ["-m", "hydra/sweeper=optuna", "hydra.sweeper.n_jobs=0"],
+            "expected hydra.sweeper.n_jobs to be a whole number of 1 to ",
+        ),
         (["+trainer.gradient_clip_val=1"], "(gradient_clip=… is ours)"),
         (["seed=null"], "expected seed to be of type int"),
         (["-m", "seed=null,1"], "expected seed to be of type int"),
@@ -78,6 +102,18 @@ def test_it_is_one_clear_sentence(refused, arguments, sentence):
     message = refused(*arguments)
     assert message.startswith(sentence) or sentence in message
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["name=../x"], ["name=.."], ["-m", "name=../x"], [f"name={'x' * 250}"], ["-m", "name=a,b"],
+     ["hydra.job.chdir=true"], ["-m", "hydra/launcher=processes", "hydra.launcher.n_jobs=1000000"]],
+)  # fmt: skip
+def test_what_cannot_be_launched_is_refused_before_a_file_is_made(refused, tmp_path, arguments):
+    (tmp_path / "work").mkdir()
+    os.chdir(tmp_path / "work")  # the fixture goes back from wherever it is
+    refused(*arguments)
+    assert [path.name for path in tmp_path.rglob("*")] == ["work"]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,16 @@ def test_the_script_prints_the_table_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_checkpoint_that_asks_for_more_threads_than_a_machine_has_is_refused(
+    finished, data_dir, tmp_path
+):
+    content = torch.load(finished[0], weights_only=True)
+    content["hyper_parameters"]["config"]["threads"] = 1_000_000
+    torch.save(content, tmp_path / "greedy.ckpt")
+    with pytest.raises(ValueError, match="expected threads to be a whole number of 1 to"):
+        evaluate(config(tmp_path / "greedy.ckpt", data_dir))
+
+
 def test_no_checkpoint_says_what_to_give(data_dir):
     with pytest.raises(ValueError, match=r"expected checkpoint=….*best\.ckpt"):
         evaluate(config("???", data_dir))

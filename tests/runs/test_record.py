@@ -90,6 +90,55 @@ def test_the_fingerprint_is_that_of_what_a_result_depends_on():
     assert fingerprint.fingerprint(CONFIG) != fingerprint.fingerprint(CONFIG | {"seed": 1})
 
 
+def of(value):
+    return fingerprint.fingerprint(CONFIG | {"model": {"x": value}})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(1, 1.0), (0, -0.0), ([1, {"a": 2}], [1.0, {"a": 2.0}]), (10**16, 1e16)]
+)
+def test_the_same_value_written_otherwise_is_the_same_run(first, second):
+    assert of(first) == of(second)
+    one, other = (CONFIG | {"model": {"x": value}} for value in (first, second))
+    assert fingerprint.difference(one, other) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (1, True),
+        (0, False),
+        (1, "1"),
+        (None, "null"),
+        (1, 1.5),
+        (2**53 + 1, 2**53),
+        ([1], 1),
+    ],
+)
+def test_what_only_looks_alike_is_another_run(first, second):
+    assert of(first) != of(second)
+    one, other = (CONFIG | {"model": {"x": value}} for value in (first, second))
+    assert fingerprint.difference(one, other) == [f"model.x: {first} -> {second}"]
+
+
+def test_one_batch_and_all_batches_are_not_the_same_to_the_trainer():
+    one, every = (CONFIG | {"trainer": {"limit_val_batches": value}} for value in (1, 1.0))
+    assert fingerprint.fingerprint(one) != fingerprint.fingerprint(every)
+
+
+def test_a_record_of_an_earlier_release_is_known_by_its_configuration():
+    config = CONFIG | {"optimizer": {"lr": 0.1, "weight_decay": 0.0}}
+    old = {"fingerprint": "of the text 0.0", "config": config}
+    assert fingerprint.is_of(old, CONFIG | {"optimizer": {"lr": 0.1, "weight_decay": 0}})
+    assert not fingerprint.is_of(old, CONFIG)
+
+
+def test_a_record_that_lost_an_infinity_is_known_by_its_fingerprint():
+    config = CONFIG | {"model": {"x": math.inf}}
+    entry = {"fingerprint": fingerprint.fingerprint(config), "config": record.finite(config)}
+    assert fingerprint.is_of(entry, config)
+
+
 def test_a_difference_names_each_value_that_changed():
     other = CONFIG | {"seed": 1, "optimizer": {"lr": 0.1, "momentum": 0.9}}
     assert fingerprint.difference(CONFIG, other) == [

@@ -1,13 +1,18 @@
 """`experiment=tune_learning_rate`: Optuna proposes, and each batch of trials trains together."""
 
 import shutil
+import threading
 from math import inf, nan
 from pathlib import Path
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
+from hydra_plugins.stacked_launcher import StackedLauncher
 from runlab.runs import record
+from runlab.runs.lock import run_lock, wait_until_free
+from runlab.stacks import train_together
 from runlab.sweeps import search
 from runlab.sweeps.search import train_and_report
 
@@ -106,12 +111,55 @@ def test_a_loss_that_is_no_number_is_as_bad_as_can_be(monkeypatch, value, told):
     assert train_and_report(OmegaConf.create({"objective": "val/nll"})) == told
 
 
-def test_a_trial_that_another_process_trains_has_no_result_yet(monkeypatch):
+@pytest.fixture
+def trained_elsewhere(monkeypatch):
+    """A trial that another process trains until it is waited for; how often that was."""
+    waits: list[Path] = []
     monkeypatch.setattr(search, "mistake", lambda *_: "")
-    monkeypatch.setattr(search, "train", lambda cfg: None)
-    cfg = OmegaConf.create({"objective": "val/nll", "run": {"folder": "logs/study/lr=1"}})
-    with pytest.raises(ValueError, match=r"val/nll of lr=1, which another process is training"):
-        train_and_report(cfg)
+    monkeypatch.setattr(
+        search, "train", lambda cfg: {"metrics": {"val/nll": 0.5}} if waits else None
+    )
+    monkeypatch.setattr(search.lock, "wait_until_free", waits.append)
+    run = {"folder": "logs/study/lr=1", "position": "[2/4] "}
+    return OmegaConf.create({"objective": "val/nll", "run": run}), waits
+
+
+def test_the_result_of_a_trial_that_another_process_trains_is_waited_for(trained_elsewhere, caplog):
+    cfg, waits = trained_elsewhere
+    caplog.set_level("INFO")
+    assert train_and_report(cfg) == 0.5
+    assert waits == [Path("logs/study/lr=1")]
+    assert "[2/4] lr=1: its result is waited for" in caplog.messages
+
+
+def test_a_stack_does_not_wait_within_but_asks_again_afterwards(trained_elsewhere):
+    cfg, waits = trained_elsewhere
+    [outcome] = train_together([lambda: train_and_report(cfg)], 50)
+    assert outcome is None
+    assert waits == []
+    launcher = StackedLauncher()
+    launcher.config = cfg
+    assert launcher.lacks_result(job_return(None))
+    assert not launcher.lacks_result(job_return(0.5))
+    launcher.config = OmegaConf.create({"objective": None})
+    assert not launcher.lacks_result(job_return(None))
+
+
+def job_return(value: float | None) -> JobReturn:
+    returned = JobReturn(status=JobStatus.COMPLETED)
+    returned.return_value = value
+    return returned
+
+
+def test_a_run_is_waited_for_until_its_process_is_through(tmp_path):
+    done = threading.Event()
+    with run_lock(tmp_path) as ours:
+        assert ours
+        waiter = threading.Thread(target=lambda: (wait_until_free(tmp_path), done.set()))
+        waiter.start()
+        assert not done.wait(0.2)
+    assert done.wait(10)
+    waiter.join()
 
 
 def test_without_the_sweepers_package_one_sentence_says_what_to_install(tmp_path, commands):

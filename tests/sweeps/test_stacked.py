@@ -234,5 +234,5 @@ def test_a_stack_of_no_runs_is_refused(tmp_path, commands, tiny):
     done = commands.run(tmp_path, TRAIN, "-m", *grid)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "expected hydra.launcher.size to be a whole number of at least 1, got 0"
+        "expected hydra.launcher.size to be a whole number of 1 to 1000, got 0"
     )

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from runlab.config.fingerprint import affects_result, flatten, key_of
+from runlab.config.fingerprint import affects_result, flatten, key_of, normalized
+from runlab.runs.record import nested_dict
 
-IGNORED_GROUPS = ("run", "paths", "output", "hydra", "experiment")
-"""Where a run came from and where it writes. What an experiment set is seen in its values."""
+IGNORED_GROUPS = ("run", "paths", "output", "hydra")
+"""Where a run came from and where it writes."""
 
 IGNORED_KEYS = ("root", "path", "folder", "dir", "dirpath", "filename", "enable_progress_bar")
 IGNORED_ENDINGS = ("_dir", "_path", "_folder", "_root")
@@ -27,10 +28,13 @@ def name_arms(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
     That is the loss, then every other setting that varies. A config value that only follows from a
     choice (the cnn's widths from `model=cnn`) or repeats another value by interpolation is none.
+    Nor is an experiment, whose values tell what it sets, unless a multirun compares several.
     """
     if not records:
         return pd.DataFrame({"arm": []})
     settings = pd.DataFrame([_settings(record) for record in records], dtype=object)
+    if not any(map(_sweeps_experiments, records)):
+        settings = settings.drop(columns="experiment", errors="ignore")
     overridden = {key for record in records for key in _override_keys(record)}
     selected = _varying_settings(settings, _choice_groups(records), overridden)
     names = _short_names(selected)
@@ -52,6 +56,19 @@ def settings_of(arms: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {str(key): value for key, value in row.items()} for row in arms[names].to_dict("records")
     ]
+
+
+def same_spelling(arm: str) -> str:
+    """A name that a user wrote, `mse, width=1.0`, as arms are named here: `mse, width=1`."""
+    parts = [part.partition("=") for part in arm.split(", ")]
+    return ", ".join(f"{key}{sign}{_same_text(value)}" for key, sign, value in parts)
+
+
+def _same_text(value: str) -> str:
+    try:
+        return json.dumps(normalized("", json.loads(value)))
+    except ValueError:
+        return value
 
 
 def order_arms(arms: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -77,7 +94,15 @@ def _settings(record: dict[str, Any]) -> dict[str, str]:
     config = record.get("config") or {}
     watchers = tuple(config.get("watchers") or ())
     flat = flatten(config) | (record.get("choices") or {})
-    return {key: json.dumps(value) for key, value in flat.items() if _can_vary(key, watchers)}
+    return {
+        key: json.dumps(normalized(key, value))
+        for key, value in flat.items()
+        if _can_vary(key, watchers)
+    }
+
+
+def _sweeps_experiments(record: dict[str, Any]) -> bool:
+    return "experiment" in (nested_dict(record, "launch").get("swept") or ())
 
 
 @cache  # runs share their keys

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from runlab.analysis.arms import order_arms
+from runlab.analysis.arms import order_arms, same_spelling
 
 INK = "#1a1a1a"
 MUTED = "#5a5a5a"
@@ -47,7 +47,7 @@ def known_styles(config: Mapping[str, Any]) -> dict[str, Style]:
     Raises:
         ValueError: if an entry is no style.
     """
-    return {arm: _read_style(arm, entry) for arm, entry in config.items()}
+    return {same_spelling(arm): _read_style(arm, entry) for arm, entry in config.items()}
 
 
 def _read_style(arm: str, entry: Any) -> Style:

@@ -1,4 +1,4 @@
-"""What identifies a run: those of its settings on which its result may depend."""
+"""What identifies a run: those of its settings on which its result may depend, as values."""
 
 import hashlib
 import json
@@ -12,10 +12,31 @@ RESULT_NEUTRAL_KEYS = (
 """Settings that change no result: where a run lies, how it is launched and compared."""
 
 
+TYPED_GROUP = "trainer"
+"""Lightning's Trainer takes 1 as a number of batches, and 1.0 as all of them."""
+
+
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's result depends on, of a resolved configuration: values by dotted keys."""
     watchers = config.get("watchers") or ()
-    return {k: value for k, value in flatten(config).items() if affects_result(k, watchers)}
+    flat = {key: value for key, value in flatten(config).items() if affects_result(key, watchers)}
+    return {key: normalized(key, value) for key, value in flat.items()}
+
+
+def normalized(key: str, value: Any) -> Any:
+    """One form of all values that are the same: 1 of `1.0` and `1e0`, 0 of `-0.0`, in lists too.
+
+    True stays apart from 1, and text from numbers.
+    """
+    return value if key.split(".")[0] == TYPED_GROUP else _normalized(value)
+
+
+def _normalized(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _normalized(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_normalized(child) for child in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def affects_result(key: str, watchers: Collection[str] = ()) -> bool:
@@ -35,8 +56,19 @@ def key_of(override: str) -> str:
 
 def fingerprint(config: Mapping[str, Any]) -> str:
     """SHA-256 of what a run's result depends on."""
-    text = json.dumps(identity(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(as_text(identity(config)).encode()).hexdigest()
+
+
+def is_of(record: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether a run's record is of this configuration.
+
+    An earlier release wrote other fingerprints; the recorded configuration has lost infinities.
+    """
+    return fingerprint(config) in (record["fingerprint"], fingerprint(record["config"]))
+
+
+def as_text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -49,7 +81,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}: {old.get(key)} -> {new.get(key)}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+        if as_text(old.get(key)) != as_text(new.get(key))  # to Python, True equals 1
     ]
 
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     ValidationError,
@@ -81,6 +82,8 @@ def sentence_of(error: BaseException) -> str:
         return mistyped(error)
     if isinstance(error, InstantiationException) and cause is not None:
         return sentence_of(cause)
+    if isinstance(error, InterpolationResolutionError) and cause is not None:
+        return sentence_of(cause)  # what a resolver raised
     if isinstance(error, MisconfigurationException):
         hints = {hint for part, hint in HINTS.items() if part in str(error)}
         return " ".join([*str(error).split(), *(f"({hint})" for hint in hints)])

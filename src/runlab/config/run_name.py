@@ -8,8 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from runlab.config.fingerprint import affects_result, key_of
-from runlab.text import file_name
+from runlab.config.fingerprint import affects_result, key_of, normalized
+from runlab.text import LONGEST_FILE_NAME, file_name
 
 SWEEP_SIZE = "RUNLAB_SWEEP_SIZE"
 """An environment variable that tells the runs, in whatever process, how many they are."""
@@ -17,8 +17,11 @@ SWEEP_SIZE = "RUNLAB_SWEEP_SIZE"
 SWEPT_KEYS = "RUNLAB_SWEPT_KEYS"
 """And in which keys they differ."""
 
-NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed", "experiment"}
-"""In the run's name already; what an experiment sets is seen in its values."""
+LAUNCH = "RUNLAB_LAUNCH"
+"""And which command launched them."""
+
+NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed"}
+"""In the run's name already."""
 
 
 def extra_overrides(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
@@ -26,21 +29,26 @@ def extra_overrides(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]
 
     A short key is the last part of a dotted key, or the whole key where that would be ambiguous.
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
+    What an experiment sets is no override: where a multirun has several, they are among the keys.
     """
     watchers = list(cfg.watchers)
     texts = {key_of(each): each.partition("=")[2] for each in overrides}
     if only_watches(texts.get("callback", ""), watchers):
         del texts["callback"]
-    keys = sorted(key for key in texts.keys() - NAMED_ELSEWHERE if affects_result(key, watchers))
+    elsewhere = (
+        NAMED_ELSEWHERE if "experiment" in varied_keys() else {*NAMED_ELSEWHERE, "experiment"}
+    )
+    keys = sorted(key for key in texts.keys() - elsewhere if affects_result(key, watchers))
     stems = [key.rsplit(".", 1)[-1] for key in keys]
     taken = {"loss", "lr", "seed"} | {stem for stem in stems if stems.count(stem) > 1}
     values = {}
     for key, stem in zip(keys, stems, strict=True):
         value = OmegaConf.select(cfg, key)
         if OmegaConf.is_list(value):
-            value = f"[{','.join(map(str, value))}]"
+            items = normalized(key, OmegaConf.to_container(value, resolve=True))
+            value = f"[{','.join(map(str, items))}]"
         is_group = OmegaConf.is_dict(value) or value is None
-        values[key if stem in taken else stem] = texts[key] if is_group else value
+        values[key if stem in taken else stem] = texts[key] if is_group else normalized(key, value)
     return values
 
 
@@ -59,8 +67,27 @@ def run_name(
     It does not depend on the order of the overrides, is safe as a file name (what is not is
     percent-encoded), and never longer than one may be.
     """
-    parts = {"loss": loss, "lr": learning_rate, "seed": seed} | extra_overrides(_root_, overrides)
+    rate = normalized("optimizer.lr", learning_rate)
+    parts = {"loss": loss, "lr": rate, "seed": seed} | extra_overrides(_root_, overrides)
     return file_name(",".join(f"{key}={value}" for key, value in parts.items()))
+
+
+def sweep_name(name: str) -> str:
+    """The sweep's name, where Hydra makes a folder of it.
+
+    Raises:
+        ValueError: if it is none that a folder can have, whatever is written into that.
+    """
+    problem = ""
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        problem = "without '/'"
+    elif not name.isprintable() or name != name.strip():
+        problem = "of printable characters, without a blank at either end"
+    elif len(name.encode()) > LONGEST_FILE_NAME:
+        problem = f"of at most {LONGEST_FILE_NAME} bytes"
+    if problem:
+        raise ValueError(f"expected name to be a folder's name {problem}, got {name!r}")
+    return name
 
 
 def swept_hparams(cfg: DictConfig) -> dict[str, Any]:
@@ -70,14 +97,25 @@ def swept_hparams(cfg: DictConfig) -> dict[str, Any]:
     """
     named = {"loss": cfg.run.choices["loss"], "lr": cfg.optimizer.lr, "seed": cfg.seed}
     overrides = list(cfg.run.overrides)
-    if is_multirun() and SWEPT_KEYS in os.environ:  # set by our sweeper; others do not tell
-        keys = os.environ[SWEPT_KEYS].split(",")
-        overrides = [each for each in overrides if key_of(each) in keys]
+    if is_multirun() and SWEPT_KEYS in os.environ:
+        overrides = [each for each in overrides if key_of(each) in varied_keys()]
     return named | extra_overrides(cfg, overrides)
 
 
 def is_multirun() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def varied_keys() -> list[str]:
+    """In which keys the runs of this multirun differ; our sweeper tells it, others do not."""
+    return os.environ.get(SWEPT_KEYS, "").split(",") if is_multirun() else []
+
+
+def launch() -> dict[str, Any] | None:
+    """Which multirun this run is of, and what varies in it; None for a single run."""
+    if not is_multirun() or LAUNCH not in os.environ:
+        return None
+    return {"id": os.environ[LAUNCH], "swept": varied_keys()}
 
 
 def sweep_index() -> dict[str, int] | None:
@@ -99,4 +137,5 @@ def position() -> str:
 
 
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 OmegaConf.register_new_resolver("position", position, replace=True)

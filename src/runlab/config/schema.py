@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -12,6 +13,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from runlab.runs.record import nested_dict
+
+MOST = max(256, os.cpu_count() or 1)
+"""Threads or processes that one command may ask for."""
 
 HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
@@ -92,17 +96,31 @@ def check(config: Mapping[str, Any]) -> None:
         )
     if config["seed"] < 0:
         raise ValueError(f"expected seed to be at least 0, got {config['seed']}")
-    if config["threads"] < 1:
-        raise ValueError(f"expected threads of at least 1, got {config['threads']}")
+    check_counts(config)
     margin = nested_dict(config, "comparison").get("margin")  # older records have none
     if margin is not None and not 0 < margin < 100:
         raise ValueError(
             f"expected comparison.margin in points, above 0 and under 100, or null, got {margin}"
         )
-    if config["name"] in ("", ".", "..") or "/" in config["name"]:
-        raise ValueError(f"expected name to be a folder's name without '/', got {config['name']!r}")
     for group, node in config.items():
         check_parameters(node, group)
+
+
+def check_counts(config: Mapping[str, Any]) -> None:
+    """Raises ValueError where a run would start more threads or processes than a machine can."""
+    check_count("threads", config["threads"])
+    check_count("data.num_workers", config["data"].get("num_workers", 0), least=0)
+    if str(devices := config["trainer"].get("devices", 1)).isdecimal():  # else auto, or a list
+        check_count("trainer.devices", int(devices))
+
+
+def check_count(key: str, value: Any, least: int = 1, most: int = MOST) -> None:
+    """Raises ValueError for a number of threads, processes or the like that no machine can start.
+
+    More than a machine has are allowed: their number may decide about a result's last digits.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"expected {key} to be a whole number of {least} to {most}, got {value!r}")
 
 
 def check_parameters(node: Any, path: str) -> None:

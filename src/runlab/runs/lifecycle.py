@@ -26,6 +26,7 @@ from runlab.runs.previous import (
     clear,
     continue_record,
     find_previous_run,
+    require_own_folder,
     starts_over,
 )
 from runlab.runs.resume import ResumeCallback, last_checkpoint
@@ -87,10 +88,12 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
         return entry
     with run_lock(folder) as is_ours:
         if not is_ours:
+            if record.is_run(folder):
+                require_own_folder(folder, record.read(folder), config)
             log.info("%s%s: being trained by another process", cfg.run.position, folder.name)
             return None
         try:
-            previous = None if cfg.overwrite else find_previous_run(cfg, config)
+            previous = find_previous_run(cfg, config)
             if previous is None or previous["status"] not in record.ENDED:
                 return train_recorded(cfg, config, previous, fit_and_test)
         except Exception as error:
@@ -105,7 +108,7 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
 def is_done(cfg: DictConfig) -> bool:
     """Whether `train` would find nothing to do, nor anything to refuse."""
     try:
-        previous = None if cfg.overwrite else find_previous_run(cfg, resolved_config(cfg))
+        previous = find_previous_run(cfg, resolved_config(cfg))
     except ValueError:
         return False
     return previous is not None and previous["status"] in record.ENDED
@@ -134,7 +137,7 @@ def train_recorded(
     is_used = any((folder / name).exists() for name in ("run.json", UNREADABLE))
     if is_used:
         schema.check(config)  # before anything is given up for it
-    from_start = cfg.overwrite or (previous is not None and starts_over(previous))
+    from_start = cfg.overwrite if previous is None else starts_over(previous)
     restart = None if from_start else last_checkpoint(folder, config)
     if restart is not None:
         continue_record(entry, previous or {}, restart)
@@ -172,6 +175,7 @@ def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
         "metrics": {},
         "timing": {"started": now, "latest": now, "resumed": 0},
         "sweep_index": run_name.sweep_index(),
+        "launch": run_name.launch(),
         "overrides": sorted(cfg.run.overrides),
         "choices": {k: v for k, v in cfg.run.choices.items() if "/" not in k},
         "config": config,

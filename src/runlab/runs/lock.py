@@ -42,6 +42,12 @@ def is_held(folder: Path) -> bool:
         return True
 
 
+def wait_until_free(folder: Path) -> None:
+    """Returns once no process trains this run."""
+    with FileLock(folder / ".lock"):
+        pass
+
+
 def mark_dead_runs(sweep: Path) -> None:
     """Records as interrupted the runs whose process died before it could say so."""
     for folder, seen in record.readable(sweep):

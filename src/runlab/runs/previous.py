@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from runlab.components import build_data, require_data
 from runlab.config import run_name
-from runlab.config.fingerprint import changes, fingerprint
+from runlab.config.fingerprint import changes, difference, is_of
 from runlab.runs import provenance, record
 from runlab.runs.resume import WAYS_ON, Restart, another_configuration
 from runlab.text import printable
@@ -22,12 +22,14 @@ UNREADABLE = "run.json.unreadable"
 
 
 def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
-    """The record of an earlier try at this run.
+    """The record of an earlier try at this run; None where there is none, or it is replaced.
 
     Raises:
         ValueError: if there is another run, or this one failed and is not to be tried again.
     """
     folder = Path(cfg.run.folder)
+    if is_replaced(cfg):
+        return None
     previous = read_or_put_aside(folder)
     if previous is None:
         return None
@@ -36,11 +38,13 @@ def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
             f"{folder} holds a run of status {previous['status']}, which this release does not "
             f"know: train it with the one that wrote it, {WAYS_ON}"
         )
-    same = previous["fingerprint"] == fingerprint(config)
+    require_own_folder(folder, previous, config)
+    same = is_of(previous, config)
     if not same and (previous["status"] != "failed" or previous["metrics"].get("epochs")):
         raise ValueError(another_configuration(folder, previous["config"], config))
     if previous["status"] == "failed":
-        if same and run_name.is_multirun() and cfg.retry is None:
+        may_retry = cfg.retry is not None and not is_of_this_launch(previous)
+        if same and run_name.is_multirun() and not may_retry:
             raise ValueError(f"failed before: {previous['error']} (retry=failed trains it again)")
         return previous
     require_same_versions(folder, previous)
@@ -48,6 +52,31 @@ def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
     if checksum is not None:  # else it was stopped before it had read them
         require_data(checksum, build_data(cfg), folder, WAYS_ON)
     return previous
+
+
+def is_replaced(cfg: DictConfig) -> bool:
+    """Whether what is there is given up for the run; never what the same command trained."""
+    if not cfg.overwrite:
+        return False
+    try:
+        return not is_of_this_launch(record.read(Path(cfg.run.folder)))
+    except ValueError:
+        return True
+
+
+def require_own_folder(folder: Path, entry: Record, config: dict[str, Any]) -> None:
+    """Raises ValueError where another run of the same command has the folder."""
+    if is_of_this_launch(entry) and not is_of(entry, config):
+        changed = "; ".join(difference(entry["config"], config))
+        raise ValueError(
+            f"expected a folder for each run of a command, got two for {folder} ({changed}): let "
+            "hydra.sweep.subdir tell them apart, or launch them into sweeps of their own"
+        )
+
+
+def is_of_this_launch(entry: Record) -> bool:
+    launch = run_name.launch()
+    return launch is not None and record.nested_dict(entry, "launch").get("id") == launch["id"]
 
 
 def read_or_put_aside(folder: Path) -> Record | None:

@@ -1,29 +1,48 @@
 """What Hydra calls around a multirun and its runs."""
 
 import logging
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from runlab.config.messages import is_user_error, user_message
+from runlab.config.fingerprint import key_of
+from runlab.config.messages import USER_ERRORS, is_user_error, user_message
+from runlab.config.run_name import LAUNCH
+from runlab.config.schema import MOST, check_count
 from runlab.text import printable
 
 log = logging.getLogger(__name__)
 
 
 class SweepCallback(Callback):
-    """Hydra's callback; Hydra turns whatever it raises into a warning, so it does little."""
+    """Hydra's callback; Hydra turns an Exception that it raises into a warning, so it does little.
+
+    It refuses by SystemExit what no command can be launched with, before the first file is made.
+    """
 
     folder: Path | None = None  # of the multirun that this process launched
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with stop_at_mistakes():
+            check_single_run(config.hydra)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # a sweep's name may hold ${hydra:…}
-        SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
+        with stop_at_mistakes():
+            check_multirun(config.hydra)
+            SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
+        os.environ[LAUNCH] = uuid.uuid4().hex
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
@@ -41,3 +60,40 @@ class SweepCallback(Callback):
             error = job_return._return_value
             where = "" if is_user_error(error) else f" ({type(error).__name__}, see traceback.txt)"
             log.error("%s: failed: %s%s", name, user_message(error), where)
+
+
+def check_single_run(hydra: DictConfig) -> None:
+    """Raises ValueError for what runs could not stand."""
+    if hydra.job.chdir:
+        raise ValueError(
+            "expected hydra.job.chdir=false, got true: data_dir and logs/ lie where the command "
+            "was started, and all runs of a process share its working directory; what a run "
+            "writes goes to ${run.folder}"
+        )
+
+
+def check_multirun(hydra: DictConfig) -> None:
+    """Raises ValueError for what runs could not stand, or more processes than can be started."""
+    check_single_run(hydra)
+    if n_jobs := hydra.launcher.get("n_jobs"):  # joblib's; -1 is one for each core
+        check_count("hydra.launcher.n_jobs", n_jobs, least=-MOST)
+    if "n_jobs" in hydra.sweeper:
+        check_count("hydra.sweeper.n_jobs", hydra.sweeper.n_jobs)
+    given = [*hydra.overrides.task, *(f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items())]
+    if any(key_of(each) == "name" and is_sweep(each) for each in given):
+        raise ValueError(
+            "expected one name for all runs of a sweep, got several: launch them apart"
+        )
+
+
+def is_sweep(override: str) -> bool:
+    return OverridesParser.create().parse_override(override).is_sweep_override()
+
+
+@contextmanager
+def stop_at_mistakes() -> Iterator[None]:
+    """Raises SystemExit with one sentence, which Hydra lets through."""
+    try:
+        yield
+    except USER_ERRORS as error:
+        sys.exit(user_message(error))

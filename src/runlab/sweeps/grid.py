@@ -2,17 +2,19 @@
 
 import logging
 import os
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from omegaconf import open_dict, read_write
+from omegaconf import OmegaConf, open_dict, read_write
 
-from runlab.config.fingerprint import affects_result, key_of
 from runlab.config.run_name import SWEEP_SIZE, SWEPT_KEYS
 from runlab.runs import record
+from runlab.sweeps.jobs import Job, covering, first_alike, identifying, swept_keys
+from runlab.text import plural
 
 if TYPE_CHECKING:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -20,8 +22,6 @@ else:  # Hydra loads its plugins anew: who derives from one outside of them deri
     BasicSweeper = object
 
 log = logging.getLogger(__name__)
-
-Job = Sequence[str]  # its overrides
 
 
 class GridSweeperMixin(BasicSweeper):
@@ -37,7 +37,11 @@ class GridSweeperMixin(BasicSweeper):
     def split_arguments(  # type: ignore[override]  # a static method there, called as a method
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        [jobs] = super().split_arguments(overrides, None)
+        [every] = super().split_arguments(overrides, None)
+        jobs = self.different(every)
+        if len(jobs) < len(every):
+            same = plural(len(every) - len(jobs), "run")
+            log.info("%s of %d left out: others give the same result", same, len(every))
         os.environ[SWEPT_KEYS] = ",".join(sorted(swept_keys(jobs)))
         left = self.not_ended(jobs)
         if len(left) < len(jobs):
@@ -45,24 +49,34 @@ class GridSweeperMixin(BasicSweeper):
         size = max_batch_size or len(left) or 1
         return [list(chunk) for chunk in self.split_overrides_to_chunks(left, size)]
 
+    def different(self, jobs: Sequence[list[str]]) -> list[list[str]]:
+        """One job of each run: `optimizer.lr=1,1.0` and `seed=0,0` give the same one twice."""
+        assert self.config is not None
+        first = first_alike(jobs, list(self.config.watchers))
+        return [jobs[index] for index in dict.fromkeys(first)]
+
     def not_ended(self, jobs: Sequence[list[str]]) -> list[list[str]]:
         """Saves the launcher from starting processes, or a cluster's jobs, that find nothing to do.
 
         `train` has the last word: only what looks as if it had ended is composed, and asked there.
         """
         assert self.config is not None
+        if re.search(r"hydra[.:]job\.", str(OmegaConf.to_container(self.config.hydra.sweep))):
+            return list(jobs)  # folders by number: who leaves one out gives the others its folder
         watchers = list(self.config.watchers)
         ended = {
-            identifying(entry["overrides"], watchers)
-            for _, entry in record.readable(Path(self.config.hydra.sweep.dir))
+            identifying(entry["overrides"], watchers): folder
+            for folder, entry in record.readable(Path(self.config.hydra.sweep.dir))
             if entry["status"] in record.ENDED
         }
         return [
             job for job in jobs
-            if identifying(job, watchers) not in ended or not self.has_ended(job)
+            if (folder := ended.get(identifying(job, watchers))) is None
+            or not self.has_ended(job, folder)
         ]  # fmt: skip
 
-    def has_ended(self, job: Job) -> bool:
+    def has_ended(self, job: Job, folder: Path) -> bool:
+        """Whether this folder holds the job's run, and nothing is left to train of it."""
         from runlab.runs.lifecycle import (
             is_done,  # seconds; Hydra imports its plugins even for --help
         )
@@ -73,7 +87,6 @@ class GridSweeperMixin(BasicSweeper):
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config)
         try:
-            folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
             with read_write(config), read_write(config.hydra.runtime), open_dict(config):
                 config.hydra.runtime.output_dir = str(folder.absolute())
                 HydraConfig.instance().set_config(config)
@@ -88,26 +101,3 @@ class GridSweeperMixin(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Job]) -> None:
         super().validate_batch_is_legal(covering(batch))
-
-
-def swept_keys(jobs: Sequence[Job]) -> set[str]:
-    """The keys that not all of them give the same value."""
-    each = [set(overrides) for overrides in jobs]
-    constant = set.intersection(*each) if each else set()
-    return {key_of(override) for overrides in each for override in overrides - constant}
-
-
-def identifying(overrides: Job, watchers: Collection[str]) -> frozenset[str]:
-    """Those of a run's overrides that its result may depend on."""
-    return frozenset(each for each in overrides if affects_result(key_of(each), watchers))
-
-
-def covering(batch: Sequence[Job]) -> list[Job]:
-    """Runs of the batch in which each override of it occurs."""
-    seen: set[str] = set()
-    chosen = []
-    for overrides in batch:
-        if not seen.issuperset(overrides):
-            seen.update(overrides)
-            chosen.append(overrides)
-    return chosen

@@ -1,5 +1,6 @@
 """What a sweeper that chooses its next runs by the results of earlier ones is told of each."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from math import inf, isfinite
@@ -11,17 +12,22 @@ from omegaconf import DictConfig, OmegaConf
 
 from runlab.config.schema import unknown
 from runlab.measure import Measure, declared_measures
+from runlab.module import stack_of_run
+from runlab.runs import lock
 from runlab.train import train
+
+log = logging.getLogger(__name__)
 
 
 def train_and_report(cfg: DictConfig) -> float | None:
     """Trains the run that `cfg` describes; returns the metric that `cfg.objective` names.
 
     A diverged run's metric is the one it had; one that is no number counts as infinite: as bad as
-    can be.
+    can be. If another process is training the run, its result is waited for; but not in a stack,
+    whose other runs would wait too: there None is returned, and the launcher asks again.
 
     Raises:
-        ValueError: if another process is training the run; and whatever `train` raises.
+        ValueError: whatever `train` raises.
         SystemExit: before anything is trained, if the objective is none that the sweeper can use.
     """
     config: Any = OmegaConf.to_container(cfg)
@@ -30,11 +36,13 @@ def train_and_report(cfg: DictConfig) -> float | None:
     entry = train(cfg)
     if cfg.objective is None:
         return None
-    if entry is None:
-        raise ValueError(
-            f"expected {cfg.objective} of {Path(cfg.run.folder).name}, which another process is "
-            "training: start this again when it has ended"
-        )
+    while entry is None:
+        if stack_of_run.get() is not None:
+            return None
+        folder = Path(cfg.run.folder)
+        log.info("%s%s: its result is waited for", cfg.run.position, folder.name)
+        lock.wait_until_free(folder)
+        entry = train(cfg)
     value = entry["metrics"][cfg.objective]
     return value if value is not None and isfinite(value) else inf  # null in a record that was read
 

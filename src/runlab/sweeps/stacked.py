@@ -13,6 +13,8 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup
 from omegaconf import open_dict
 
 from runlab.config.fingerprint import key_of
+from runlab.config.schema import check_count
+from runlab.sweeps.jobs import first_alike, setting
 from runlab.text import plural
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ else:  # Hydra loads its plugins anew: who derives from one outside of them deri
     BasicLauncher = object
 
 log = logging.getLogger(__name__)
+
+LARGEST_STACK = 1_000
+"""Runs; each has a thread of its own."""
 
 STACKED_KEYS = ("seed", "optimizer.lr")
 """Runs that differ in these alone may train together."""
@@ -42,11 +47,9 @@ class StackedLauncherMixin(BasicLauncher):
         self, size: int = 50, processes: int | None = None, compile: str | None = None
     ) -> None:
         super().__init__()
-        for key, value in (("size", size), ("processes", processes)):
-            if (key, value) != ("processes", None) and (type(value) is not int or value < 1):
-                raise ValueError(
-                    f"expected hydra.launcher.{key} to be a whole number of at least 1, got {value}"
-                )
+        check_count("hydra.launcher.size", size, most=LARGEST_STACK)
+        if processes is not None:
+            check_count("hydra.launcher.processes", processes)
         self.size, self.processes, self.compile = size, processes, compile
 
     def launch(
@@ -59,14 +62,14 @@ class StackedLauncherMixin(BasicLauncher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         processes = self.processes or self.suitable_processes(job_overrides)
-        numbered = [Job(initial_job_idx + i, each) for i, each in enumerate(job_overrides)]
-        parts = [
-            [numbered[i] for i in part] for part in group_jobs(job_overrides, self.size, processes)
-        ]
+        first = first_alike(job_overrides, list(self.config.watchers))
+        jobs = [Job(initial_job_idx + i, job_overrides[i]) for i in dict.fromkeys(first)]
+        groups = group_jobs([job.overrides for job in jobs], self.size, processes)
+        parts = [[jobs[i] for i in group] for group in groups]
         processes = min(processes, len(parts))
         if initial_job_idx == 0:
             folder = Path(str(self.config.hydra.sweep.dir))
-            log.info("%s", describe_stacks(len(numbered), len(parts), processes, folder))
+            log.info("%s", describe_stacks(len(jobs), len(parts), processes, folder))
         if processes > 1:
             from joblib import Parallel, delayed  # 0.2 s; Hydra imports plugins even for --help
 
@@ -82,7 +85,7 @@ class StackedLauncherMixin(BasicLauncher):
         for outcome in returned.values():
             if isinstance(outcome, Exception):
                 raise outcome  # a run's own is in its JobReturn; this one is Hydra's
-        return [returned[job.number] for job in numbered]
+        return [returned[initial_job_idx + i] for i in first]  # jobs alike share one run's result
 
     def suitable_processes(self, jobs: Sequence[Sequence[str]]) -> int:
         """How many processes suit the machine and the device that runs are on."""
@@ -108,9 +111,23 @@ class StackedLauncherMixin(BasicLauncher):
         tasks = [partial(self.run, *job) for job in jobs]
         threads = max(available_cores() // processes, 1)
         try:
-            return train_together(tasks, self.size, self.compile, threads)
+            outcomes = train_together(tasks, self.size, self.compile, threads)
+            return [
+                self.run(*job) if self.lacks_result(outcome) else outcome
+                for job, outcome in zip(jobs, outcomes, strict=True)
+            ]
         finally:
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+
+    def lacks_result(self, outcome: JobReturn | Exception) -> bool:
+        """Whether another process was training a run whose result the sweeper needs."""
+        assert self.config is not None
+        return (
+            isinstance(outcome, JobReturn)
+            and outcome.status is JobStatus.COMPLETED
+            and outcome.return_value is None
+            and self.config.objective is not None
+        )
 
     def run(self, number: int, overrides: Sequence[str]) -> JobReturn:
         """What Hydra's basic launcher does for one job."""
@@ -191,9 +208,8 @@ def group_jobs(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> 
 
     alike = defaultdict(list)
     for index, overrides in enumerate(jobs):
-        alike[frozenset(each for each in overrides if key_of(each) not in STACKED_KEYS)].append(
-            index
-        )
+        others = {setting(each) for each in overrides if key_of(each) not in STACKED_KEYS}
+        alike[frozenset(others)].append(index)
     return [
         [indices[i] for i in part]
         for indices in alike.values()

@@ -9,6 +9,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from runlab.analysis.rendering import FORMATS
 from runlab.config import schema as configuration
+from runlab.sweeps.stacked import LARGEST_STACK
 
 SUFFIXES = [f".{kind}" for kind in FORMATS]
 
@@ -58,10 +59,10 @@ def check(cfg: DictConfig) -> None:
         raise ValueError(
             f"expected steps of at least 1, or null for an epoch, got {config['steps']}"
         )
-    if any(workers < 0 for workers in config["workers"]):
-        raise ValueError(f"expected workers of at least 0 each, got {config['workers']}")
-    if any(runs < 1 for runs in config["stacks"]):
-        raise ValueError(f"expected stacks of at least 1 run each, got {config['stacks']}")
+    for workers in config["workers"]:
+        configuration.check_count("workers", workers, least=0)
+    for runs in config["stacks"]:
+        configuration.check_count("stacks", runs, most=LARGEST_STACK)
     if len(set(config["stacks"])) < len(config["stacks"]):
         raise ValueError(f"expected stacks of different sizes, got {config['stacks']}")
     if config["scheduler"] is not None or config["gradient_clip"] is not None:

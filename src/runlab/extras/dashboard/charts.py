@@ -9,7 +9,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.figures.learning_curves import has_values, summarize_curve
 from runlab.analysis.section import load_sections
-from runlab.text import percent_encoded
+from runlab.text import file_name
 
 TAG_COLUMNS = {"mean": "mean", "lower": "low", "upper": "high"}
 """Of a band: the last part of a tag, and the column of its values in `summarize_curve`."""
@@ -68,7 +68,7 @@ def band_tags(column: str, group: str) -> tuple[str, ...]:
 
 def chosen_name(comparison: Comparison) -> str:
     """`chosen in first`: beside another sweep, a chart also draws what has its tags there."""
-    return f"chosen in {percent_encoded(comparison.sweep.name, keep=' ')}"
+    return file_name(f"chosen in {comparison.sweep.name}", keep=" ")
 
 
 def rate_name(learning_rate: float) -> str:

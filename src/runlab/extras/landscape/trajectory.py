@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runlab.components import build_components, received_data, require_data, to_train_again
+from runlab.config.schema import check_counts
 from runlab.config.targets import find
 from runlab.extras.landscape.choice import ChosenRun
 from runlab.runs import checkpoint
@@ -117,6 +118,7 @@ def is_output(key: str, node: Mapping[str, Any]) -> bool:
 
 def train_again(run: ChosenRun, cfg: DictConfig) -> Trajectory:
     snapshots = Snapshots()
+    check_counts(run.config)
     data, module, trainer = build_components(cfg, run.config, snapshots)
     if trainer.world_size > 1:
         raise ValueError(

@@ -1,0 +1,56 @@
+"""The runs that a sweeper launches, as Hydra's overrides, compared by their values."""
+
+from collections.abc import Collection, Sequence
+from functools import cache
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from runlab.config.fingerprint import affects_result, as_text, key_of, normalized
+
+Job = Sequence[str]  # its overrides
+Setting = tuple[str, str]
+
+
+@cache
+def setting(override: str) -> Setting:
+    """Key and value, the same however they are written: of `+a=1.0` and `a=1`.
+
+    Of what Hydra cannot read it is the text.
+    """
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException:
+        return override, ""
+    key = key_of(override)
+    value = as_text(normalized(key, parsed.value()))
+    return (key, "deleted") if parsed.is_delete() else (key, value)
+
+
+def identifying(job: Job, watchers: Collection[str]) -> frozenset[Setting]:
+    """Those of a run's settings that its result may depend on."""
+    return frozenset(setting(each) for each in job if affects_result(key_of(each), watchers))
+
+
+def first_alike(jobs: Sequence[Job], watchers: Collection[str]) -> list[int]:
+    """For each job the index of the first that trains the same run."""
+    first: dict[frozenset[Setting], int] = {}
+    return [first.setdefault(identifying(job, watchers), index) for index, job in enumerate(jobs)]
+
+
+def swept_keys(jobs: Sequence[Job]) -> set[str]:
+    """The keys that not all of them give the same value."""
+    each = [set(map(setting, job)) for job in jobs]
+    constant = set.intersection(*each) if each else set()
+    return {key for settings in each for key, _ in settings - constant}
+
+
+def covering(batch: Sequence[Job]) -> list[Job]:
+    """Runs of the batch in which each override of it occurs."""
+    seen: set[str] = set()
+    chosen = []
+    for overrides in batch:
+        if not seen.issuperset(overrides):
+            seen.update(overrides)
+            chosen.append(overrides)
+    return chosen
