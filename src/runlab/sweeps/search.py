@@ -22,9 +22,10 @@ log = logging.getLogger(__name__)
 def train_and_report(cfg: DictConfig) -> float | None:
     """Trains the run that `cfg` describes; returns the metric that `cfg.objective` names.
 
-    A diverged run's metric is the one it had; one that is no number counts as infinite: as bad as
-    can be. If another process is training the run, its result is waited for; but not in a stack,
-    whose other runs would wait too: there None is returned, and the launcher asks again.
+    A diverged run's metric is that of its best weights, as any other's; one that is no number
+    counts as infinite: as bad as can be. If another process is training the run, its result is
+    waited for; but not in a stack, whose other runs would wait too: there None is returned, and the
+    launcher asks again.
 
     Raises:
         ValueError: whatever `train` raises.
