@@ -30,7 +30,7 @@ def read(folder: Path) -> dict[str, Any]:
     """
     path = folder / "run.json"
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"expected a run record at {path}, got no such file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

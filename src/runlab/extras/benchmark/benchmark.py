@@ -58,9 +58,9 @@ def benchmark(cfg: DictConfig) -> Results:
         results = measure(cfg)
     print(report.terminal(results))
     if cfg.markdown is not None:
-        Path(cfg.markdown).write_text(report.markdown(results))
+        Path(cfg.markdown).write_text(report.markdown(results), encoding="utf-8")
     if cfg.json is not None:
-        Path(cfg.json).write_text(json.dumps(asdict(results), indent=1) + "\n")
+        Path(cfg.json).write_text(json.dumps(asdict(results), indent=1) + "\n", encoding="utf-8")
     if cfg.figure is not None:
         path = Path(cfg.figure)
         path.write_bytes(render(report.scaling_figure(results), path.stem)[path.name])

