@@ -1,12 +1,11 @@
 """Rebuild the comparison of a sweep, whole or partial: python scripts/compare.py logs/<sweep>"""
 
 import argparse
-import sys
 from pathlib import Path
 
 from runlab.analysis.rebuild import rebuild
 from runlab.analysis.terminal import print_comparison
-from runlab.text import printable
+from runlab.cli.script import script
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -22,8 +21,6 @@ if __name__ == "__main__":
         help="differences within ± this, in the measure's unit, do not matter [for the primary "
         "measure: what the runs declared by comparison.margin]",
     )
-    arguments = parser.parse_args()
-    try:
+    with script():
+        arguments = parser.parse_args()
         rebuild(arguments.sweep, arguments.metric, arguments.margin, print_comparison)
-    except (ValueError, OSError) as error:
-        sys.exit(printable(str(error), keep="\n"))

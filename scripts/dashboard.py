@@ -7,9 +7,8 @@ import tempfile
 import webbrowser
 from pathlib import Path
 
-from runlab.cli.signals import exit_on_sigterm
+from runlab.cli.script import script
 from runlab.extras.dashboard.dashboard import Dashboard, newest_sweep
-from runlab.text import printable
 
 
 def has_browser() -> bool:
@@ -39,9 +38,9 @@ if __name__ == "__main__":
     )
     parser.add_argument("--port", type=port, default=6006, help="and the one after it [6006]")
     parser.add_argument("--no-browser", action="store_true", help="only print the links")
-    arguments = parser.parse_args()
-    try:
-        with exit_on_sigterm(), tempfile.TemporaryDirectory() as folder:
+    with script():
+        arguments = parser.parse_args()
+        with tempfile.TemporaryDirectory() as folder:
             sweeps = [sweep.resolve() for sweep in arguments.sweeps] or [
                 newest_sweep(Path("logs")).resolve()
             ]
@@ -52,7 +51,3 @@ if __name__ == "__main__":
             if not arguments.no_browser and has_browser():
                 webbrowser.open(next(iter(dashboard.links.values())))
             dashboard.serve()
-    except (ValueError, OSError) as error:
-        sys.exit(printable(str(error), keep="\n"))
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -2,11 +2,10 @@
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 
 from runlab.analysis.rebuild import rebuild
-from runlab.config.messages import is_user_error, user_message
+from runlab.cli.script import script
 from runlab.extras.landscape.landscape import compute_landscape
 from runlab.extras.landscape.write import caption, write
 from runlab.text import printable, wrapped
@@ -26,17 +25,13 @@ if __name__ == "__main__":
     parser.add_argument("--points", type=int, default=41, help="along each side [41]")
     parser.add_argument("--samples", type=int, default=2_000, help="of the training split [2000]")
     parser.add_argument("--data-dir", type=Path, help="where the data lie [where they lay]")
-    arguments = parser.parse_args()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("runlab").setLevel(logging.INFO)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    try:
+    with script():
+        arguments = parser.parse_args()
+        logging.basicConfig(format="%(message)s", level=logging.WARNING)
+        logging.getLogger("runlab").setLevel(logging.INFO)
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         result = compute_landscape(**vars(arguments))
         folder = write(result)
         picture = printable(str(folder / "landscape.png"))
         print("\n".join([*wrapped(caption(result)), picture]), flush=True)
         rebuild(arguments.sweep)  # the comparison's page shows the figure, and so the dashboard
-    except Exception as error:
-        if not is_user_error(error):
-            raise
-        sys.exit(user_message(error))

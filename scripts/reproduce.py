@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from runlab.config.messages import is_user_error, user_message
+from runlab.cli.script import script
 from runlab.extras.reproduce import reproduce
 
 if __name__ == "__main__":
@@ -22,14 +22,10 @@ if __name__ == "__main__":
     parser.add_argument(
         "--tolerance", type=float, default=0.0, help="largest drift that counts as the same [0]"
     )
-    arguments = parser.parse_args()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    try:
+    with script():
+        arguments = parser.parse_args()
+        logging.basicConfig(format="%(message)s", level=logging.WARNING)
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         reproduction = reproduce(arguments.run, arguments.folder, arguments.data_dir)
-    except Exception as error:
-        if not is_user_error(error):
-            raise
-        sys.exit(user_message(error))
-    print(reproduction.terminal())
-    sys.exit(reproduction.largest_drift() > arguments.tolerance)
+        print(reproduction.terminal())
+        sys.exit(reproduction.largest_drift() > arguments.tolerance)

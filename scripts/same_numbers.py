@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from runlab.cli.script import script
 from runlab.extras.same_numbers import compare_numbers
-from runlab.text import printable
 
 
 def rename(text: str) -> tuple[str, str]:
@@ -33,12 +33,10 @@ if __name__ == "__main__":
         help="a text in the first sweep's names of runs, metrics, columns, arrays and weights, "
         "and what the second one has for it, which holds no =",
     )  # fmt: skip
-    arguments = parser.parse_args()
-    try:
+    with script():
+        arguments = parser.parse_args()
         result = compare_numbers(
             arguments.before, arguments.after, arguments.tolerance, arguments.rename
         )
-    except (ValueError, OSError) as error:
-        sys.exit(printable(str(error), keep="\n"))
-    print(result.terminal())
-    sys.exit(not result.is_same)
+        print(result.terminal())
+        sys.exit(not result.is_same)

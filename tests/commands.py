@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -115,6 +115,8 @@ class Commands:
         environment: Mapping[str, str] | None = None,
         kill: Mapping[str, Any] | None = None,
         fresh_workers: bool = False,
+        closed: Sequence[int] = (),
+        unread: Sequence[int] = (),
     ) -> Process:
         """Starts it, as the leader of a group of processes.
 
@@ -125,6 +127,8 @@ class Commands:
             kill: when it dies, as `tests.runs.kill.Kill` has it.
             fresh_workers: joblib's processes import everything anew, as a user's do, which takes
                 ten seconds; otherwise they are forks too.
+            closed: the standard streams, by their numbers, that it has not.
+            unread: those that are pipes whose reader is gone.
         """
         self.count += 1
         own = Path(self.folder.name) / str(self.count)
@@ -135,6 +139,7 @@ class Commands:
             "start", folder=str(folder), arguments=arguments, root=str(root),
             files=[str(file.absolute()) for file in files],
             environment=dict(environment or {}), kill=kill, fresh_workers=fresh_workers,
+            closed=closed, unread=unread,
         )  # fmt: skip
         return Process(self, pid, *files)
 
@@ -224,8 +229,11 @@ def command(
     environment: dict[str, str],
     kill: dict[str, Any] | None,
     fresh_workers: bool,
+    closed: list[int],
+    unread: list[int],
 ) -> int:
     """What `python` does with these arguments; returns its exit code."""
+    change_streams(closed, unread, environment.get("PYTHONIOENCODING"))
     os.chdir(folder)
     os.environ.update(environment)
     os.environ["PYTHONPATH"] = os.pathsep.join([f"{root}/src", root])  # also of what it starts
@@ -256,6 +264,21 @@ def command(
         with contextlib.suppress(OSError):
             stream.flush()
     return code if isinstance(code, int) else int(code is not None)
+
+
+def change_streams(closed: list[int], unread: list[int], encoding: str | None) -> None:
+    """What `python` makes of its standard streams when it starts."""
+    for number in unread:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, number)
+        os.close(writer)
+    for number in closed:
+        os.close(number)
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and encoding is not None:
+            stream.reconfigure(encoding=encoding)  # type: ignore[union-attr]
 
 
 def interpret(arguments: list[str], root: str) -> None:

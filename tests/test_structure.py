@@ -196,6 +196,15 @@ def test_hydras_plugins_only_hand_over():
         assert len(path.read_text().splitlines()) <= 15, path
 
 
+def test_text_is_utf_8_whatever_the_machines_encoding():
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                given = {keyword.arg for keyword in node.keywords}
+                is_text = node.func.attr in ("read_text", "write_text")
+                assert not is_text or "encoding" in given, f"{name}:{node.lineno}"
+
+
 LOADED = """
 import sys
 

@@ -1,17 +1,20 @@
 """A comparison written by one process at a time, then given to the outputs that its runs name."""
 
+import os
 import runpy
 import sys
 import threading
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from runlab import configurable
 from runlab.analysis.comparison import Comparison
-from runlab.analysis.rebuild import LOCK, rebuild
+from runlab.analysis.rebuild import LOCK, comparison_lock, rebuild
 from runlab.cli import main
+from runlab.config.messages import user_message
+from runlab.runs import lock
 from tests.analysis.synthetic import write_run
 from tests.compose import ROOT
 
@@ -66,6 +69,36 @@ def test_records_are_read_when_nobody_else_writes_the_comparison(tmp_path):
     assert len(found[0].runs) == 2
 
 
+def test_whoever_waits_says_for_whom_and_gives_up_in_the_end(tmp_path, caplog, monkeypatch):
+    write_run(tmp_path, "mse", 0.1, 0)
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+    with lock.take_turns(tmp_path / LOCK, "write", limit=1):
+        with pytest.raises(TimeoutError) as raised, comparison_lock(tmp_path, limit=0.3):
+            pass
+        assert not (tmp_path / "comparison").exists()
+    process = f"process {os.getpid()}"
+    assert f"waiting for {process} to write the comparison" in caplog.text
+    sentence = user_message(raised.value)
+    assert f"{LOCK}: {process} has held it for" in sentence
+    assert rebuild(tmp_path).folder.exists()
+    assert [path.name for path in tmp_path.glob("*.pid")] == []
+
+
+def test_a_reader_that_does_not_read_keeps_nobody_waiting(tmp_path):
+    write_run(tmp_path, "mse", 0.1, 0)
+    free: list[bool] = []
+    rebuild(tmp_path, show=lambda comparison: free.append(takes(tmp_path / LOCK)))
+    assert free == [True]
+
+
+def takes(path: Path) -> bool:
+    try:
+        with FileLock(path, blocking=False):
+            return True
+    except Timeout:
+        return False
+
+
 def test_what_is_no_sweep_gets_no_lock(tmp_path):
     with pytest.raises(ValueError, match="expected the folder of a sweep"):
         rebuild(tmp_path / "none")
@@ -79,10 +112,10 @@ def test_a_sweep_that_cannot_be_locked_is_one_sentence(tmp_path):
         rebuild(tmp_path / "first")
 
 
-def test_outputs_get_the_comparison_once_it_was_shown(tmp_path):
+def test_the_comparison_is_shown_once_its_outputs_are_written(tmp_path):
     write_naming(tmp_path, f"{HERE}.note")
     comparison = rebuild(tmp_path, show=show)
-    assert [name for name, _ in calls] == ["show", "note"]
+    assert [name for name, _ in calls] == ["note", "show"]
     assert all(each is comparison for _, each in calls)
 
 
@@ -125,7 +158,7 @@ def test_an_output_that_fails_hides_neither_the_comparison_nor_other_outputs(tmp
     write_naming(tmp_path, f"{HERE}.fail", f"{HERE}.note")
     with pytest.raises(ValueError, match=r"^expected something else$"):
         rebuild(tmp_path, show=show)
-    assert called() == ["show", "fail", "note"]
+    assert called() == ["fail", "note", "show"]
     with pytest.raises(ValueError, match=r"^(expected something else\n?){2}$"):
         rebuild(tmp_path, outputs=[lambda comparison: fail(comparison)])
 

@@ -4,6 +4,7 @@ import csv
 import errno
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -465,10 +466,30 @@ def test_a_sweep_leaves_alone_what_failed_in_it(run, failed):
     assert everything(failed) == before
 
 
-def test_on_request_what_failed_is_trained_again_from_its_start(run, failed, unstopped):
+def test_on_request_what_failed_goes_on_from_its_checkpoint(run, failed, unstopped):
     entry = run("run", "retry=failed")
-    assert entry["timing"]["resumed"] == 0
+    assert (entry["timing"]["resumed"], entry["error"]) == (1, None)
     assert not (failed / "traceback.txt").exists()
+    assert_same(failed, unstopped())
+
+
+def test_what_failed_before_its_first_checkpoint_is_trained_from_its_start(run, failed, unstopped):
+    shutil.rmtree(failed / "checkpoints")
+    assert run("run", "retry=failed")["timing"]["resumed"] == 0
+    assert_same(failed, unstopped())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"), [("versions", "of other versions"), ("data", "expected the data of")]
+)
+def test_what_failed_on_something_else_starts_over(run, failed, unstopped, caplog, changed, said):
+    entry = record.read(failed)
+    entry["provenance"] |= (
+        {"versions": {"torch": "1.0"}} if changed == "versions" else {"data": "0"}
+    )
+    record.write(failed, entry)
+    assert run("run", "retry=failed")["timing"]["resumed"] == 0
+    assert said in caplog.text
     assert_same(failed, unstopped())
 
 
@@ -537,6 +558,99 @@ def test_workers_that_die_with_the_process_do_not_make_a_stopped_run_a_failed_on
         run("run")
     assert raised.value.code == 143
     assert record.read(tmp_path / "run")["status"] == "interrupted"
+
+
+class PreemptedError(Exception):
+    """What a scheduler's library raises in the main thread where no requeue is left."""
+
+
+def preempt(number: int, frame: object) -> None:
+    raise PreemptedError("no requeue is left")
+
+
+@pytest.fixture
+def of_scheduler():
+    """A handler that was there before ours, as in a process that a scheduler's library started."""
+    before = signal.signal(signal.SIGUSR2, preempt)
+    yield
+    assert signal.getsignal(signal.SIGUSR2) is preempt
+    signal.signal(signal.SIGUSR2, before)
+
+
+class Announce(L.Callback):
+    """Raises a signal in the third epoch, the first time."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.current_epoch == 2 and not (Path(trainer.logger.log_dir) / "sent").exists():
+            (Path(trainer.logger.log_dir) / "sent").touch()
+            signal.raise_signal(self.number)
+
+
+def announced_by(number: int) -> list[str]:
+    announce = "+callback.announce"
+    return [f"{announce}._target_=tests.runs.test_resume.Announce", f"{announce}.number={number}"]
+
+
+@pytest.mark.usefixtures("of_scheduler")
+def test_what_a_scheduler_raises_interrupts_a_run(run, tmp_path, unstopped):
+    announced = announced_by(signal.SIGUSR2)
+    with pytest.raises(PreemptedError):
+        run("run", *announced)
+    entry = record.read(tmp_path / "run")
+    assert (entry["status"], entry["error"]) == ("interrupted", "no requeue is left")
+    entry = run("run", *announced)
+    assert (entry["status"], entry["timing"]["resumed"]) == ("finished", 1)
+    assert (entry["error"], entry["metrics"]) == (None, record.read(unstopped())["metrics"])
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
+def test_a_request_to_end_interrupts_a_run_in_any_process(run, tmp_path, name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit):
+        run("run", *announced_by(number))
+    entry = record.read(tmp_path / "run")
+    assert (entry["status"], entry["metrics"]["epochs"]) == ("interrupted", 2)
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.usefixtures("of_scheduler")
+def test_an_error_after_a_signal_that_ended_nothing_is_the_runs_own(run, tmp_path, monkeypatch):
+    signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    try:
+        monkeypatch.setattr("runlab.train.score", fail)
+        with pytest.raises(RuntimeError, match="no luck"):
+            run("run", *announced_by(signal.SIGUSR1))
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    assert record.read(tmp_path / "run")["status"] == "failed"
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* is not empty")
+def test_checkpoints_on_another_disk_are_replaced_there_and_nothing_else_is(run, tmp_path):
+    disk, folder = tmp_path / "disk", tmp_path / "run"
+    disk.mkdir()
+    folder.mkdir()
+    (folder / "checkpoints").symlink_to(disk)
+    run("run", "trainer.max_epochs=1")
+    (disk / "mine.txt").write_text("not the run's")
+    (disk / "older.ckpt").touch()
+    assert run("run", "trainer.max_epochs=2", "overwrite=true")["timing"]["resumed"] == 0
+    assert (folder / "checkpoints").is_symlink()
+    assert {path.name for path in disk.iterdir()} == {"best.ckpt", "last.ckpt", "mine.txt"}
+
+
+def test_a_link_to_a_disk_that_is_not_there_is_refused_at_once(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "gone")
+    with pytest.raises(
+        ValueError, match=r"expected a folder at .*checkpoints, got a link to .*gone"
+    ):
+        run("run")
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_a_run_stopped_while_it_was_being_replaced_starts_over(run, stopped, monkeypatch):

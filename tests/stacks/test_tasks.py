@@ -10,6 +10,7 @@ import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
 
+from runlab.runs.signals import came_by_signal
 from runlab.stacks.tasks import current_task, run_cooperatively
 
 
@@ -111,6 +112,33 @@ def test_a_signal_ends_every_task_and_then_the_caller():
     assert ended == ["a signal waits", (0, 130), (1, 130), (2, 130)]
     assert threading.active_count() == before
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_a_schedulers_handler_raises_ends_every_task_as_a_request_to_end():
+    class PreemptedError(Exception):
+        pass
+
+    def preempt(number, frame):
+        raise PreemptedError
+
+    def task():
+        try:
+            ask("more")
+        except BaseException as error:
+            ended.append((type(error), came_by_signal(error)))
+            raise
+
+    ended = []
+    before = signal.signal(signal.SIGUSR2, preempt)
+    try:
+        with pytest.raises(PreemptedError):
+            run_cooperatively(
+                [task, task], lambda tasks, check: (signal.raise_signal(signal.SIGUSR2), check())
+            )
+        assert signal.getsignal(signal.SIGUSR2) is preempt
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert ended == [(PreemptedError, True)] * 2
 
 
 def test_a_signal_that_comes_while_a_task_moves_leaves_the_rest_unstarted():

@@ -122,7 +122,7 @@ def test_a_run_that_fails_leaves_the_others_their_results(sweeps, commands, tiny
     assert "Traceback" not in done.stderr
 
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)]
 
 
 def interrupted_by(number: int, processes: int) -> list[str]:

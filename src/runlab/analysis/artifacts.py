@@ -55,7 +55,7 @@ def read_curves(
 
 
 def _curve(path: Path) -> list[dict[str, float]]:
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         names = next(reader, [])
         if not {"epoch", "step"} <= set(names):

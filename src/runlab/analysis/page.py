@@ -52,7 +52,7 @@ def to_page(
 
 
 def _template(section: Section) -> str:
-    return "" if section.template is None else section.template.read_text()
+    return "" if section.template is None else section.template.read_text(encoding="utf-8")
 
 
 def _environment() -> Environment:

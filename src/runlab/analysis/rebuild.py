@@ -1,17 +1,16 @@
 """A sweep's comparison written anew, by one process at a time, and given to its outputs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-
-from filelock import FileLock
 
 from runlab.analysis.compare import compare
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.section import load_named
 from runlab.analysis.write import write
 from runlab.runs import record
+from runlab.runs.lock import take_turns
 
 LOCK = ".comparison.lock"
 
@@ -29,7 +28,7 @@ def rebuild(
 
     Args:
         metric, margin: as `compare` takes them.
-        show: called with the comparison once it is written, whatever becomes of the outputs.
+        show: called with the comparison once all is written, whatever becomes of the outputs.
         outputs: functions that get the comparison then, beside those that the runs name in their
             `comparison.outputs`. No function is called twice, and none for a comparison by another
             measure than the primary one. One that they may not name, or that is gone, is a warning.
@@ -47,37 +46,37 @@ def rebuild(
             functions = list(dict.fromkeys([*named, *outputs]))
             comparison = replace(comparison, warnings=[*comparison.warnings, *problems])
         write(comparison)
-        show(comparison)
-        call_outputs(functions, comparison)
+        errors = call_outputs(functions, comparison)
+    show(comparison)  # last, as nothing waits then for whoever reads it
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ValueError("\n".join(map(str, errors)))
     return comparison
 
 
 @contextmanager
-def comparison_lock(sweep: Path) -> Iterator[None]:
+def comparison_lock(sweep: Path, limit: float = 60.0) -> Iterator[None]:
     """Waits until no other process writes the comparison of this sweep."""
-    lock = FileLock(sweep / LOCK)
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise ValueError(
-            f"expected to write the comparison into {sweep}, got: {error.strerror}; free the place "
-            "or its permissions and run scripts/compare.py again"
-        ) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(take_turns(sweep / LOCK, "write the comparison", limit))
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ValueError(
+                f"expected to write the comparison into {sweep}, got: {error.strerror}; free the "
+                "place or its permissions and run scripts/compare.py again"
+            ) from error
         yield
-    finally:
-        lock.release()
 
 
-def call_outputs(outputs: Sequence[Output], comparison: Comparison) -> None:
-    """Calls all of them, also after one that failed."""
+def call_outputs(outputs: Sequence[Output], comparison: Comparison) -> list[ValueError | OSError]:
+    """Calls all of them, also after one that failed; returns what was wrong."""
     errors: list[ValueError | OSError] = []
     for output in outputs:
         try:
             output(comparison)
         except (ValueError, OSError) as error:
             errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ValueError("\n".join(map(str, errors)))
+    return errors

@@ -15,11 +15,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from runlab.cli.signals import exit_on_sigterm
+from runlab.cli import streams
 from runlab.config.arguments import quoted
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import is_multirun
 from runlab.runs import lock, record
+from runlab.runs.signals import exit_on_signals
 from runlab.sweeps.callback import SweepCallback
 
 
@@ -38,15 +39,16 @@ def main(
     A user's mistake ends the process with one sentence and exit code 1; with HYDRA_FULL_ERROR=1
     it comes with its traceback.
     """
+    streams.prepare()
     sys.argv[1:] = quoted(sys.argv[1:], paths)
     SweepCallback.folder = None
     failures: list[str] = []
     stopped = 0  # exit code, if a signal did it
     logging.raiseExceptions = False  # a full disk is told once, not for each line of a log file
     threading.excepthook = in_thread
-    with full_errors() as wanted_by_user, exit_on_sigterm():
+    with full_errors() as wanted_by_user, exit_on_signals():
         try:
-            entry = task if wanted_by_user else guarded(task)
+            entry = in_any_process(task if wanted_by_user else guarded(task))
             hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(
                 entry
             )()
@@ -88,6 +90,18 @@ def code_of_signal(stop: BaseException) -> int:
         return 128 + signal.SIGINT
     code = stop.code if isinstance(stop, SystemExit) else None
     return code if isinstance(code, int) and code > 128 else 0
+
+
+def in_any_process(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """The task, with streams that take what it prints also where a launcher's process runs it."""
+
+    @functools.wraps(task)
+    def run(cfg: DictConfig) -> Any:
+        streams.prepare()
+        logging.raiseExceptions = False
+        return task(cfg)
+
+    return run
 
 
 def guarded(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:

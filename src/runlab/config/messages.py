@@ -88,11 +88,12 @@ def sentence_of(error: BaseException) -> str:
         hints = {hint for part, hint in HINTS.items() if part in str(error)}
         return " ".join([*str(error).split(), *(f"({hint})" for hint in hints)])
     if isinstance(error, OSError) and error.filename:
-        return f"cannot use {error.filename}: {error.strerror}"
+        reason = error.strerror or " ".join(map(str, error.args)) or type(error).__name__
+        return f"cannot use {error.filename}: {reason}"
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
         place, _, _ = str(error).partition(":")
         return f"{place}: {sentence_of(cause)}" if place.startswith("In ") else sentence_of(cause)
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:

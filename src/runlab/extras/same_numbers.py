@@ -194,17 +194,17 @@ def count(
 
 
 def read_status(path: Path) -> Values:
-    return {"status": np.array(str(json.loads(path.read_text())["status"]))}
+    return {"status": np.array(str(json.loads(path.read_text(encoding="utf-8"))["status"]))}
 
 
 def read_metrics(path: Path) -> Values:
     """Of plain JSON: `record.read` would refuse the layout of another release."""
-    metrics = json.loads(path.read_text())["metrics"]
+    metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     return {name: to_array([value]) for name, value in metrics.items()}
 
 
 def read_curves(path: Path) -> Values:
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     return {
         name: to_array(float(row[column]) if row[column] else None for row in rows)

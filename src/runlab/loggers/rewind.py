@@ -55,7 +55,7 @@ def rewind_rows(logger: CSVLogger, step: int) -> None:
     path = Path(logger.log_dir) / "metrics.csv"
     if not path.exists():
         return
-    whole_lines, _, _ = path.read_text().rpartition("\n")
+    whole_lines, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
     for row in csv.DictReader(whole_lines.splitlines()):  # the logger, once used, deletes the file
         values = {name: float(value) for name, value in row.items() if value and name != "step"}
         if int(row["step"]) <= step and not any(name.startswith(LOGGED_AGAIN) for name in values):

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock
 from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
 
 from runlab.config.targets import configurable
+from runlab.runs.lock import take_turns
 
 
 @configurable
@@ -20,7 +20,7 @@ def mlflow(folder: str | Path, experiment_name: str, run_name: str) -> MLFlowLog
         ModuleNotFoundError: if MLflow is not installed.
     """
     sweep = Path(folder).resolve().parent
-    with FileLock(sweep / "mlflow.db.lock"):
+    with take_turns(sweep / "mlflow.db.lock", "open MLflow's database", limit=600):
         logger = MLFlowLogger(
             experiment_name, run_name, tracking_uri=f"sqlite:///{sweep / 'mlflow.db'}"
         )

@@ -8,11 +8,15 @@ from typing import Any
 
 from runlab.config.messages import user_message
 from runlab.runs import record
+from runlab.runs.signals import came_by_signal
 
 log = logging.getLogger(__name__)
 
-MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
-"""Errors of the operating system for which no run is to blame: a full disk, one that went away."""
+MACHINE_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT),
+)
+"""Errors of the operating system for which no run is to blame: a full disk, one that went
+away, a lock that another process does not give back."""
 
 
 def root_cause(error: BaseException, folder: Path) -> BaseException:
@@ -23,8 +27,8 @@ def root_cause(error: BaseException, folder: Path) -> BaseException:
     """
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, KeyboardInterrupt | SystemExit):
-            return error if isinstance(error, KeyboardInterrupt | SystemExit) else seen
+        if came_by_signal(seen):
+            return error if came_by_signal(error) else seen
         seen = seen.__context__
     if isinstance(error, OSError) and error.errno in MACHINE_ERRORS and error.filename is None:
         return OSError(error.errno, error.strerror, str(folder))
@@ -34,13 +38,14 @@ def root_cause(error: BaseException, folder: Path) -> BaseException:
 def record_failure(folder: Path, entry: dict[str, Any], error: BaseException) -> None:
     """Records a run that `error` ended: it was stopped, or something in it is wrong."""
     of_machine = isinstance(error, OSError) and error.errno in MACHINE_ERRORS
-    # Lightning turns Ctrl-C and SIGTERM into SystemExit
-    stopped = of_machine or isinstance(error, KeyboardInterrupt | SystemExit)
+    stopped = of_machine or came_by_signal(error)
     entry["status"] = "interrupted" if stopped else "failed"
     try:
         if isinstance(error, Exception):
             entry["error"] = user_message(error)
-            (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
+            (folder / "traceback.txt").write_text(
+                "".join(traceback.format_exception(error)), encoding="utf-8"
+            )
         record.write(folder, entry)
     except OSError as full:  # without the lock, `running` means interrupted too
         log.warning("%s: cannot record that it %s: %s", folder.name, entry["status"], full)

@@ -26,11 +26,13 @@ from runlab.runs.previous import (
     clear,
     continue_record,
     find_previous_run,
+    require_checkpoint_folder,
     require_own_folder,
     starts_over,
 )
 from runlab.runs.restart import folders_locked, last_checkpoint, own_checkpoints
 from runlab.runs.resume import ResumeCallback
+from runlab.runs.signals import came_by_signal, exit_on_signals
 from runlab.text import printable
 
 log = logging.getLogger(__name__)
@@ -94,12 +96,13 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
             log.info("%s%s: being trained by another process", cfg.run.position, folder.name)
             return None
         try:
+            require_checkpoint_folder(folder)
             previous = find_previous_run(cfg, config)
             if previous is None or previous["status"] not in record.ENDED:
                 with folders_locked(cfg, config):
                     return train_recorded(cfg, config, previous, fit_and_test)
         except Exception as error:
-            if cfg.fail_fast:
+            if cfg.fail_fast and not came_by_signal(error):
                 raise SystemExit(f"{folder.name}: {user_message(error)} (fail_fast)") from error
             raise
         status = previous["status"]
@@ -137,7 +140,7 @@ def train_recorded(
     is_used = any((folder / name).exists() for name in ("run.json", UNREADABLE))
     if is_used:
         schema.check(config)  # before anything is given up for it
-    from_start = cfg.overwrite if previous is None else starts_over(previous)
+    from_start = cfg.overwrite if previous is None else starts_over(cfg, config, previous)
     restart = None if from_start else last_checkpoint(cfg, config)
     if restart is not None:
         continue_record(entry, previous or {}, restart)
@@ -153,7 +156,8 @@ def train_recorded(
     run = Run(cfg, config, entry, ResumeCallback(folder, entry, restart))
     try:
         save_configuration(cfg, folder)
-        fit_and_test(run)
+        with exit_on_signals():
+            fit_and_test(run)
     except BaseException as error:
         entry["timing"]["seconds"] = run.resume.seconds
         cause = root_cause(error, folder)

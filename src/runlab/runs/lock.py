@@ -1,5 +1,8 @@
-"""Which process trains a run: a lock on a file in its folder, which ends with its process."""
+"""Locks on files, which end with their process: of a run that is trained, of what takes turns."""
 
+import errno
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -7,6 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from runlab.runs import record
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 1.0
 """Seconds. `is_held` has the lock for less, and must not look like a process that trains."""
@@ -28,6 +33,48 @@ def run_lock(folder: Path) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+@contextmanager
+def take_turns(path: Path, what: str, limit: float) -> Iterator[None]:
+    """Holds a lock that each process needs for moments, and waits for it as long as another does.
+
+    Args:
+        what: is done under the lock, for the sentence that says what is waited for.
+        limit: seconds.
+
+    Raises:
+        TimeoutError: if another process holds it for longer.
+    """
+    lock, owner = FileLock(path), path.with_name(f"{path.name}.pid")
+    try:
+        lock.acquire(timeout=min(PATIENCE, limit))
+    except Timeout:
+        log.warning("waiting for %s to %s (%s)", holder(owner), what, path)
+        try:
+            lock.acquire(timeout=limit)
+        except Timeout:
+            reason = (
+                f"{holder(owner)} has held it for {limit:.0f} s to {what}: let it go on or end it, "
+                "and then run this again"
+            )
+            raise TimeoutError(errno.ETIMEDOUT, reason, str(path)) from None
+    try:
+        with suppress(OSError):  # a full disk: nobody is told who holds it
+            owner.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def holder(owner: Path) -> str:
+    """Which process wrote this file; a lock's own file is emptied by each that asks for it."""
+    try:
+        return f"process {int(owner.read_text(encoding='utf-8'))}"
+    except (OSError, ValueError):
+        return "another process"
 
 
 def is_held(folder: Path) -> bool:

@@ -48,10 +48,7 @@ def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
         if same and run_name.is_multirun() and not may_retry:
             raise ValueError(f"failed before: {previous['error']} (retry=failed trains it again)")
         return previous
-    require_same_versions(folder, previous)
-    checksum = previous["provenance"]["data"]
-    if checksum is not None:  # else it was stopped before it had read them
-        require_data(checksum, build_data(cfg), folder, WAYS_ON)
+    require_same_setting(cfg, previous)
     return previous
 
 
@@ -97,7 +94,9 @@ def read_or_put_aside(folder: Path) -> Record | None:
         return None
 
 
-def require_same_versions(folder: Path, previous: Record) -> None:
+def require_same_setting(cfg: DictConfig, previous: Record) -> None:
+    """Raises ValueError unless versions and data are those of the earlier try."""
+    folder = Path(cfg.run.folder)
     then = provenance.series(previous["provenance"]["versions"])
     now = provenance.series(provenance.versions())
     if then != now:
@@ -105,11 +104,33 @@ def require_same_versions(folder: Path, previous: Record) -> None:
             f"{folder} holds a run of other versions ({'; '.join(changes(then, now))}): install "
             f"those, {WAYS_ON}"
         )
+    checksum = previous["provenance"]["data"]
+    if checksum is not None:  # else it was stopped before it had read them
+        require_data(checksum, build_data(cfg), folder, WAYS_ON)
 
 
-def starts_over(previous: Record) -> bool:
-    """Whether an earlier try's checkpoints are of no use: it failed, or was being replaced."""
-    return previous["status"] == "failed" or previous.get("from_start", False)
+def starts_over(cfg: DictConfig, config: dict[str, Any], previous: Record) -> bool:
+    """Whether an earlier try's checkpoints are of no use: it was another run, or being replaced."""
+    if previous.get("from_start", False) or not is_of(previous, config):
+        return True
+    if previous["status"] != "failed":
+        return False  # `find_previous_run` has asked
+    try:
+        require_same_setting(cfg, previous)
+    except ValueError as error:
+        log.warning("%s; it failed, so it starts over", printable(str(error)))
+        return True
+    return False
+
+
+def require_checkpoint_folder(folder: Path) -> None:
+    """Raises ValueError for a link that leads nowhere, before anything is trained for it."""
+    path = folder / "checkpoints"
+    if path.is_symlink() and not path.is_dir():
+        raise ValueError(
+            f"expected a folder at {path}, got a link to {path.readlink()}, which is no folder: "
+            "mount or make that one, or remove the link"
+        )
 
 
 def continue_record(entry: Record, previous: Record, restart: Restart) -> None:
@@ -133,5 +154,5 @@ def clear(folder: Path, checkpoints: Iterable[Path]) -> None:
         path.unlink(missing_ok=True)
     embeddings = [path.parent for path in folder.glob("*/projector")]
     for path in [folder / "wandb", *embeddings]:
-        if path.exists():
+        if path.exists() and not path.is_symlink():  # a link's folder may hold more than ours
             shutil.rmtree(path)

@@ -8,12 +8,12 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
+from runlab.runs.signals import REQUESTS_TO_END, Handler, marking
 from runlab.stacks.process_state import ProcessState
 
 T = TypeVar("T")
-Handler = Callable[[int, FrameType | None], Any]
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+SIGNALS = ("SIGINT", *REQUESTS_TO_END)
 
 _current: ContextVar["Task[Any] | None"] = ContextVar("task", default=None)
 
@@ -171,10 +171,11 @@ def defer_signals() -> Iterator[Callable[[], None]]:
         before = {}  # Python's signals come to the main thread alone
     for number, handler in before.items():
         if callable(handler):
-            signal.signal(number, deferred(handler))
+            signal.signal(number, deferred(marking(handler)))
     try:
         yield check
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: one that is not Python's, which was left alone
+                signal.signal(number, handler)
     check()

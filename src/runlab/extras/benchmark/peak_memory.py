@@ -16,7 +16,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import open_dict
 
-import runlab.config.run_name
 import runlab.config.schema  # noqa: F401  registers the schema and the resolvers
 from runlab.components import build_trainer
 from runlab.extras.benchmark.baselines import Template
@@ -52,7 +51,7 @@ def peak(device: torch.device) -> int | None:
     if device.type != "cpu" or not STATUS.exists():
         return None
     # getrusage() has it on macOS too, but on Linux not less than its parent's
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE)
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
     return 1024 * int(found[1]) if found is not None else None
 
 

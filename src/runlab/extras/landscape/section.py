@@ -47,8 +47,8 @@ def read_landscape(comparison: Comparison) -> tuple[str, str] | None:
     """SVG and caption; None where it is of other runs than those of the chosen cells."""
     folder = comparison.folder
     try:
-        about = json.loads((folder / f"{NAME}.json").read_text())
-        svg = (folder / f"{NAME}.svg").read_text()
+        about = json.loads((folder / f"{NAME}.json").read_text(encoding="utf-8"))
+        svg = (folder / f"{NAME}.svg").read_text(encoding="utf-8")
         drawn = set(zip(about["runs"], about["fingerprints"], strict=True))
         caption = str(about["caption"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -50,13 +50,13 @@ def predict(cfg: DictConfig) -> None:
         raise ValueError(
             f"expected probabilities from the network in {cfg.checkpoint}, got NaN: it diverged"
         )
-    encoding = sys.stdout.encoding or "ascii"
-    results = zip(files, probabilities, strict=True)
-    print("\n\n".join(text_bars(str(f), p, data.classes, encoding) for f, p in results))
     if target is not None:
         titles = [file.name for file in files]
         figure = prediction_figure(titles, drawings, probabilities, data.classes)
         figure.savefig(target, dpi=150)
+    encoding = sys.stdout.encoding or "ascii"
+    results = zip(files, probabilities, strict=True)
+    print("\n\n".join(text_bars(str(f), p, data.classes, encoding) for f, p in results))
 
 
 def network_inputs(

@@ -1,0 +1,30 @@
+"""What every script runs in, whatever it does."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from runlab.cli import streams
+from runlab.runs.signals import exit_on_signals
+
+
+@contextmanager
+def script() -> Iterator[None]:
+    """Ends the process with one sentence and exit code 1 at a user's mistake, at Ctrl-C with 130.
+
+    What is printed can be printed anywhere, and a request to end lets the process clean up.
+    """
+    streams.prepare()
+    logging.raiseExceptions = False  # a full disk is told once, not for each line of a log file
+    try:
+        with exit_on_signals():
+            yield
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        from runlab.config.messages import is_user_error, user_message  # torch: seconds
+
+        if not is_user_error(error):
+            raise
+        sys.exit(user_message(error))
