@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runlab.config.messages import user_message
+from runlab.module import StackDifferenceError
 from runlab.runs import record
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ def record_failure(folder: Path, entry: dict[str, Any], error: BaseException) ->
     # Lightning turns Ctrl-C and SIGTERM into SystemExit
     stopped = of_machine or isinstance(error, KeyboardInterrupt | SystemExit)
     entry["status"] = "interrupted" if stopped else "failed"
+    if isinstance(error, StackDifferenceError):
+        entry["from_start"] = True  # its checkpoints hold wrong weights
     try:
         if isinstance(error, Exception):
             entry["error"] = user_message(error)
