@@ -120,6 +120,8 @@ def fit_together(fit, monkeypatch) -> Callable[..., list[L.Trainer | Exception]]
     # `torch.autocast` knows no meta
     monkeypatch.setattr("runlab.stacks.scheduler.precision_of", lambda request: nullcontext())
     monkeypatch.setattr("runlab.stacks.scheduler.check_equivalence", lambda requests: (None, False))
+    monkeypatch.setattr("runlab.stacks.scheduler.preparation_key", lambda request: None)
+    monkeypatch.setattr("runlab.stacks.scheduler.require_same", lambda *block: None)
 
     def fit_stack(*overrides: str) -> list[L.Trainer | Exception]:
         return train_together([partial(fit, *overrides, f"seed={seed}") for seed in range(3)], 50)

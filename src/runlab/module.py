@@ -43,6 +43,10 @@ def no_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
     )
 
 
+class StackDifferenceError(ValueError):
+    """What a stack has computed is not what its runs compute alone: their weights are wrong."""
+
+
 class Module(L.LightningModule):
     """A network with its loss and optimizer, trained step by step inside blocks of batches.
 
@@ -68,7 +72,9 @@ class Module(L.LightningModule):
         measures: the metrics that runs are compared by, the primary one first.
         stackable: whether runs of exactly this class may train together as one computation, since
             `loss_step` is loss(network(inputs), targets) and nothing else happens in a step. A
-            subclass has to say so again.
+            subclass has to say so again. So may the class of a module in network or loss, of an
+            optimizer or of a data module: that what it holds besides parameters, buffers and plain
+            values is the same for all runs and at each step.
         metrics: by split, `val` and `test`.
         stack: takes the steps of a block in place of `take_steps`, with those of other runs.
         metric_buffer: what was logged by `log_deferred`.

@@ -154,6 +154,7 @@ def test_a_run_does_not_wait_for_the_gpu_within_an_epoch(run, counted, overrides
 
 
 @pytest.mark.parametrize("overrides", [[], ADAM, ["optimizer.momentum=0.9", "scheduler=cosine"]])
-def test_nor_does_a_stack(stack, counted, overrides):
+def test_nor_does_a_stack(stack, counted, overrides, monkeypatch):
+    monkeypatch.setattr("runlab.stacks.scheduler.WATCHED", 0)  # which waits, now and then
     assert_shared(stack(RUNS, *overrides, FORBID, "trainer.max_epochs=3"))
     assert counted.blocks == 3 * 2 * 3

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
+from losslab.data import MNIST
 from losslab.losses import MSELogits
 from runlab.runs import record
 from tests.stacks.test_stack import (
@@ -47,7 +48,9 @@ class Net(nn.Module):
 
 
 class Squared(SGD):
-    """Goes twice as far at twice the rate, and once more."""
+    """Says that it goes twice as far at twice the rate, and goes four times as far."""
+
+    stackable = True
 
     def step(self, closure=None):
         for group in self.param_groups:
@@ -56,6 +59,18 @@ class Squared(SGD):
         for group in self.param_groups:
             group["lr"] = group["lr"] ** 0.5
         return result
+
+
+class Undeclared(Squared):
+    """Counts its steps, and takes every second one backwards; says nothing of its own."""
+
+    steps = 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        for group in self.param_groups:
+            group["maximize"] = self.steps % 2 == 0
+        return super().step(closure)
 
 
 class EachStep(L.Callback):
@@ -79,6 +94,9 @@ def with_network(kind: str) -> list[str]:
         (with_network("control flow"), "torch.vmap cannot take its network or loss ("),
         (with_network("hooks"), "its network has hooks, at output"),
         ([f"optimizer._target_={HERE}.Squared"], "its steps come out differently ("),
+        ([f"optimizer._target_={HERE}.Undeclared"], "its optimizer is a Undeclared, whose step"),
+        (["optimizer._target_=torch.optim.ASGD", "~optimizer.momentum", "~optimizer.nesterov"],
+         "its optimizer is a ASGD, whose step may be no multiple of the rate ("),
         (["scheduler=one_cycle", f"scheduler._target_={HERE}.cycling", "~scheduler.warmup",
           "optimizer.momentum=0.9"], "its schedule changes momentum besides the learning rate"),
         ([f"+callback.each._target_={HERE}.EachStep"],
@@ -148,13 +166,119 @@ class Rounding:
 
 
 class Helped(MSELogits):
+    stackable = True
+
     def __init__(self, **numbers: float) -> None:
         super().__init__(**numbers)
         self.helper = Rounding()
 
 
-def test_a_loss_that_holds_an_object_is_stacked(stack):
-    assert_shared(stack(PAIR, ONE_EPOCH, "loss=mse_logits", f"loss._target_={HERE}.Helped"), 2)
+class HelpedToo(Helped):
+    """Has to say so itself."""
+
+
+def test_a_loss_that_holds_an_object_is_stacked_if_its_own_class_says_so(stack, caplog):
+    common = [ONE_EPOCH, "loss=mse_logits"]
+    assert_shared(stack(PAIR, *common, f"loss._target_={HERE}.Helped"), 2)
+    others = {f"{name}_too": own for name, own in PAIR.items()}
+    assert_shared(stack(others, *common, f"loss._target_={HERE}.HelpedToo"), 1)
+    assert f"{NOTE}its loss's helper is or holds a Rounding: a stack cannot see" in caplog.text
+    assert "(`stackable = True` in the class HelpedToo says that it is)" in caplog.text
+
+
+class Annealing:
+    """1, ½, ¼, … from call to call."""
+
+    def __init__(self) -> None:
+        self.value = 2.0
+
+    def __call__(self) -> float:
+        self.value /= 2
+        return self.value
+
+
+class Annealed(MSELogits):
+    """Less from step to step, by a plain object."""
+
+    def __init__(self, **numbers: float) -> None:
+        super().__init__(**numbers)
+        self.schedule = Annealing()
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return super().forward(outputs, labels) * self.schedule()
+
+
+class Features:
+    def __init__(self) -> None:
+        self.weights = torch.randn(784, 16)
+
+
+class RandomFeatures(nn.Module):
+    """Learns from random features of a plain object, which are others for each seed."""
+
+    def __init__(self, shape: list[int], num_classes: int) -> None:
+        super().__init__()
+        self.features, self.output = Features(), nn.Linear(16, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        weights = self.features.weights.to(images.dtype)
+        return self.output((images.flatten(1) @ weights).sin())
+
+
+class Sharing(nn.Module):
+    """Two layers, one of which is the other's memory."""
+
+    def __init__(self, shape: list[int], num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(784, num_classes)
+        self.register_buffer("weight", self.linear.weight.detach())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1)) + images.flatten(1) @ self.weight.T
+
+
+class Normalized(MNIST):
+    """Divides by a number that the seed decides."""
+
+    def normalize(self, inputs: Tensor) -> Tensor:
+        return super().normalize(inputs) / (1 + self.seed)
+
+
+class Blurred(MNIST):
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)
+        self.blur = torch.nn.AvgPool2d(1)
+
+    def normalize(self, inputs: Tensor) -> Tensor:
+        return super().normalize(inputs)
+
+
+SAME_SEED = {"first": ["seed=0", "optimizer.lr=0.1"], "second": ["seed=0", "optimizer.lr=0.02"],
+             "third": ["seed=1", "optimizer.lr=0.1"]}  # fmt: skip
+OPAQUE = {
+    "loss._target_={}.Annealed": "its loss's schedule is or holds a Annealing: ",
+    "model._target_={}.RandomFeatures": "its network's features is or holds a Features: ",
+    "model._target_={}.Sharing": "its network.linear.weight and network.weight share their memory",
+    "data._target_={}.Normalized": None,  # each by itself
+    "data._target_={}.Blurred": "its data's blur is a AvgPool2d that is not among its modules",
+}
+
+
+@pytest.mark.parametrize("component", OPAQUE)
+def test_what_a_stack_cannot_see_trains_alone_and_is_named(
+    stack, alone, tmp_path, caplog, component
+):
+    # in which Lightning copies each tensor by itself, so that none are shared
+    double = [] if "Sharing" in component else [DOUBLE]
+    own = [ONE_EPOCH, *double, component.format(HERE)]
+    common = ["loss=mse_logits", *own] if "loss" in component else ["model=linear", *own]
+    with caplog.at_level(logging.WARNING):
+        entries = stack(SAME_SEED, *common)
+    expected = [2, 2, 1] if "Normalized" in component else [1, 1, 1]
+    assert [entry["timing"]["stack"] for entry in entries] == expected
+    for name, run in SAME_SEED.items():
+        assert_equal(tmp_path / name, alone(*common, *run))
+    assert (OPAQUE[component] or "") in caplog.text
 
 
 class Counting(nn.Module):
@@ -205,9 +329,9 @@ class Uncopiable(nn.Module):
     ("group", "component", "reason"),
     [
         ("loss", "Counting", "a training step changes its loss's calls"),
-        ("loss", "Tallying", "a training step changes its loss's calls"),
+        ("loss", "Tallying", "its loss's calls is a tensor that is neither parameter nor buffer"),
         ("model", "Lucky", "a training step changes Python's or NumPy's random generator"),
-        ("model", "Uncopiable", "cannot pickle"),
+        ("model", "Uncopiable", "its network's lock is or holds a lock"),
     ],
 )
 def test_what_has_a_state_of_its_own_is_not_stacked(

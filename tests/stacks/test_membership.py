@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from runlab.runs import record
+from runlab.stacks import equivalence
 from runlab.stacks.stack import Stack
 from tests.runs.test_resume import STOP, Stop
 from tests.stacks.test_stack import (
@@ -125,13 +126,37 @@ def test_no_more_runs_are_computed_at_once_than_was_asked_for(stack):
     assert [entry["timing"]["stack"] for entry in entries] == [2, 2, 1]
 
 
-def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeypatch):
+MEMORY_ERRORS = [
+    torch.OutOfMemoryError(),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", MEMORY_ERRORS)
+def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeypatch, error):
     class Tight(Stack):
         def __init__(self, members):
             if len(members) > 2:
-                raise torch.OutOfMemoryError
+                raise error
             super().__init__(members)
 
     monkeypatch.setattr("runlab.stacks.equivalence.Stack", Tight)
+    runs = {f"run{seed}": [f"seed={seed}"] for seed in range(4)}
+    assert [entry["timing"]["stack"] for entry in stack(runs, ONE_EPOCH)] == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("function", ["steps_alone", "steps_together", "find_side_effect"])
+def test_too_little_memory_for_the_check_halves_the_stack_too(stack, monkeypatch, function):
+    """Where the check fits that way; what is left is no optimizer that cannot be stacked."""
+    compute, calls = getattr(equivalence, function), []
+
+    def tight(*args, **settings):
+        calls.append(args)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(*args, **settings)
+
+    monkeypatch.setattr(equivalence, function, tight)
     runs = {f"run{seed}": [f"seed={seed}"] for seed in range(4)}
     assert [entry["timing"]["stack"] for entry in stack(runs, ONE_EPOCH)] == [2, 2, 2, 2]

@@ -11,6 +11,7 @@ from torch._dynamo import register_backend
 
 from runlab.blocks.lazy_batch import LazyBatch
 from runlab.runs import record
+from runlab.stacks.scheduler import Scheduler
 from runlab.stacks.stack import Stack
 from runlab.stacks.step_request import StepRequest
 from tests.stacks.test_eligibility import with_network
@@ -154,6 +155,7 @@ def test_an_operation_takes_no_more_threads_than_in_a_run_alone(stack, monkeypat
         return take(*args)
 
     monkeypatch.setattr(Stack, "take_steps", noted)
+    monkeypatch.setattr(Scheduler, "choose_watched", lambda *stack: [])
     monkeypatch.setattr("runlab.stacks.scheduler.available_cores", lambda: 2)
     monkeypatch.setattr(
         "runlab.stacks.equivalence.Stack", type("Own", (Stack,), {"take_steps": take})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runlab.config.messages import user_message
+from runlab.module import StackDifferenceError
 from runlab.runs import record
 from runlab.runs.signals import came_by_signal
 
@@ -40,6 +41,8 @@ def record_failure(folder: Path, entry: dict[str, Any], error: BaseException) ->
     of_machine = isinstance(error, OSError) and error.errno in MACHINE_ERRORS
     stopped = of_machine or came_by_signal(error)
     entry["status"] = "interrupted" if stopped else "failed"
+    if isinstance(error, StackDifferenceError):
+        entry["from_start"] = True  # its checkpoints hold wrong weights
     try:
         if isinstance(error, Exception):
             entry["error"] = user_message(error)

@@ -3,9 +3,20 @@
 from itertools import pairwise
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch import nn
+from torch import nn, optim
+from torch.nn.modules.module import _has_any_global_hook
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from runlab.stacks.step_request import StepRequest
+from runlab.stacks.attributes import declares_stackable
+from runlab.stacks.step_request import Member, StepRequest
+
+OPTIMIZERS = (
+    *(optim.SGD, optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam),
+    *(optim.RMSprop, optim.Adagrad, optim.Adadelta),
+)
+"""Whose step is linear in the learning rate, and changes each number by its own gradient alone."""
+
+METHODS_OF_A_STEP = ("loss_step", "take_step", "prepare_inputs", "on_before_optimizer_step")
 
 STEP_HOOKS = (
     *("on_before_zero_grad", "on_before_backward", "on_after_backward"),
@@ -19,26 +30,60 @@ FEWEST_PER_PROCESS = 5
 
 def why_ineligible(request: StepRequest) -> str | None:
     """Why a run cannot be stacked; None if nothing shows: `check_equivalence` then tries it."""
-    member, module = request.member, type(request.module)
-    if not vars(module).get("stackable", False):
-        return f"{module.__name__} may take its steps in a way of its own"
+    member, module = request.member, request.module
+    if not declares_stackable(module):
+        return f"{type(module).__name__} may take its steps in a way of its own"
+    if own := [name for name in METHODS_OF_A_STEP if name in vars(module)]:
+        return f"its {type(module).__name__} has a {own[0]} of its own"
     if getattr(request.trainer.precision_plugin, "scaler", None) is not None:
         return "in 16-bit precision each run scales its loss by a number of its own"
-    if len(member.optimizer.param_groups) != 1:
-        return f"its optimizer has {len(member.optimizer.param_groups)} groups of parameters"
-    if member.optimizer._optimizer_step_pre_hooks or member.optimizer._optimizer_step_post_hooks:
-        return "its optimizer has hooks"
     for callback in request.trainer.callbacks:  # type: ignore[attr-defined]
         if hooks := [name for name in STEP_HOOKS if is_overridden(name, callback)]:
             return f"the callback {type(callback).__name__} has to be called at {hooks[0]}"
     hooked = [name for name, each in member.network.named_modules() if has_hooks(each)]
-    return f"its network has hooks, at {hooked[0] or 'its root'}" if hooked else None
+    if hooked:
+        return f"its network has hooks, at {hooked[0] or 'its root'}"
+    if any(map(has_hooks, member.loss.modules())):
+        return "its loss has hooks"
+    if _has_any_global_hook() or _global_optimizer_pre_hooks or _global_optimizer_post_hooks:
+        return "there are hooks of all modules or optimizers"
+    return why_optimizer_ineligible(member) or why_tensors_ineligible(member)
 
 
 def has_hooks(module: nn.Module) -> bool:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    of_parameters = any(p._backward_hooks for p in module.parameters(recurse=False))
+    own = module.parameters(recurse=False)
+    of_parameters = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in own)
     return of_parameters or any(getattr(module, kind) for kind in kinds)
+
+
+def why_optimizer_ineligible(member: Member) -> str | None:
+    optimizer = member.optimizer
+    if type(optimizer) not in OPTIMIZERS and not declares_stackable(optimizer):
+        return (
+            f"its optimizer is a {type(optimizer).__name__}, whose step may be no multiple of the "
+            "rate (`stackable = True` in its class says that it is, and that it depends on "
+            "nothing but gradients, settings and state)"
+        )
+    if len(optimizer.param_groups) != 1:
+        return f"its optimizer has {len(optimizer.param_groups)} groups of parameters"
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return "its optimizer has hooks"
+    own = {id(p) for p in optimizer.param_groups[0]["params"] if p.requires_grad}
+    if own != set(map(id, member.trained.values())):
+        return "its optimizer's parameters are not its network's"
+    return None
+
+
+def why_tensors_ineligible(member: Member) -> str | None:
+    """A stack copies each tensor: what lies in one memory alone would be several in it."""
+    places: dict[int, str] = {}
+    tensors = {f"network.{name}": p for name, p in member.trained.items()} | member.fixed
+    for name, tensor in tensors.items():
+        first = places.setdefault(tensor.untyped_storage()._cdata, name)
+        if first != name:
+            return f"its {first} and {name} share their memory"
+    return None
 
 
 def partition_runs(runs: int, size: int, processes: int) -> list[range]:

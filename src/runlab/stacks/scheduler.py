@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runlab.module import StackDifferenceError
+from runlab.stacks.alone import Steps, copy_with_state
 from runlab.stacks.eligibility import partition_evenly, why_ineligible
-from runlab.stacks.equivalence import check_equivalence, first_batches, first_line
+from runlab.stacks.equivalence import (
+    check_equivalence,
+    first_batches,
+    first_line,
+    is_out_of_memory,
+    preparation_key,
+)
 from runlab.stacks.process_state import rng_unchanged
 from runlab.stacks.schedules import ScheduleError, precompute_lrs
 from runlab.stacks.stack import Stack
 from runlab.stacks.step_request import StepRequest, StepResult
 from runlab.stacks.tasks import Task
 from runlab.stacks.trace import Operations, Tensors, TracedOperations, trace_operations
+from runlab.stacks.watch import SEED, require_same
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +37,9 @@ Runs = Sequence[Task[Any]]
 Arguments = tuple[Tensors, Tensors, Tensor, Tensor]
 
 ALONE = "not stacked, one run after another: "
+
+WATCHED = 1 / 1000
+"""Of the blocks of all runs, that part is also taken alone."""
 
 
 class Scheduler:
@@ -48,6 +61,8 @@ class Scheduler:
         self.draws: dict[Any, bool] = {}
         self.traces: dict[Any, Operations] = {}
         self.warned: set[str] = set()
+        self.watched: set[Any] = set()
+        self.choice = random.Random(0)  # which blocks: the same in each sweep
 
     def compute(self, tasks: Runs, check: Callable[[], None]) -> None:
         stacks = defaultdict(list)
@@ -70,8 +85,8 @@ class Scheduler:
             reason = why_ineligible(request)
             if reason is None:
                 if task not in self.structures:
-                    self.structures[task] = request.structure_key()
-                return self.structures[task], request.operations_key(), request.sync_key()
+                    self.structures[task] = request.structure_key(), preparation_key(request)
+                return self.structures[task], request.operations_key, request.sync_key()
         except Exception as error:  # the run meets it too, if it is one
             reason = first_line(error)
         self.warn_once(ALONE + reason)
@@ -90,13 +105,18 @@ class Scheduler:
             stacks = self.build_stacks(structure, requests)
             learning_rates = [each.learning_rates for each in schedules]
             results = take_all_steps(stacks, requests, learning_rates, check)
-        except torch.OutOfMemoryError:
-            results, stacks = None, []  # what the error holds on to is freed first
+            for index in self.choose_watched(runs, stacks):
+                rates = learning_rates[index]
+                self.watch(structure, stacks, requests, rates, results, index)
+        except StackDifferenceError:
+            raise
         except Exception as error:
-            reason = str(error) if isinstance(error, ScheduleError) else first_line(error)
-            self.reasons[structure] = reason
-            self.warn_once(ALONE + reason)
-            return
+            if not is_out_of_memory(error):
+                reason = str(error) if isinstance(error, ScheduleError) else first_line(error)
+                self.reasons[structure] = reason
+                self.warn_once(ALONE + reason)
+                return
+            results, stacks = None, []  # what the error holds on to is freed first
         if results is None:
             self.halve(runs, check)
             return
@@ -107,11 +127,49 @@ class Scheduler:
             request.count_steps()
             request.result, request.runs = result, len(requests)
 
+    def choose_watched(self, runs: Runs, stacks: Sequence[Stack]) -> list[int]:
+        """Runs whose block is also taken alone: of a stack that is new one of each trace.
+
+        Later any one, now and then. Not the first of a stack, by whose modules it may be traced.
+        """
+        operations = runs[0].request.operations_key
+        if (key := (operations, *runs)) not in self.watched:
+            self.watched.add(key)
+            sizes = [len(stack.members) for stack in stacks]
+            starts = dict(zip(sizes, accumulate(sizes, initial=0), strict=False))
+            return [start + self.choice.randrange(size > 1, size) for size, start in starts.items()]
+        if self.choice.random() < WATCHED * len(runs):
+            return [self.choice.randrange(len(runs))]
+        return []
+
+    def watch(
+        self,
+        structure: Any,
+        stacks: Sequence[Stack],
+        requests: Sequence[StepRequest],
+        learning_rates: Tensor,
+        results: Sequence[StepResult],
+        index: int,
+    ) -> None:
+        """Raises StackDifferenceError if that run's block is another one than the run's alone."""
+        request, result, draws = requests[index], results[index], self.draws[structure]
+        stack, place = [(s, i) for s in stacks for i in range(len(s.members))][index]
+        if draws:  # on the random numbers that the run alone will get
+            stack, place = Stack([copy_with_state(request.member)]), 0
+            key = structure, request.operations_key
+            stack.operations = self.trace(key, Stack([requests[0].member]), requests[0])
+            with rng_unchanged(request.inputs.device):
+                torch.manual_seed(SEED)
+                [result] = take_all_steps([stack], [request], [learning_rates], lambda: None)
+        weights = [each.detach()[place].flatten() for each in stack.parameters.values()]
+        stacked = Steps(result.losses, torch.cat(weights))
+        require_same(request, learning_rates.tolist(), stacked, draws)
+
     def build_stacks(self, structure: Any, requests: Sequence[StepRequest]) -> list[Stack]:
         """Anew for each block: whatever has happened to the runs meanwhile is in them."""
         parts = self.partition(structure, requests)
         stacks = [Stack([request.member for request in part]) for part in parts]
-        key = structure, requests[0].operations_key()
+        key = structure, requests[0].operations_key
         for stack in stacks:
             stack.operations = self.trace(key, stack, requests[0])
         return stacks
@@ -157,9 +215,9 @@ class Scheduler:
                 _, (losses, _) = compiled.gradients(copies, fixed, inputs, targets)
                 if descends:
                     compiled.descend(copies, fixed, inputs, targets, torch.zeros_like(losses))
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             self.warn_once(f"not compiled by {backend}: {first_line(error)}")
             return found
         return compiled

@@ -1,10 +1,11 @@
 """StepRequest: a run asks its stack for the steps of its next block."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import lightning as L
+import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,8 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from runlab.blocks.lazy_batch import step_of
 from runlab.module import Module
-
-ATTRIBUTES_OF_EVERY_MODULE = set(vars(nn.Module())) - {"training"}
+from runlab.stacks.attributes import data_key, module_key
 
 
 class Member(NamedTuple):
@@ -48,16 +48,6 @@ class Member(NamedTuple):
             for part, tensors in (("network", of_network), ("loss", of_loss))
             for name, tensor in tensors.items()
         }
-
-    @property
-    def settings(self) -> str:
-        """Class and plain attributes of each module, as text: dropout rates, sizes, modes."""
-        held = [
-            (name, type(module), {k: comparable(value) for k, value in attributes(module).items()})
-            for part in (self.network, self.loss)
-            for name, module in part.named_modules()
-        ]
-        return without_addresses(repr(held))
 
 
 class StepResult(NamedTuple):
@@ -105,6 +95,11 @@ class StepRequest:
         return self.module.trainer
 
     @property
+    def data(self) -> Any:
+        """The data module."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    @property
     def member(self) -> Member:
         module = self.module
         wrapped: Any = module.optimizers()  # Lightning's wrapper
@@ -131,10 +126,20 @@ class StepRequest:
         shapes = [(name, p.shape, p.dtype) for name, p in self.member.network.state_dict().items()]
         return repr(optimizer), repr(parts), repr(shapes), type(self.trainer.precision_plugin)
 
-    def operations_key(self) -> tuple[Any, ...]:
-        """Equal for requests of one structure whose steps are the same operations."""
+    @cached_property
+    def operations_key(self) -> tuple[Hashable, ...]:
+        """Equal for requests of one structure whose steps are the same operations.
+
+        Raises:
+            OpaqueError: where that cannot be seen.
+        """
         inputs, member = self.inputs, self.member
-        return inputs.shape[1:], inputs.dtype, inputs.device, tuple(member.trained), member.settings
+        settings = (
+            module_key("network", member.network),
+            module_key("loss", member.loss),
+            data_key(self.data) if inputs.dtype == torch.uint8 else None,
+        )
+        return inputs.shape[1:], inputs.dtype, inputs.device, tuple(member.trained), settings
 
     def sync_key(self) -> tuple[Any, ...]:
         """Equal for requests of one structure and operations that are equally far."""
@@ -151,18 +156,3 @@ class StepRequest:
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for each in (progress.total, progress.current):
             each.increment_by(len(self.targets))
-
-
-def attributes(module: nn.Module) -> dict[str, Any]:
-    """A module's own, without what every module has."""
-    return {k: value for k, value in vars(module).items() if k not in ATTRIBUTES_OF_EVERY_MODULE}
-
-
-def comparable(value: Any) -> Any:
-    """A tensor as a list: its `repr` would be shortened."""
-    return value.tolist() if isinstance(value, Tensor) else value
-
-
-def without_addresses(text: str) -> str:
-    """A `repr` that does not tell where in memory an object lies."""
-    return re.sub(" at 0x[0-9a-fA-F]+", "", text)

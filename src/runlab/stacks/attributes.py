@@ -1,0 +1,163 @@
+"""What a stack can see of a component: its attributes as keys, equal for equal values.
+
+A stack takes its operations from one run's modules and computes all runs by them. So whatever a
+step reads has to be among the stack's inputs (parameters and buffers), or be a plain value that is
+the same in all runs.
+"""
+
+import functools
+import sys
+import types
+from collections.abc import Hashable
+from contextlib import suppress
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.core.mixins import HyperparametersMixin
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
+from torchmetrics import MeanMetric, Metric
+
+from runlab.data import TensorData
+
+HELD_BY_CLASS: tuple[tuple[type, set[str]], ...] = (
+    (nn.Module, set(vars(nn.Module())) - {"training"}),
+    (nn.RNNBase, {"_flat_weights", "_flat_weight_refs"}),  # it keeps them those of its parameters
+    (L.LightningModule, set(vars(L.LightningModule())) - {"training"}),
+    (Metric, set(vars(MeanMetric())) - {"training"}),
+    (L.LightningDataModule, set(vars(L.LightningDataModule()))),
+    (HyperparametersMixin, {"_hparams", "_hparams_initial", "_hparams_name"}),
+    (TensorData, {"seed", "transform", "eval_transform"}),  # which say what samples come, and when
+    (TensorData, {"_train", "_test", "_train_indices", "_val_indices"}),
+)
+"""What torch, Lightning, torchmetrics and `TensorData` themselves keep in their objects."""
+
+EXACT = {
+    *(bool, int, float, complex, str, bytes, type(None), type(...), range, slice),
+    *(torch.dtype, torch.device, torch.memory_format, torch.layout),
+}
+"""Types of values that never change, and whose `repr` is another for another value."""
+
+TORCH_FUNCTIONS = {
+    id(each) for room in (torch, nn.functional) for each in vars(room).values() if callable(each)
+}
+
+
+class OpaqueError(Exception):
+    """Something that a stack cannot see into; the message says what it is."""
+
+
+def declares_stackable(component: object) -> bool:
+    """Whether exactly its class says so: a subclass has to say it again."""
+    return bool(vars(type(component)).get("stackable", False))
+
+
+def module_key(name: str, module: nn.Module) -> Hashable:
+    """Classes and attributes of a module and its submodules: dropout rates, sizes, modes.
+
+    Raises:
+        OpaqueError: for an attribute that is no plain value, in a module whose class does not say
+            `stackable = True`.
+    """
+    return tuple(
+        (path, type_before_parametrizations(each), attributes_key(f"{name}'s {path}", each))
+        for path, each in module.named_modules()
+    )
+
+
+def data_key(data: object) -> Hashable:
+    """Those of a data module, whose `normalize` is part of a step. Raises OpaqueError as above."""
+    return type(data), attributes_key("data's ", data)
+
+
+def attributes_key(place: str, component: object) -> Hashable:
+    keys: list[Hashable] = []
+    for name, value in own_attributes(component).items():
+        try:
+            keys.append((name, value_key(value)))
+        except OpaqueError as what:
+            if not declares_stackable(component):
+                raise OpaqueError(
+                    f"its {f'{place}.{name}'.replace(' .', ' ')} {what}: a stack cannot see "
+                    "whether it is the same for all runs and at each step (`stackable = True` in "
+                    f"the class {type(component).__name__} says that it is)"
+                ) from None
+    return tuple(keys)
+
+
+def plain_attributes(component: object) -> dict[str, Hashable]:
+    """Keys of those that are plain values."""
+    keys: dict[str, Hashable] = {}
+    for name, value in own_attributes(component).items():
+        with suppress(OpaqueError):
+            keys[name] = value_key(value)
+    return keys
+
+
+def own_attributes(component: object) -> dict[str, Any]:
+    """But for what torch, Lightning, torchmetrics and `TensorData` keep in their own objects."""
+    names = set(component._defaults) if isinstance(component, Metric) else set()
+    for base, held in HELD_BY_CLASS:
+        if isinstance(component, base):
+            names |= held
+    return {name: value for name, value in vars(component).items() if name not in names}
+
+
+def value_key(value: Any) -> Hashable:
+    """The same for the same value alone: neither for 1 and True nor for 0.0 and -0.0.
+
+    Raises:
+        OpaqueError: unless it is a number, text, None or the like, a function or class that its
+            name leads to, or a tuple, list, set or dict of those.
+    """
+    kind = type(value)
+    if kind in EXACT or isinstance(value, Enum | np.generic | PurePath):
+        return kind, value.name if isinstance(value, Enum) else repr(value)
+    if isinstance(value, ListConfig | DictConfig):
+        return kind, value_key(OmegaConf.to_container(value, resolve=True))
+    if kind in (list, tuple, torch.Size) or is_named_tuple(kind):
+        return kind, tuple(map(value_key, value))
+    if kind in (set, frozenset):
+        return kind, frozenset(map(value_key, value))
+    if kind is dict:
+        return kind, tuple((value_key(key), value_key(each)) for key, each in value.items())
+    if kind is functools.partial:
+        return kind, value_key(value.func), value_key(value.args), value_key(value.keywords)
+    if is_importable(value):
+        return kind, id(value)
+    raise OpaqueError(description(value))
+
+
+def is_named_tuple(kind: type) -> bool:
+    return issubclass(kind, tuple) and kind.__bases__ == (tuple,) and hasattr(kind, "_fields")
+
+
+def is_importable(value: Any) -> bool:
+    """Whether it is a class or function that its name leads to, and that holds no data."""
+    if id(value) in TORCH_FUNCTIONS:
+        return True
+    if isinstance(value, types.FunctionType):
+        held = [value.__closure__, vars(value), value.__kwdefaults__, value.__defaults__]
+        if any(held[:3]) or not all(type(each) in EXACT for each in value.__defaults__ or ()):
+            return False
+    elif not isinstance(value, type | types.BuiltinFunctionType | np.ufunc):
+        return False
+    found: Any = sys.modules.get(getattr(value, "__module__", None) or "numpy")
+    for name in getattr(value, "__qualname__", value.__name__).split("."):
+        found = getattr(found, name, None)
+    return found is value
+
+
+def description(value: Any) -> str:
+    if isinstance(value, nn.Module):
+        return f"is a {type(value).__name__} that is not among its modules"
+    if isinstance(value, Tensor):
+        return "is a tensor that is neither parameter nor buffer"
+    if isinstance(value, types.FunctionType | types.MethodType):
+        return "is a function that its name does not lead to, or that holds data"
+    return f"is or holds a {type(value).__name__}"
