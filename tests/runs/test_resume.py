@@ -674,11 +674,11 @@ def test_a_resumed_run_remembers_its_data_at_once(run, stopped, monkeypatch):
 def test_a_disk_that_cannot_be_read_now_costs_no_checkpoint(run, stopped, monkeypatch):
     before = everything(stopped)
 
-    def unreadable(*arguments: Any, **options: Any) -> None:
+    def unreadable(path: Path) -> None:
         raise OSError(errno.EIO, "Input/output error", "last.ckpt")
 
     with monkeypatch.context() as patched:
-        patched.setattr("torch.load", unreadable)
+        patched.setattr("pathlib.Path.read_bytes", unreadable)
         with pytest.raises(OSError, match="Input/output error"):
             run("run", STOP)
     assert everything(stopped) == before
