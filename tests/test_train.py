@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 from pathlib import Path
@@ -242,7 +243,7 @@ def test_without_callbacks_and_loggers_a_run_still_trains(run, tmp_path):
         "~callback.output_gradient", "~callback.curves", "~callback.predictions",
         "~callback.sample_images", "~callback.confusion", "~callback.first_layer")  # fmt: skip
     assert entry["status"] == "finished"
-    assert entry["metrics"]["best_epoch"] is None
+    assert "best_epoch" not in entry["metrics"]
     assert not list((tmp_path / "run").glob("events*"))
 
 
@@ -307,8 +308,17 @@ class Breaking(L.Callback):
             next(pl_module.parameters()).data.fill_(float("nan"))
 
 
-def test_a_run_that_diverges_late_is_tested_by_its_final_weights(run):
+def test_a_run_that_diverges_late_counts_by_its_best_weights_as_any_other(run, tmp_path):
     entry = run("run", "+callback.breaking._target_=tests.test_train.Breaking")
+    sound = run("sound", "trainer.max_epochs=1")
+    assert entry["status"] == "diverged"
+    assert entry["metrics"]["best_epoch"] == 0
+    assert entry["metrics"]["test/nll"] == sound["metrics"]["test/nll"]
+
+
+def test_without_a_best_checkpoint_it_counts_by_its_last_weights(run):
+    breaking = "+callback.breaking._target_=tests.test_train.Breaking"
+    entry = run("run", breaking, "~callback.best")
     assert entry["status"] == "diverged"
     assert entry["metrics"]["test/accuracy"] < 0.2
     assert "best_epoch" not in entry["metrics"]
@@ -357,6 +367,63 @@ def test_max_steps_ends_a_run_and_csv_is_another_logger(run, tmp_path):
     entry = run("run", "+trainer.max_steps=12", "logger=[tensorboard,csv]")
     assert entry["status"] in ("finished", "diverged")
     assert list((tmp_path / "run" / "csv").rglob("metrics.csv"))
+
+
+FEW = ["logger=none", "callback=[checkpoint,curves]"]
+LOOKS = "+callback.early={_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val/accuracy,"
+LOOKS += "mode:max,min_delta:1,patience:2,check_on_train_epoch_end:true}"
+PLANS = {
+    "max_steps": (["+trainer.max_steps=14"], [1, 1.4]),
+    "every second epoch": (["trainer.max_epochs=3", "+trainer.check_val_every_n_epoch=2"], [2, 3]),
+    "an interval": (["+trainer.val_check_interval=2"], [0.8, 1.8, 2]),
+    "stopped early": (
+        ["trainer.max_epochs=9", "+trainer.check_val_every_n_epoch=2", LOOKS], [1, 2, 3]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_last_weights_are_measured_whatever_was_planned(run, tmp_path, plan):
+    overrides, measured = PLANS[plan]
+    entry = run("run", *FEW, *overrides, "optimizer.lr=0.02")
+    with (tmp_path / "run" / "curves.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["epoch"]) for row in rows] == measured
+    assert entry["metrics"]["epochs"] == measured[-1]
+    folder = tmp_path / "run" / "checkpoints"
+    best, last = (torch.load(folder / f"{e}.ckpt", weights_only=True) for e in ("best", "last"))
+    curve = [float(row["val/accuracy"]) for row in rows]
+    assert entry["metrics"]["val/accuracy"] == pytest.approx(max(curve))
+    assert best["runlab"]["metrics"]["val/accuracy"] == pytest.approx(max(curve))
+    assert best["epoch"] == entry["metrics"]["best_epoch"]
+    assert best["global_step"] == int(float(rows[curve.index(max(curve))]["step"]))
+    assert last["global_step"] == int(float(rows[-1]["step"]))
+    assert last["runlab"]["metrics"]["val/accuracy"] == pytest.approx(curve[-1])
+    assert last["runlab"]["metrics"]["epochs"] == measured[-1]
+
+
+class Ends(L.Callback):
+    """Stops the process after the last step, once, when it was saved and not yet validated."""
+
+    done = False
+
+    def on_validation_start(self, trainer, pl_module):
+        if trainer.global_step == 14 and not Ends.done:
+            Ends.done = True
+            raise SystemExit("stopped by the test")
+
+
+@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+def test_they_are_measured_though_the_run_was_stopped_just_before(run, tmp_path):
+    overrides = [*FEW, "+trainer.max_steps=14", "+callback.last.every_n_train_steps=14"]
+    overrides += ["+callback.ends._target_=tests.test_train.Ends"]
+    Ends.done = False
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", *overrides)
+    entry, reference = run("run", *overrides), run("reference", *overrides)
+    assert entry["metrics"] == reference["metrics"]
+    curves = [(tmp_path / name / "curves.csv").read_text() for name in ("run", "reference")]
+    assert curves[0] == curves[1]
 
 
 @pytest.fixture

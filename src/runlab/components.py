@@ -1,6 +1,6 @@
 """What a run is made of, built from its configuration: data, module, trainer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing import current_process
 from pathlib import Path
@@ -11,10 +11,11 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from runlab.measure import Measure, declared_measures, mode_of
 from runlab.module import Module, stack_of_run
-from runlab.runs.checkpoint import AtomicCheckpointIO
+from runlab.runs.checkpoint import AtomicCheckpointIO, best_callback
 
 
 def build_components(
@@ -71,8 +72,15 @@ def build_module(cfg: DictConfig, data: Any) -> Module:
 
 
 def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
-    """Lightning's, with the configuration's callbacks and loggers, and `others` after them."""
-    callbacks = [instantiate(node) for node in (cfg.callback or {}).values()]
+    """Lightning's, with the configuration's callbacks and loggers, and `others` after them.
+
+    Raises:
+        ValueError: for a callback that takes the worse of two values for the better one, or if
+            nothing says which checkpoint is the best.
+    """
+    measures = declared_measures({"module": cfg.module})
+    callbacks = build_callbacks(cfg, measures)
+    best_callback(callbacks, measures)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
     trainer: L.Trainer = instantiate(cfg.trainer)(
         callbacks=[*callbacks, *others],
@@ -83,6 +91,33 @@ def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return trainer
+
+
+def build_callbacks(cfg: DictConfig, measures: Sequence[Measure]) -> list[L.Callback]:
+    callbacks = []
+    for key, node in (cfg.callback or {}).items():
+        given = node.get("mode") if OmegaConf.is_dict(node) else None
+        monitor = node.get("monitor") if OmegaConf.is_dict(node) else None
+        if monitor is not None and given is None and mode_of(monitor, measures) is None:
+            raise ValueError(
+                f"expected callback.{key}.mode=min or max, as the module declares no measure "
+                f"{monitor}, got none: say which is better"
+            )
+        callback = instantiate(node)
+        require_mode(f"callback.{key}", callback, measures)
+        callbacks.append(callback)
+    return callbacks
+
+
+def require_mode(key: str, callback: L.Callback, measures: Sequence[Measure]) -> None:
+    """Raises ValueError if the callback minimizes what is better when higher, or the reverse."""
+    monitor, mode = (getattr(callback, name, None) for name in ("monitor", "mode"))
+    better = mode_of(str(monitor), measures)
+    if mode in ("min", "max") and better not in (None, mode):
+        raise ValueError(
+            f"expected {key}.mode={better}, as the module declares {monitor}, got {mode}: give "
+            f"+{key}.mode={better}, or leave out what changes it"
+        )
 
 
 def located(data: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:

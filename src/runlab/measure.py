@@ -1,6 +1,6 @@
 """What a metric measures: a module declares it, the run record keeps it, a comparison reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pkgutil import resolve_name
 from typing import Any
@@ -65,3 +65,13 @@ def declared_measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
         return tuple(getattr(resolve_name(target), "measures", ()))
     except (ImportError, AttributeError, ValueError, TypeError):
         return ()
+
+
+def mode_of(metric: str, measures: Sequence[Measure]) -> str | None:
+    """`max` or `min`, whichever is better of `<split>/<name>`; None if no measure is that."""
+    better = {
+        f"{split}/{each.name}": "max" if each.higher_is_better else "min"
+        for split in ("train", "val", "test")
+        for each in measures
+    }
+    return better.get(metric)

@@ -5,10 +5,10 @@ What a run's life is besides (its lock and record, going on after it was stopped
 """
 
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from omegaconf import DictConfig
 
 from runlab.components import build_components
@@ -16,7 +16,9 @@ from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.module import Module
+from runlab.runs import checkpoint
 from runlab.runs.lifecycle import Run, run_lifecycle
+from runlab.runs.restart import require_own
 
 
 def train(cfg: DictConfig) -> dict[str, Any] | None:
@@ -41,20 +43,17 @@ def fit_and_test(run: Run) -> None:
     data, module, trainer = build_components(run.cfg, run.config, run.resume, hparams)
     run.begin(data, module, trainer)
 
-    with run.resume.resumed(trainer) as checkpoint:
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    with run.resume.resumed(trainer) as path:
+        trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
 
     last = run.resume.last_metrics(trainer)
     primary = module.measures[0].name
     require_metric(f"val/{primary}", last, "at least one validation in a run")
-    diverged = has_diverged(module, last)
-    metrics: dict[str, Any] = {"epochs": int(last["epochs"]), "train/loss": last["train/loss"]}
-    if not diverged:
-        metrics["best_epoch"] = load_best(module, trainer)
-    metrics |= score(module, trainer, data)
+    metrics: dict[str, Any] = {"epochs": last["epochs"], "train/loss": last["train/loss"]}
+    metrics |= load_best(run, module, trainer) | score(module, trainer, data)
     require_metric(f"test/{primary}", metrics, "a test at the end of a run")
 
-    run.end(module, "diverged" if diverged else "finished", metrics, last)
+    run.end(module, "diverged" if has_diverged(module, last) else "finished", metrics, last)
     log_result(trainer, primary, run.record["metrics"], last)
 
 
@@ -64,14 +63,17 @@ def has_diverged(module: Module, metrics: dict[str, float]) -> bool:
     return module.has_collapsed(metrics) or not all(map(isfinite, own))
 
 
-def load_best(module: Module, trainer: L.Trainer) -> int | None:
-    """Loads the best checkpoint's weights, where one was kept; returns its epoch, from 0."""
-    path = getattr(trainer.checkpoint_callback, "best_model_path", "")
-    if not path:
-        return None
-    checkpoint = torch.load(path, weights_only=True)
-    module.load_state_dict(checkpoint["state_dict"])
-    return checkpoint["epoch"]
+def load_best(run: Run, module: Module, trainer: L.Trainer) -> dict[str, int]:
+    """Loads the best checkpoint's weights, where one was kept; returns its `best_epoch`, from 0."""
+    best = checkpoint.best_callback(trainer.checkpoint_callbacks, module.measures)
+    if best is None or not best.best_model_path:
+        return {}
+    content = checkpoint.read(best.best_model_path)
+    require_own(
+        Path(best.best_model_path), content["hyper_parameters"]["config"], run.cfg, run.config
+    )
+    module.load_state_dict(content["state_dict"])
+    return {"best_epoch": content["epoch"]}
 
 
 def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str, float]:

@@ -145,6 +145,21 @@ def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unsto
     assert_same(tmp_path / "run", unstopped(STOP, within))
 
 
+@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+@pytest.mark.parametrize(
+    ("within", "resumed"), [([], 0), (["+callback.last.every_n_train_steps=4"], 1)]
+)
+def test_with_max_steps_a_run_goes_on_where_that_is_exact(
+    run, tmp_path, unstopped, within, resumed
+):
+    overrides = ["+trainer.max_steps=34", STOP, *within]
+    Stop.at("second block", 2)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", *overrides)
+    assert run("run", *overrides)["timing"]["resumed"] == resumed
+    assert_same(tmp_path / "run", unstopped(*overrides))
+
+
 SETTINGS = {
     "dropout, adam and a schedule": [
         "model=cnn", "model.widths=[8]", "model.dropout=0.3", "optimizer=adam",
@@ -333,7 +348,8 @@ def test_a_run_stopped_before_its_record_said_so_is_finished_once(
         [
             "+callback.early._target_=lightning.pytorch.callbacks.EarlyStopping",
             "+callback.early.monitor=val/accuracy",
-            "+callback.early.mode=min",
+            "+callback.early.mode=max",
+            "+callback.early.min_delta=1",
             "+callback.early.patience=1",
         ],
     ],
@@ -528,11 +544,11 @@ def test_a_resumed_run_remembers_its_data_at_once(run, stopped, monkeypatch):
 def test_a_disk_that_cannot_be_read_now_costs_no_checkpoint(run, stopped, monkeypatch):
     before = everything(stopped)
 
-    def unreadable(*arguments: Any, **options: Any) -> None:
+    def unreadable(path: Path) -> None:
         raise OSError(errno.EIO, "Input/output error", "last.ckpt")
 
     with monkeypatch.context() as patched:
-        patched.setattr("torch.load", unreadable)
+        patched.setattr("pathlib.Path.read_bytes", unreadable)
         with pytest.raises(OSError, match="Input/output error"):
             run("run", STOP)
     assert everything(stopped) == before

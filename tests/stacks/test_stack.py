@@ -132,3 +132,12 @@ def test_hparams_and_every_tag_are_in_a_stacked_runs_events(pair):
         tags.append(set(events.Tags()["scalars"]))
         assert events.SummaryMetadata("_hparams_/session_start_info")
     assert tags[0] == tags[1]
+
+
+def test_the_last_weights_are_measured_in_a_stack_too(stack, alone):
+    overrides = ["+trainer.max_steps=14", "optimizer.lr=0.02"]
+    together = stack({"0": ["seed=0"], "1": ["seed=1"]}, *overrides)
+    reference = record.read(alone(*overrides, "seed=0"))["metrics"]
+    assert [each["timing"]["stack"] for each in together] == [2, 2]
+    assert [each["metrics"]["epochs"] for each in together] == [1.4, 1.4]
+    assert together[0]["metrics"]["val/nll"] == pytest.approx(reference["val/nll"])

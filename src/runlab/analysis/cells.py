@@ -41,8 +41,9 @@ def summarize_cells(
 ) -> pd.DataFrame:
     """One row a cell, in the measure's unit; `chosen` marks one learning rate per arm.
 
-    Diverged runs count with what their final weights reach; where one has no value, the cell's
-    mean is NaN. `far_off` are those runs that did not diverge, yet ended far off the others.
+    Diverged runs count as the others do, with what their best weights reach; where one has no
+    value, the cell's mean is NaN. `far_off` are those runs that did not diverge, yet ended far off
+    the others.
 
     Args:
         others: measures of which the mean on the test set stands beside it, as `test_<name>`.

@@ -10,7 +10,7 @@ ARMS = (
     "the smaller, among those with at least half as many runs as its fullest; test results are "
     "those of that choice. Intervals are Student's 95% intervals over seeds, sd is over seeds"
 )
-DIVERGED = "Diverged runs count, with what their final weights reach."
+DIVERGED = "Diverged runs count as the others do, with what their best weights reach."
 NAIVE = (
     "Naive: both arms at the same learning rate, tuned for neither. It says which arm a rate "
     "happens to suit, not which arm is better."

@@ -58,6 +58,10 @@ class TensorLoader:
         for self._yielded, block in enumerate(blocks[start:], start=start + 1):
             yield self._slice(block)
 
+    def steps_in(self, blocks: int) -> int:
+        """How many batches so many blocks from an epoch's start hold."""
+        return min(blocks * (self.steps_per_execution or 1), len(self.sampler) // self.batch_size)
+
     def state_dict(self) -> dict[str, int]:
         return {"yielded": self._yielded}
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from runlab import atomic
+from runlab.runs.epochs import trained_epochs
 
 
 class Curves(L.Callback):
@@ -36,7 +37,7 @@ class Curves(L.Callback):
             return
         metrics = metrics_of(trainer, "train/") | metrics_of(trainer, "val/")
         values = torch.stack([value.double().cpu() for value in metrics.values()]).tolist()
-        row = {"epoch": trained_epochs(trainer), "step": float(trainer.global_step)}
+        row = {"epoch": float(trained_epochs(trainer)), "step": float(trainer.global_step)}
         self.rows.append(row | dict(zip(metrics, values, strict=True)))
         if trainer.is_global_zero:
             atomic.replace(self.path, to_csv(self.rows).encode())
@@ -44,12 +45,6 @@ class Curves(L.Callback):
 
 def metrics_of(trainer: L.Trainer, prefix: str) -> dict[str, Tensor]:
     return {k: value for k, value in trainer.callback_metrics.items() if k.startswith(prefix)}
-
-
-def trained_epochs(trainer: L.Trainer) -> float:
-    """How many epochs the weights were trained for."""
-    batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    return trainer.current_epoch + batches / trainer.num_training_batches
 
 
 def to_csv(rows: list[dict[str, float]]) -> str:

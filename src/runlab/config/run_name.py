@@ -1,7 +1,7 @@
 """The name of a run, its place in its sweep, and what tells it from the other runs there."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -9,6 +9,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runlab.config.fingerprint import affects_result, key_of
+from runlab.measure import declared_measures, mode_of
 from runlab.text import file_name
 
 SWEEP_SIZE = "RUNLAB_SWEEP_SIZE"
@@ -21,14 +22,14 @@ NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed", "experiment"}
 """In the run's name already; what an experiment sets is seen in its values."""
 
 
-def extra_overrides(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
     """What was overridden beyond loss, learning rate and seed: values by their short keys.
 
     A short key is the last part of a dotted key, or the whole key where that would be ambiguous.
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     """
-    watchers = list(cfg.watchers)
-    texts = {key_of(each): each.partition("=")[2] for each in overrides}
+    watchers, cfg = list(cfg.watchers), without_place(cfg)
+    texts = {key_of(each): each.partition("=")[2] for each in as_given(overrides)}
     if only_watches(texts.get("callback", ""), watchers):
         del texts["callback"]
     keys = sorted(key for key in texts.keys() - NAMED_ELSEWHERE if affects_result(key, watchers))
@@ -44,6 +45,22 @@ def extra_overrides(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]
     return values
 
 
+def as_given(overrides: Any) -> list[str]:
+    """Their texts; in a configuration, `${run.name}` in one would be looked up."""
+    texts: Any = OmegaConf.to_container(overrides) if OmegaConf.is_list(overrides) else overrides
+    return list(texts)
+
+
+def without_place(cfg: DictConfig) -> DictConfig:
+    """The same, but values that name where the run lies keep `${run.name}` or `${run.folder}`.
+
+    So the name of a run may be part of its settings, and settings part of its name.
+    """
+    nodes: Any = OmegaConf.to_container(cfg)
+    nodes["run"] = {key: rf"\${{run.{key}}}" for key in ("name", "position", "folder")}
+    return OmegaConf.create(nodes)
+
+
 def only_watches(choice: str, watchers: Collection[str]) -> bool:
     """Whether callbacks chosen as `[default,histograms]` are the default and some that watch."""
     names = {name.strip() for name in choice.strip("[]").split(",")}
@@ -52,7 +69,7 @@ def only_watches(choice: str, watchers: Collection[str]) -> bool:
 
 
 def run_name(
-    loss: str, learning_rate: object, seed: int, overrides: Sequence[str], *, _root_: DictConfig
+    loss: str, learning_rate: object, seed: int, overrides: Any, *, _root_: DictConfig
 ) -> str:
     """A run's folder under its sweep: `loss=mse,lr=0.1,seed=0`, then whatever else was overridden.
 
@@ -69,7 +86,7 @@ def swept_hparams(cfg: DictConfig) -> dict[str, Any]:
     As plain values for a table of hyperparameters. Of a run by itself, whatever was overridden.
     """
     named = {"loss": cfg.run.choices["loss"], "lr": cfg.optimizer.lr, "seed": cfg.seed}
-    overrides = list(cfg.run.overrides)
+    overrides = as_given(cfg.run.overrides)
     if is_multirun() and SWEPT_KEYS in os.environ:  # set by our sweeper; others do not tell
         keys = os.environ[SWEPT_KEYS].split(",")
         overrides = [each for each in overrides if key_of(each) in keys]
@@ -98,5 +115,11 @@ def position() -> str:
     return f"[{index['number']:{len(str(index['of']))}d}/{index['of']}] "
 
 
+def mode(metric: str, *, _root_: DictConfig) -> str | None:
+    """`max` or `min`, as the module declares the metric; None if it does not."""
+    return mode_of(metric, declared_measures({"module": _root_.module}))
+
+
+OmegaConf.register_new_resolver("mode", mode, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("position", position, replace=True)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float64, Shaped
 from numpy import ndarray
 
-from runlab.runs import record
+from runlab.runs import checkpoint, record
 from runlab.text import aligned, plural, wrapped
 
 Values = Mapping[str, Shaped[ndarray, "..."]]
@@ -222,7 +221,7 @@ def read_predictions(path: Path) -> Values:
 
 
 def read_weights(path: Path) -> Values:
-    weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    weights = checkpoint.read(path)["state_dict"]
     return {name: value.double().numpy() for name, value in weights.items()}
 
 

@@ -83,7 +83,7 @@ def log_result(
 
     Args:
         primary: the metric that runs are compared by, without its split.
-        metrics: of the best checkpoint, or the final weights if the run diverged.
+        metrics: of the best checkpoint, or of the last weights where none was kept.
         final: `val/*` of the last validation of the training.
     """
     for logger in trainer.loggers:
@@ -101,15 +101,15 @@ def result(
 
     With them `test/*` of the best weights.
     """
-    best_epoch = metrics.get("best_epoch")  # from 0; none is kept of a run that diverged
-    best = metrics["epochs"] if best_epoch is None else best_epoch + 1
+    epochs = metrics["epochs"]  # 1.4 if the run ended within its second one
+    best = min(metrics.get("best_epoch", epochs) + 1, epochs)
     test = {name: value for name, value in metrics.items() if name.startswith("test/")}
     del test["test/samples"]
     return {
         f"best/{primary}": metrics[f"val/{primary}"],
         "best/epochs": best,
         f"final/{primary}": final[f"val/{primary}"],
-        "final/epochs": metrics["epochs"],
+        "final/epochs": epochs,
     } | test
 
 

@@ -1,35 +1,154 @@
 """Checkpoints: each holds weights and, as plain values, its run's configuration."""
 
 import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import lightning as L
 import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
+from lightning.fabric.utilities.cloud_io import get_filesystem
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from runlab import atomic
+from runlab.measure import Measure
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint so that, whenever the machine stops, a whole one is there.
 
     Lightning's own moves it from the system's temporary folder, and between two file systems that
-    is a copy.
+    is a copy. What it reads is verified, as by `read`.
     """
+
+    def __init__(self) -> None:
+        self.has_saved = False
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
+        """Raises ValueError for what could not be loaded again, before it replaces anything."""
+        content = io.BytesIO()  # torch, writing to a full disk itself, hides the reason
+        torch.save(checkpoint, content)
+        # names of classes are quickly looked through; loading, once, is the proof
+        if not self.has_saved or unsafe_globals(content):
+            require_loadable(checkpoint, content)
+        self.has_saved = True
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        content = io.BytesIO()  # torch, writing to a full disk itself, hides the reason
-        torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         atomic.replace(Path(path), content.getbuffer())
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read(path)
+
+
+def read(path: str | Path) -> Any:
+    """What a checkpoint holds, on the CPU, once its checksums were verified: torch ignores them.
+
+    Raises:
+        OSError: if the file cannot be read.
+        DamagedError: if it is damaged, or nothing that `torch.load(weights_only=True)` takes.
+    """
+    is_remote = "://" in str(path)
+    content = get_filesystem(path).cat_file(path) if is_remote else Path(path).read_bytes()
+    try:
+        return unpack(io.BytesIO(content))
+    except DamagedError as error:
+        raise DamagedError(f"expected a checkpoint in {path}, got {error}") from error
+
+
+def best_callback(
+    callbacks: Iterable[L.Callback], measures: Sequence[Measure]
+) -> ModelCheckpoint | None:
+    """The one whose checkpoint is the best: it monitors a metric, the primary measure of several.
+
+    Raises:
+        ValueError: if there are several and that chooses none of them.
+    """
+    keeping = [
+        each
+        for each in callbacks
+        if isinstance(each, ModelCheckpoint) and each.monitor is not None and each.save_top_k != 0
+    ]
+    primary = f"val/{measures[0].name}" if measures else None
+    chosen = [each for each in keeping if each.monitor == primary] if len(keeping) > 1 else keeping
+    if len(keeping) > 1 and len(chosen) != 1:
+        monitors = ", ".join(sorted(str(each.monitor) for each in keeping))
+        raise ValueError(
+            f"expected one callback that keeps the best checkpoint, or one of several to monitor "
+            f"{primary or 'a primary measure'}, got {len(keeping)}, which monitor {monitors}: drop "
+            "all but one by ~callback.…"
+        )
+    return chosen[0] if chosen else None
+
+
+class DamagedError(ValueError):
+    """A file that should be a checkpoint, and holds something else than was saved."""
+
+
+def unpack(content: io.BytesIO) -> Any:
+    """What `torch.save` has put there.
+
+    Raises:
+        DamagedError: if that is not provably what is there now, or cannot be loaded as weights.
+    """
+    damaged = None
+    try:
+        with ZipFile(content) as archive:
+            damaged = archive.testzip()
+        if damaged is None:
+            content.seek(0)
+            return torch.load(content, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise  # which says nothing about the file
+    except BadZipFile as error:
+        raise DamagedError(f"a file that is truncated, or no checkpoint ({error})") from error
+    except Exception as error:  # zipfile and torch raise whatever their readers meet
+        raise DamagedError(
+            f"a file that torch cannot load as weights ({type(error).__name__})"
+        ) from error
+    raise DamagedError(f"a damaged file: the checksum of its part {damaged} is another")
+
+
+def unsafe_globals(content: io.BytesIO) -> list[str]:
+    """The classes and functions in it that `torch.load(weights_only=True)` refuses."""
+    content.seek(0)
+    return get_unsafe_globals_in_checkpoint(content)
+
+
+def require_loadable(checkpoint: Mapping[str, Any], content: io.BytesIO) -> None:
+    """Raises ValueError, naming the part to blame, unless what was saved can be loaded again."""
+    try:
+        unpack(content)
+    except DamagedError as error:
+        callbacks = checkpoint.get("callbacks", {})
+        parts = {f"the callback {key}": state for key, state in callbacks.items()}
+        parts |= {key: value for key, value in checkpoint.items() if key != "callbacks"}
+        wrong = " and ".join(name for name, part in parts.items() if not is_loadable(part))
+        got = ", ".join(unsafe_globals(content)) or str(error)
+        raise ValueError(
+            f"expected what a checkpoint keeps of {wrong or 'a run'} to be tensors and plain "
+            f"values, got {got}, which cannot be loaded again: turn it into such in its state_dict"
+        ) from error
+
+
+def is_loadable(part: Any) -> bool:
+    content = io.BytesIO()
+    torch.save(part, content)
+    try:
+        unpack(content)
+    except DamagedError:
+        return False
+    return True
 
 
 def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
@@ -45,13 +164,7 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
         )
     if not path.is_file():
         raise ValueError(f"expected a checkpoint at {path}, got no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler and zip reader raise
-        raise ValueError(
-            f"expected a checkpoint in {path}, got a file that torch cannot load as weights: "
-            f"truncated, or no checkpoint ({type(error).__name__})"
-        ) from error
+    content = read(path)
     try:
         config, weights = content["hyper_parameters"]["config"], content["state_dict"]
     except (KeyError, TypeError, IndexError):

@@ -28,7 +28,8 @@ from runlab.runs.previous import (
     find_previous_run,
     starts_over,
 )
-from runlab.runs.resume import ResumeCallback, last_checkpoint
+from runlab.runs.restart import folders_locked, last_checkpoint, own_checkpoints
+from runlab.runs.resume import ResumeCallback
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
     config = resolved_config(cfg)
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # rank 0 locks and records
         entry = new_record(cfg, config)
-        resume = ResumeCallback(folder, entry, last_checkpoint(folder, config))
+        resume = ResumeCallback(folder, entry, last_checkpoint(cfg, config))
         fit_and_test(Run(cfg, config, entry, resume))
         return entry
     with run_lock(folder) as is_ours:
@@ -91,7 +92,8 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
         try:
             previous = None if cfg.overwrite else find_previous_run(cfg, config)
             if previous is None or previous["status"] not in record.ENDED:
-                return train_recorded(cfg, config, previous, fit_and_test)
+                with folders_locked(cfg, config):
+                    return train_recorded(cfg, config, previous, fit_and_test)
         except Exception as error:
             if cfg.fail_fast:
                 raise SystemExit(f"{folder.name}: {user_message(error)} (fail_fast)") from error
@@ -112,10 +114,8 @@ def is_done(cfg: DictConfig) -> bool:
 
 def resolved_config(cfg: DictConfig) -> dict[str, Any]:
     """The resolved configuration, but for where the run lies: that stays `${run.folder}`."""
-    nodes: Any = OmegaConf.to_container(cfg)
-    nodes["run"] = {key: rf"\${{run.{key}}}" for key in ("name", "position", "folder")}
     config: Any = OmegaConf.to_container(
-        OmegaConf.create(nodes), resolve=True, throw_on_missing=True, enum_to_str=True
+        run_name.without_place(cfg), resolve=True, throw_on_missing=True, enum_to_str=True
     )
     del config["run"]
     return config
@@ -134,17 +134,17 @@ def train_recorded(
     if is_used:
         schema.check(config)  # before anything is given up for it
     from_start = cfg.overwrite or (previous is not None and starts_over(previous))
-    restart = None if from_start else last_checkpoint(folder, config)
+    restart = None if from_start else last_checkpoint(cfg, config)
     if restart is not None:
         continue_record(entry, previous or {}, restart)
         epochs = entry["metrics"]["epochs"]
-        log.info("%s%s: goes on after epoch %d", cfg.run.position, folder.name, epochs)
+        log.info("%s%s: goes on after epoch %g", cfg.run.position, folder.name, epochs)
     if is_used:
         atomic.clean(folder)
         (folder / "traceback.txt").unlink(missing_ok=True)
     if is_used and restart is None:
         record.write(folder, entry | {"status": "interrupted", "from_start": True})
-        clear(folder)
+        clear(folder, own_checkpoints(cfg, config))
     record.write(folder, entry)
     run = Run(cfg, config, entry, ResumeCallback(folder, entry, restart))
     try:
@@ -171,7 +171,7 @@ def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
         "metrics": {},
         "timing": {"started": now, "latest": now, "resumed": 0},
         "sweep_index": run_name.sweep_index(),
-        "overrides": sorted(cfg.run.overrides),
+        "overrides": sorted(run_name.as_given(cfg.run.overrides)),
         "choices": {k: v for k, v in cfg.run.choices.items() if "/" not in k},
         "config": config,
         "fingerprint": fingerprint(config),
@@ -185,7 +185,8 @@ def save_configuration(cfg: DictConfig, folder: Path) -> None:
     """Hydra's own files, which Hydra would replace even where the run is then refused."""
     (folder / ".hydra").mkdir(exist_ok=True)
     OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
-    OmegaConf.save(OmegaConf.create(list(cfg.run.overrides)), folder / ".hydra" / "overrides.yaml")
+    overrides = OmegaConf.create(run_name.as_given(cfg.run.overrides))
+    OmegaConf.save(overrides, folder / ".hydra" / "overrides.yaml")
     if HydraConfig.initialized():
         OmegaConf.save(HydraConfig.get(), folder / ".hydra" / "hydra.yaml")
 

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from runlab.components import require_data
 from runlab.config import run_name
 from runlab.config.fingerprint import changes, fingerprint
 from runlab.runs import provenance, record
-from runlab.runs.resume import WAYS_ON, Restart, another_configuration
+from runlab.runs.restart import WAYS_ON, Restart, another_configuration
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def starts_over(previous: Record) -> bool:
 
 def continue_record(entry: Record, previous: Record, restart: Restart) -> None:
     """Takes over how far an earlier try came, and what it ran on where that has changed since."""
-    entry["metrics"]["epochs"] = int(restart.metrics.get("epochs", 0))
+    entry["metrics"]["epochs"] = restart.metrics["epochs"]
     entry["timing"]["seconds"] = restart.seconds
     timing, ran_on = previous.get("timing", {}), previous.get("provenance", {})
     entry["timing"]["started"] = timing.get("started", entry["timing"]["started"])
@@ -89,13 +90,13 @@ def continue_record(entry: Record, previous: Record, restart: Restart) -> None:
     entry["provenance"]["earlier"] = ran_on.get("earlier", []) + [before] * bool(changed)
 
 
-def clear(folder: Path) -> None:
+def clear(folder: Path, checkpoints: Iterable[Path]) -> None:
     """Removes what an earlier try at this run left, so that its curves are not mixed with ours."""
     names = ("hparams.yaml", "curves.csv", "predictions.npz", "projector_config.pbtxt")
     files = [*folder.glob("events.out.tfevents.*"), *(folder / name for name in names)]
-    for path in files:
+    for path in [*files, *checkpoints]:
         path.unlink(missing_ok=True)
     embeddings = [path.parent for path in folder.glob("*/projector")]
-    for path in [folder / "checkpoints", folder / "wandb", *embeddings]:
+    for path in [folder / "wandb", *embeddings]:
         if path.exists():
             shutil.rmtree(path)

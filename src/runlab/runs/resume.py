@@ -1,83 +1,25 @@
 """Going on from a run's last checkpoint, so that it ends as if it had never stopped."""
 
-import logging
 import random
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from runlab.config.fingerprint import difference, fingerprint
 from runlab.loggers.rewind import flush, rewind
 from runlab.loggers.services import continue_service_runs, service_run_ids
 from runlab.runs import record
-
-log = logging.getLogger(__name__)
-
-STATE_KEY = "runlab"
-"""Under which our part of a checkpoint lies."""
+from runlab.runs.epochs import has_taken_last_step, may_end, trained_epochs
+from runlab.runs.restart import STATE_KEY, Restart
 
 EXISTING_DIR = "(Checkpoint|Experiment logs) directory .* exists and is not empty"
-
-WAYS_ON = "choose another sweep with name=…, or replace the run with overwrite=true"
-
-
-@dataclass(frozen=True)
-class Restart:
-    """A checkpoint to go on from.
-
-    Attributes:
-        step: optimizer steps taken before it.
-        seconds: training time before it.
-        metrics: what Lightning's `callback_metrics` held.
-        service_run_ids: under which ids other services keep the run, by the class of their logger.
-    """
-
-    path: Path
-    step: int
-    seconds: float
-    metrics: dict[str, float]
-    service_run_ids: dict[str, str]
-
-
-def last_checkpoint(folder: Path, config: Mapping[str, Any]) -> Restart | None:
-    """The newest checkpoint in a run's folder that a run of this configuration can go on from.
-
-    Raises:
-        ValueError: if there are checkpoints of another configuration.
-    """
-    paths = (folder / "checkpoints").glob("*.ckpt")
-    for path in sorted(paths, key=lambda path: (path.stem == "last", path.stat().st_mtime))[::-1]:
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            state, theirs = content[STATE_KEY], content["hyper_parameters"]["config"]
-        except (OSError, MemoryError):
-            raise  # a disk that cannot be read now says nothing about the checkpoint
-        except Exception as error:  # torch raises whatever its unpickler and zip reader raise
-            log.warning("%s: cannot go on from it (%s)", path, type(error).__name__)
-            continue
-        if fingerprint(theirs) != fingerprint(config):
-            raise ValueError(another_configuration(folder, theirs, config))
-        return Restart(
-            path,
-            content["global_step"],
-            state["seconds"],
-            state["metrics"],
-            state["service_run_ids"],
-        )
-    return None
-
-
-def another_configuration(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    changed = "; ".join(difference(old, new))
-    return f"{folder} holds a run of another configuration ({changed}): {WAYS_ON}"
 
 
 @contextmanager
@@ -93,7 +35,11 @@ class ResumeCallback(L.Callback):
 
     That is the state of the random number generators, the latest metrics, what training measured
     since the last validation, whether the run was about to stop, and the time spent. The run's
-    record follows its epochs.
+    record follows its epochs. A run whose last weights Lightning would leave out validates them.
+
+    Attributes:
+        epochs: trained so far, as of the last whole one, or of the end within one.
+        measured_step: the optimizer step of the last validation.
     """
 
     def __init__(self, folder: Path, entry: dict[str, Any], restart: Restart | None) -> None:
@@ -104,6 +50,8 @@ class ResumeCallback(L.Callback):
         self.started = time.perf_counter()
         self.seconds_of_others = 0.0
         self.rng_states: dict[str, Any] | None = None
+        self.epochs = restart.metrics["epochs"] if restart else 0
+        self.measured_step = 0
 
     @property
     def seconds(self) -> float:
@@ -124,7 +72,7 @@ class ResumeCallback(L.Callback):
     def last_metrics(self, trainer: L.Trainer) -> dict[str, float]:
         """The latest of a fit, `train/*` and `val/*`, though nothing was left to train."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        return (self.restart.metrics if self.restart else {}) | metrics
+        return (self.restart.metrics if self.restart else {}) | metrics | {"epochs": self.epochs}
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -134,9 +82,12 @@ class ResumeCallback(L.Callback):
         for logger in trainer.loggers:
             flush(logger)
         self.leave_out_others(pl_module)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         checkpoint[STATE_KEY] = {
             "rng_states": rng_states(pl_module.device),
-            "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "metrics": metrics | {"epochs": trained_epochs(trainer)},
+            "measured_step": self.measured_step,
+            "is_inexact": self.is_inexact(trainer),
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
             "metric_buffer": pl_module.metric_buffer.state_dict(),  # type: ignore[union-attr]
@@ -148,28 +99,55 @@ class ResumeCallback(L.Callback):
     ) -> None:
         state = checkpoint[STATE_KEY]
         self.rng_states = state["rng_states"]
+        self.measured_step = state["measured_step"]
         trainer.should_stop = state["should_stop"]
         pl_module.metric_buffer.load_state_dict(state["metric_buffer"])  # type: ignore[union-attr]
-        for own in checkpoint["callbacks"].values():
-            if isinstance(own, dict) and own.get("dirpath"):  # of ModelCheckpoint
-                folder = str((self.folder / "checkpoints").resolve())
-                own.update(with_folder(own, own["dirpath"], folder))
+        for callback in trainer.checkpoint_callbacks:  # whose folder may have been moved
+            own = checkpoint["callbacks"].get(callback.state_key)
+            if own and isinstance(callback, ModelCheckpoint):
+                own.update(with_folder(own, str(own["dirpath"]), str(callback.dirpath)))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.rng_states is not None:
             restore_rng(self.rng_states, pl_module.device)
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.measured_step = trainer.global_step
+
+    def is_measured(self, trainer: L.Trainer) -> bool:
+        return self.measured_step == trainer.global_step or not trainer.enable_validation
+
+    def is_inexact(self, trainer: L.Trainer) -> bool:
+        """Whether Lightning would not go on as if nothing had been.
+
+        With `max_steps` it repeats the end of an epoch that it has ended, and leaves out the
+        validation of the last step.
+        """
+        if has_taken_last_step(trainer):
+            return not self.is_measured(trainer)
+        is_whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        return trainer.max_steps != -1 and is_whole
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.leave_out_others(pl_module)
-        epochs = trainer.current_epoch + 1
-        pl_module.log("epochs", float(epochs), logger=False, sync_dist=True)
+        self.epochs = trained_epochs(trainer)
+        if may_end(trainer) and not self.is_measured(trainer):
+            validate(trainer)
         if trainer.is_global_zero:
-            self.entry["metrics"]["epochs"] = epochs
+            self.entry["metrics"]["epochs"] = self.epochs
             self.entry["timing"]["seconds"] = self.seconds
             record.write(self.folder, self.entry)
 
     def leave_out_others(self, pl_module: L.LightningModule) -> None:
         self.seconds_of_others = getattr(pl_module.stack, "seconds_of_others", 0.0)
+
+
+def validate(trainer: L.Trainer) -> None:
+    """As Lightning does within an epoch, whatever it has planned."""
+    trainer.validating = True
+    trainer.fit_loop.epoch_loop.val_loop.run()
+    trainer.training = True
 
 
 def rng_states(device: torch.device) -> dict[str, Any]:

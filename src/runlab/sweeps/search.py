@@ -17,8 +17,8 @@ from runlab.train import train
 def train_and_report(cfg: DictConfig) -> float | None:
     """Trains the run that `cfg` describes; returns the metric that `cfg.objective` names.
 
-    A diverged run's metric is the one it had; one that is no number counts as infinite: as bad as
-    can be.
+    A diverged run's metric is that of its best weights, as any other's; one that is no number
+    counts as infinite: as bad as can be.
 
     Raises:
         ValueError: if another process is training the run; and whatever `train` raises.

@@ -1,0 +1,35 @@
+"""How many epochs a run has trained, and whether this one is its last."""
+
+from typing import Any
+
+import lightning as L
+
+
+def trained_epochs(trainer: L.Trainer) -> float:
+    """How many epochs the weights were trained for: 2.5 in the middle of the third."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    if epochs.started == epochs.completed:  # between two
+        return epochs.completed
+    # a block of steps is a batch to Lightning; the last of an epoch may be a shorter one
+    steps = getattr(trainer.train_dataloader, "steps_in", int)
+    done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    of: Any = trainer.num_training_batches
+    return whole(epochs.completed + steps(done) / (steps(of) if of != float("inf") else of))
+
+
+def whole(number: float) -> float:
+    """The same number, an integer if it is one."""
+    return int(number) if number == int(number) else number
+
+
+def may_end(trainer: L.Trainer) -> bool:
+    """Whether training may end with the epoch of which this is the end."""
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    epochs = trainer.max_epochs in range(progress.processed + 1)  # −1: without an end
+    # of EarlyStopping, which looks at an epoch's end after all others
+    looks = any(getattr(e, "_check_on_train_epoch_end", False) for e in trainer.callbacks)  # type: ignore[attr-defined]
+    return has_taken_last_step(trainer) or epochs or trainer.should_stop or looks
+
+
+def has_taken_last_step(trainer: L.Trainer) -> bool:
+    return -1 != trainer.max_steps <= trainer.global_step
