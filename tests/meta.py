@@ -1,8 +1,10 @@
 """A device that is not there: its tensors have shapes and no values."""
 
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
+import pytest
 import torch
 from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
@@ -94,3 +96,13 @@ class Copies(TorchDispatchMode):
 
 def is_there(tensor: Tensor) -> bool:
     return tensor.device.type == "meta"
+
+
+def stack_on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out what looks at values before a stack is computed, or beside it."""
+    scheduler = "runlab.stacks.scheduler"
+    # `torch.autocast` knows no meta
+    monkeypatch.setattr(f"{scheduler}.precision_of", lambda request: nullcontext())
+    monkeypatch.setattr(f"{scheduler}.check_equivalence", lambda requests: (None, False))
+    monkeypatch.setattr(f"{scheduler}.preparation_key", lambda request: None)
+    monkeypatch.setattr(f"{scheduler}.require_same", lambda *block: None)

@@ -6,7 +6,6 @@ zeros.
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +22,7 @@ from runlab.module import stack_of_run
 from runlab.runs.resume import ResumeCallback
 from runlab.stacks import train_together
 from tests.compose import compose
-from tests.meta import Copies, MetaStrategy
+from tests.meta import Copies, MetaStrategy, stack_on_meta
 
 EPOCHS = 3
 TRAINING, VALIDATION, PICTURES = 1, 1, 8
@@ -86,9 +85,7 @@ def test_an_epoch_reads_its_training_at_once_and_its_validation_at_once(fit):
 
 
 def test_so_does_each_run_of_a_stack(fit, monkeypatch):
-    # `torch.autocast` knows no meta
-    monkeypatch.setattr("runlab.stacks.scheduler.precision_of", lambda request: nullcontext())
-    monkeypatch.setattr("runlab.stacks.scheduler.check_equivalence", lambda requests: (None, False))
+    stack_on_meta(monkeypatch)
     for counted in train_together([partial(fit, f"seed={seed}") for seed in range(2)], 50):
         if isinstance(counted, Exception):
             raise counted

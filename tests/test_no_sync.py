@@ -6,7 +6,6 @@ an epoch, where that is meant, is replaced by zeros. Where `Copies` watches, a l
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ from runlab.module import Module, stack_of_run
 from runlab.stacks import train_together
 from runlab.stacks.stack import Stack
 from tests.compose import compose
-from tests.meta import Copies, MetaStrategy
+from tests.meta import Copies, MetaStrategy, stack_on_meta
 
 EPOCHS, BLOCKS = 2, 3
 WATCHERS = ("gradient_norm", "output_gradient", "throughput")
@@ -117,11 +116,7 @@ def test_single_batches_are_taken_without_a_look_too(fit):
 @pytest.fixture
 def fit_together(fit, monkeypatch) -> Callable[..., list[L.Trainer | Exception]]:
     """Three runs as a stack; whether they may be one is a look at numbers, once."""
-    # `torch.autocast` knows no meta
-    monkeypatch.setattr("runlab.stacks.scheduler.precision_of", lambda request: nullcontext())
-    monkeypatch.setattr("runlab.stacks.scheduler.check_equivalence", lambda requests: (None, False))
-    monkeypatch.setattr("runlab.stacks.scheduler.preparation_key", lambda request: None)
-    monkeypatch.setattr("runlab.stacks.scheduler.require_same", lambda *block: None)
+    stack_on_meta(monkeypatch)
 
     def fit_stack(*overrides: str) -> list[L.Trainer | Exception]:
         return train_together([partial(fit, *overrides, f"seed={seed}") for seed in range(3)], 50)

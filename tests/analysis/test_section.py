@@ -135,11 +135,12 @@ def test_what_cannot_be_a_section_any_more_is_left_out_with_a_warning(
 
 
 def test_a_received_sweep_calls_nothing_that_it_names(tmp_path: Path) -> None:
-    names = [each["_target_"] for each in attacks(tmp_path).values()]
+    targets = [each["_target_"] for each in attacks(tmp_path).values()]
+    names = [each for each in targets if isinstance(each, str)]  # no record holds another
     write_run(tmp_path / "sweep", "mse", 0.1, 0, comparison={"sections": names, "outputs": names})
     comparison = rebuild(tmp_path / "sweep")
     left_out = [each for each in comparison.warnings if "left out" in each]
-    assert len(left_out) == 2 * len(set(map(str, names)))
+    assert len(left_out) == 2 * len(set(names))
     assert not (tmp_path / CALLED).exists()
 
 

@@ -1,6 +1,7 @@
 """The name of a run, its place in its sweep, and what tells it from the other runs there."""
 
 import os
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -54,9 +55,14 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
 
 
 def as_given(overrides: Any) -> list[str]:
-    """Their texts; in a configuration, `${run.name}` in one would be looked up."""
-    texts: Any = OmegaConf.to_container(overrides) if OmegaConf.is_list(overrides) else overrides
-    return list(texts)
+    """Their texts; in a configuration, `${run.name}` in one would be looked up.
+
+    There, a text that holds an escaped `\\${` is taken as OmegaConf would read it: without escape.
+    """
+    if not OmegaConf.is_list(overrides):
+        return list(overrides)
+    texts: Any = OmegaConf.to_container(overrides)
+    return [re.sub(r"(\\+)\$\{", lambda m: m[1][: len(m[1]) // 2] + "${", each) for each in texts]
 
 
 def without_place(cfg: DictConfig) -> DictConfig:

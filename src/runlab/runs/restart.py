@@ -98,11 +98,11 @@ def find_checkpoints(cfg: DictConfig) -> list[Path]:
 
 def own_checkpoints(cfg: DictConfig, config: Mapping[str, Any]) -> list[Path]:
     """What is there to be replaced: all in the run's folder, elsewhere those of this run."""
-    folder, ours = absolute(cfg.run.folder).resolve(), fingerprint(config)
+    folder, ours = absolute(cfg.run.folder), fingerprint(config)
     return [
         path
         for path in find_checkpoints(cfg)
-        if path.resolve().is_relative_to(folder) or fingerprint(config_of(path) or {}) == ours
+        if path.is_relative_to(folder) or fingerprint(config_of(path) or {}) == ours
     ]
 
 

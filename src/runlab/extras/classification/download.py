@@ -70,12 +70,13 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
     Raises:
         ValueError: if files cannot be had, or others lie in their place. Nothing is then written.
     """
+    there = _present(folder)
     found = source.faults(folder)
     if not found:
         return
     archived = {name for name in found if _has_archive(folder, source, name)}
     known = found.keys() if source.md5s else found.keys() - archived  # the rest is unpacked first
-    refuse_others(folder, source, {name: found[name] for name in known})
+    refuse_others(folder, source, {name: found[name] for name in found if name in known & there})
     missing = [fault for name, fault in found.items() if name not in archived]
     if missing and not download:
         raise ValueError(
@@ -93,22 +94,27 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
         ) from error
 
 
-def refuse_others(folder: Path, source: Source, found: Mapping[str, str]) -> None:
-    """Raises ValueError if any of the faults is of a file that is there."""
-    others = [fault for name, fault in found.items() if os.path.lexists(folder / name)]
+def _present(folder: Path) -> set[str]:
+    """Asked before their faults: another process may put a file there at any time, whole."""
+    return {name for name in FILES if os.path.lexists(folder / name)}
+
+
+def refuse_others(folder: Path, source: Source, others: Mapping[str, str]) -> None:
+    """Raises ValueError if there are any: faults of files that are there."""
     if others:
         raise ValueError(
             f"expected the files of {source.name} in {folder}, got others, which are left as they "
-            f"are ({'; '.join(others)}): data.verify=false trains on them, data_dir=… fetches "
-            f"{source.name} into another folder; if a file is damaged, remove it, and it is "
-            "fetched again"
+            f"are ({'; '.join(others.values())}): data.verify=false trains on them, data_dir=… "
+            f"fetches {source.name} into another folder; if a file is damaged, remove it, and it "
+            "is fetched again"
         )
 
 
 def check_verified(folder: Path, source: Source) -> None:
     """Raises ValueError unless all four files of `folder` are verified."""
+    there = _present(folder)
     found = source.faults(folder)
-    refuse_others(folder, source, found)
+    refuse_others(folder, source, {name: found[name] for name in found if name in there})
     if found:
         raise ValueError(
             f"{'; '.join(found.values())}; run prepare_data() to fetch {source.name}, or set "
@@ -130,11 +136,12 @@ def fetch(folder: Path, source: Source, names: list[str]) -> None:
         _verify(staging, source, names)
         if not source.md5s:
             digests = {name: md5(staging / name) for name in names}
-            refuse_others(folder, source, faults(folder, digests | _read_md5s(folder)))
+            there, found = _present(folder), faults(folder, digests | _read_md5s(folder))
+            refuse_others(folder, source, {name: found[name] for name in found if name in there})
             _write_md5s(folder, digests)
         for name in names:
             _install(staging / name, folder / name)
-    refuse_others(folder, source, source.faults(folder))
+    refuse_others(folder, source, source.faults(folder))  # where one came between
     log.info("%s: verified and ready in %s", source.name, folder)
 
 
