@@ -28,7 +28,18 @@ EXTRAS = sorted(
     path.stem for path in (ENGINE / "extras").iterdir() if not path.stem.startswith("__")
 )
 CORE = [
-    *("train", "module", "data", "components", "measure", "blocks", "runs", "config", "sweeps"),
+    *(
+        "train",
+        "module",
+        "data",
+        "components",
+        "measure",
+        "memory",
+        "blocks",
+        "runs",
+        "config",
+        "sweeps",
+    ),
     *("stacks", "analysis", "loggers", "callbacks", "cli", "text", "atomic"),
 ]
 COMPONENTS_OUTSIDE = {
@@ -120,6 +131,7 @@ def test_the_analysis_imports_nothing_that_trains():
         "atomic",
         "text",
         "measure",
+        "memory",
         "runs.record",
         "runs.lock",
         "config.fingerprint",

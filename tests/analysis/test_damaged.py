@@ -183,6 +183,13 @@ def test_a_file_that_no_reader_survives_is_no_record(tmp_path, content):
         record.read(tmp_path)
 
 
+def test_a_text_that_spells_the_character_nul_is_a_sound_one(tmp_path):
+    folder = write_run(tmp_path, "mse", 0.1, 0)
+    entry = record.read(folder) | {"error": r"got '\u0000' in a name"}
+    record.write(folder, entry)
+    assert record.read(folder)["error"] == entry["error"]
+
+
 def test_what_is_no_file_or_too_large_a_one_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "run.json")  # whoever reads it waits for ever
     with pytest.raises(ValueError, match="got what is no regular file"):

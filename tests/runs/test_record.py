@@ -6,6 +6,9 @@ import pytest
 
 from runlab.config import fingerprint
 from runlab.runs import provenance, record
+from runlab.runs.lifecycle import new_record, resolved_config
+from runlab.runs.record_rules import RULES
+from tests.compose import compose
 
 CONFIG = {
     "name": "one",
@@ -128,7 +131,9 @@ def test_one_batch_and_all_batches_are_not_the_same_to_the_trainer():
 
 def test_a_record_of_an_earlier_release_is_known_by_its_configuration():
     config = CONFIG | {"optimizer": {"lr": 0.1, "weight_decay": 0.0}}
-    old = {"fingerprint": "of the text 0.0", "config": config}
+    written = fingerprint.hashed(fingerprint.identity(config, as_written=True))
+    assert written != fingerprint.fingerprint(config)
+    old = {"fingerprint": written, "config": config}
     assert fingerprint.is_of(old, CONFIG | {"optimizer": {"lr": 0.1, "weight_decay": 0}})
     assert not fingerprint.is_of(old, CONFIG)
 
@@ -137,6 +142,20 @@ def test_a_record_that_lost_an_infinity_is_known_by_its_fingerprint():
     config = CONFIG | {"model": {"x": math.inf}}
     entry = {"fingerprint": fingerprint.fingerprint(config), "config": record.finite(config)}
     assert fingerprint.is_of(entry, config)
+    assert not fingerprint.is_of(entry, CONFIG | {"model": {"x": None}})
+
+
+def test_each_key_of_a_new_record_has_a_rule(tmp_path):
+    cfg = compose(folder=tmp_path)
+    entry = new_record(cfg, resolved_config(cfg))
+    assert set(entry) <= {rule.key for rule in RULES}
+
+
+def test_a_launch_that_is_none_is_refused(tmp_path):
+    for launch, got in (({"swept": 5}, "without launch.id"), (["a"], "whose launch is")):
+        record.write(tmp_path, ENTRY | {"launch": launch})
+        with pytest.raises(ValueError, match=got):
+            record.read(tmp_path)
 
 
 def test_a_difference_names_each_value_that_changed():

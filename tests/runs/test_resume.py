@@ -671,6 +671,20 @@ def test_a_resumed_run_remembers_its_data_at_once(run, stopped, monkeypatch):
     assert record.read(stopped)["provenance"]["data"] == checksum
 
 
+def test_too_little_memory_costs_no_checkpoint(run, stopped, monkeypatch):
+    before = everything(stopped)
+
+    def load(*content: Any, **options: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("torch.load", load)
+        with pytest.raises(OSError, match="too little memory") as raised:
+            run("run", STOP)
+    assert raised.value.errno == errno.ENOMEM
+    assert everything(stopped) == before
+
+
 def test_a_disk_that_cannot_be_read_now_costs_no_checkpoint(run, stopped, monkeypatch):
     before = everything(stopped)
 

@@ -46,5 +46,9 @@ def test_each_run_is_found_where_it_first_stands():
 
 
 def test_what_changes_no_result_makes_no_other_run():
-    assert first_alike([["seed=0", "data_dir=a"], ["seed=0", "data_dir=b"]], ()) == [0, 0]
+    assert first_alike([["seed=0", "logger=csv"], ["seed=0", "logger=none"]], ()) == [0, 0]
     assert identifying(["seed=0", "callback.bar.rate=1"], ["bar"]) == {("seed", "0")}
+
+
+def test_runs_on_data_of_two_places_are_not_taken_for_one():
+    assert first_alike([["data_dir=/a"], ["data_dir=/b"], ["+data_dir=/a"]], ()) == [0, 1, 0]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from runlab.config.fingerprint import hashed, identity
 from runlab.runs import record
 
 TRAIN = "scripts/train.py"
@@ -49,7 +50,8 @@ def test_values_that_are_the_same_are_one_run_and_one_arm(launch, tmp_path, laun
 def test_runs_as_an_earlier_release_left_them_are_not_trained_again(launch, tmp_path):
     launch("optimizer.weight_decay=0.1,0.0")
     for path in tmp_path.glob("logs/train/*/run.json"):
-        entry = {**record.read(path.parent), "fingerprint": "of another text"}
+        entry = record.read(path.parent)
+        entry["fingerprint"] = hashed(identity(entry["config"], as_written=True))
         del entry["launch"]
         record.write(path.parent, entry)
     [folder] = (tmp_path / "logs" / "train").glob("*weight_decay=0,*")

@@ -56,7 +56,7 @@ def rebuild(
 
 
 @contextmanager
-def comparison_lock(sweep: Path, limit: float = 60.0) -> Iterator[None]:
+def comparison_lock(sweep: Path, limit: float = 600.0) -> Iterator[None]:
     """Waits until no other process writes the comparison of this sweep."""
     with ExitStack() as stack:
         try:

@@ -5,9 +5,12 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+PLACES_OF_DATA = ("data_dir", "data.root", "data.download", "data.verify")
+"""Where the data lie, and how they come there: a run knows them by their checksum."""
+
 RESULT_NEUTRAL_KEYS = (
     *("name", "overwrite", "retry", "fail_fast", "objective", "logger", "comparison", "watchers"),
-    *("data_dir", "data.root", "data.download", "data.verify"),
+    *PLACES_OF_DATA,
 )
 """Settings that change no result: where a run lies, how it is launched and compared."""
 
@@ -16,11 +19,11 @@ TYPED_GROUP = "trainer"
 """Lightning's Trainer takes 1 as a number of batches, and 1.0 as all of them."""
 
 
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+def identity(config: Mapping[str, Any], as_written: bool = False) -> dict[str, Any]:
     """What a run's result depends on, of a resolved configuration: values by dotted keys."""
     watchers = config.get("watchers") or ()
     flat = {key: value for key, value in flatten(config).items() if affects_result(key, watchers)}
-    return {key: normalized(key, value) for key, value in flat.items()}
+    return flat if as_written else {key: normalized(key, each) for key, each in flat.items()}
 
 
 def normalized(key: str, value: Any) -> Any:
@@ -56,15 +59,22 @@ def key_of(override: str) -> str:
 
 def fingerprint(config: Mapping[str, Any]) -> str:
     """SHA-256 of what a run's result depends on."""
-    return hashlib.sha256(as_text(identity(config)).encode()).hexdigest()
+    return hashed(identity(config))
+
+
+def hashed(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(as_text(values).encode()).hexdigest()
 
 
 def is_of(record: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Whether a run's record is of this configuration.
 
-    An earlier release wrote other fingerprints; the recorded configuration has lost infinities.
+    An earlier release hashed values as they were written. Where that hash is not the one of the
+    recorded configuration, it has lost something since, such as an infinity.
     """
-    return fingerprint(config) in (record["fingerprint"], fingerprint(record["config"]))
+    now, then, recorded = fingerprint(config), record["fingerprint"], record["config"]
+    is_whole = then == hashed(identity(recorded, as_written=True))
+    return now == then or (is_whole and now == fingerprint(recorded))
 
 
 def as_text(value: Any) -> str:

@@ -33,8 +33,10 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     What an experiment sets is no override: where a multirun has several, they are among the keys.
     """
-    watchers, cfg = list(cfg.watchers), without_place(cfg)
+    watchers = list(cfg.watchers)
     texts = {key_of(each): each.partition("=")[2] for each in as_given(overrides)}
+    if any("${" in text for text in texts.values()):
+        cfg = without_place(cfg)
     if only_watches(texts.get("callback", ""), watchers):
         del texts["callback"]
     elsewhere = (

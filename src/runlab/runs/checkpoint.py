@@ -1,5 +1,6 @@
 """Checkpoints: each holds weights and, as plain values, its run's configuration."""
 
+import errno
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from runlab import atomic
 from runlab.config import received, targets
 from runlab.measure import Measure
+from runlab.memory import is_out_of_memory
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -54,7 +56,7 @@ def read(path: str | Path) -> Any:
     """What a checkpoint holds, on the CPU, once its checksums were verified: torch ignores them.
 
     Raises:
-        OSError: if the file cannot be read.
+        OSError: if the file cannot be read now, too little memory included.
         DamagedError: if it is damaged, or nothing that `torch.load(weights_only=True)` takes.
     """
     is_remote = "://" in str(path)
@@ -63,6 +65,8 @@ def read(path: str | Path) -> Any:
         return unpack(io.BytesIO(content))
     except DamagedError as error:
         raise DamagedError(f"expected a checkpoint in {path}, got {error}") from error
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, "too little memory to read it", str(path)) from error
 
 
 def best_callback(
@@ -107,11 +111,11 @@ def unpack(content: io.BytesIO) -> Any:
         if damaged is None:
             content.seek(0)
             return torch.load(content, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise  # which says nothing about the file
     except BadZipFile as error:
         raise DamagedError(f"a file that is truncated, or no checkpoint ({error})") from error
     except Exception as error:  # zipfile and torch raise whatever their readers meet
+        if is_out_of_memory(error):
+            raise MemoryError from error  # which says nothing about the file
         raise DamagedError(
             f"a file that torch cannot load as weights ({type(error).__name__})"
         ) from error

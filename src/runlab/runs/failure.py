@@ -15,9 +15,10 @@ log = logging.getLogger(__name__)
 
 MACHINE_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT),
+    errno.ENOMEM,
 )
 """Errors of the operating system for which no run is to blame: a full disk, one that went
-away, a lock that another process does not give back."""
+away, a lock that another process does not give back, too little memory."""
 
 
 def root_cause(error: BaseException, folder: Path) -> BaseException:

@@ -97,13 +97,21 @@ def _parsed(path: Path) -> Any:
         )
         if record_rules.is_deeper(content, DEEPEST):
             raise ValueError(f"it is nested deeper than {DEEPEST} levels")
-        if "\\u0000" in text:  # with which two texts are equal in one library, and not in another
+        if holds_nul(content):  # with which two texts are equal in one library, not in another
             raise ValueError("a text in it holds the character NUL")
         if "\\ud" in text.lower():  # half of a pair, which no file can hold
             json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise _no_record(path, f"an unreadable file: {error}") from error
     return content
+
+
+def holds_nul(content: Any) -> bool:
+    if isinstance(content, dict):
+        return any(holds_nul(each) for pair in content.items() for each in pair)
+    if isinstance(content, list):
+        return any(map(holds_nul, content))
+    return isinstance(content, str) and "\0" in content
 
 
 def _number(text: str) -> float:

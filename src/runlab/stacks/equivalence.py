@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from runlab.config.messages import user_message
+from runlab.memory import is_out_of_memory
 from runlab.stacks.alone import (
     backward_of,
     copy_member,
@@ -211,13 +212,3 @@ def without_addresses(text: str) -> str:
 
 def first_line(error: Exception) -> str:
     return user_message(error).partition(". ")[0]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whatever device's memory it was, also where a compiler raised it as an error of its own."""
-    chain = [each for each in (error, error.__cause__, error.__context__) if each is not None]
-    return any(
-        isinstance(each, torch.OutOfMemoryError | MemoryError)
-        or any(text in str(each) for text in ("out of memory", "allocate memory", "ALLOC_FAILED"))
-        for each in chain
-    )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runlab.memory import is_out_of_memory
 from runlab.module import StackDifferenceError
 from runlab.stacks.alone import Steps, copy_with_state
 from runlab.stacks.eligibility import partition_evenly, why_ineligible
@@ -20,7 +21,6 @@ from runlab.stacks.equivalence import (
     check_equivalence,
     first_batches,
     first_line,
-    is_out_of_memory,
     preparation_key,
 )
 from runlab.stacks.process_state import rng_unchanged

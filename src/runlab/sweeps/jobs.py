@@ -6,7 +6,7 @@ from functools import cache
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from runlab.config.fingerprint import affects_result, as_text, key_of, normalized
+from runlab.config.fingerprint import PLACES_OF_DATA, affects_result, as_text, key_of, normalized
 
 Job = Sequence[str]  # its overrides
 Setting = tuple[str, str]
@@ -33,9 +33,13 @@ def identifying(job: Job, watchers: Collection[str]) -> frozenset[Setting]:
 
 
 def first_alike(jobs: Sequence[Job], watchers: Collection[str]) -> list[int]:
-    """For each job the index of the first that trains the same run."""
+    """For each job the index of the first that trains the same run, on data of the same place."""
     first: dict[frozenset[Setting], int] = {}
-    return [first.setdefault(identifying(job, watchers), index) for index, job in enumerate(jobs)]
+    alike = []
+    for index, job in enumerate(jobs):
+        data = {setting(each) for each in job if key_of(each) in PLACES_OF_DATA}
+        alike.append(first.setdefault(identifying(job, watchers) | data, index))
+    return alike
 
 
 def swept_keys(jobs: Sequence[Job]) -> set[str]:
