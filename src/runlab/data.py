@@ -226,7 +226,7 @@ def check_split(train_size: int, val_size: int, available: int) -> None:
     if train_size + val_size != available:
         raise ValueError(
             f"expected {available:,} = data.train_size + data.val_size, got {train_size:,} + "
-            f"{val_size:,} = {train_size + val_size:,}; change one of them"
+            f"{val_size:,} = {train_size + val_size:,}; set both"
         )
 
 

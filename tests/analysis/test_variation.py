@@ -20,7 +20,7 @@ def write_seeds(sweep: Path, seeds: int, follows: bool = False, **rest: Any) -> 
 def test_a_seed_of_its_own_is_named_with_the_way_to_vary_it(tmp_path: Path) -> None:
     comparison = compare(write_seeds(tmp_path, 3))
     assert comparison.coverage == [
-        "The seeds cover initial weights and whatever else a run draws; with them goes data.seed",
+        "The seeds cover initial weights and whatever else a run draws; data.seed follows the seed",
         "They do not cover what data.split_seed decides: it is 0 in every run; "
         "'data.split_seed=${seed}' on the command line, in these quotes, varies it with the seed",
         "Held equal: model=mlp, data=mnist but for seed, optimizer=sgd, trainer.max_epochs=3",
@@ -37,7 +37,7 @@ def test_a_seed_of_its_own_is_named_with_the_way_to_vary_it(tmp_path: Path) -> N
 
 def test_a_split_that_follows_the_seed_is_covered_and_makes_no_arms(tmp_path: Path) -> None:
     comparison = compare(write_seeds(tmp_path, 3, follows=True))
-    assert "with them goes data.seed and data.split_seed" in comparison.coverage[0]
+    assert "; data.seed and data.split_seed follow the seed" in comparison.coverage[0]
     assert not any("do not cover" in sentence for sentence in comparison.coverage)
     assert comparison.arms["arm"].tolist() == ["cross_entropy", "mse"]
 

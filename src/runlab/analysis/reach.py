@@ -75,8 +75,9 @@ def coverage(variation: Variation) -> list[str]:
     """Which sources of variance the seeds cover, and what was held equal."""
     sentences = []
     if variation.seeds > 1:
-        follows = f"; with them goes {' and '.join(variation.follow)}" if variation.follow else ""
-        sentences.append(f"the seeds cover initial weights and whatever else a run draws{follows}")
+        verb = "follows" if len(variation.follow) == 1 else "follow"
+        keys = f"; {' and '.join(variation.follow)} {verb} the seed" if variation.follow else ""
+        sentences.append(f"the seeds cover initial weights and whatever else a run draws{keys}")
         sentences += [
             f"they do not cover what {key} decides: it is {value} in every run; "
             f"'{key}=${{seed}}' on the command line, in these quotes, varies it with the seed"

@@ -52,7 +52,7 @@ def find_variation(records: Sequence[Mapping[str, Any]]) -> Variation:
         equal=(
             *(_but_for(f"{group}={values[0]}", group, varying)
               for group, values in choices.items()
-              if len(set(values)) == 1),
+              if len(set(values)) == 1 and values[0] != "None"),
             *(f"{EPOCHS}={values[0]}" for values in [configs.get(EPOCHS, ())]
               if len(set(values)) == 1),
         ),
