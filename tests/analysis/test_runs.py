@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from runlab.analysis.compare import compare
 from runlab.analysis.runs import load
+from runlab.runs import record
 from tests.analysis.synthetic import write_run, write_sweep
 
 
@@ -183,3 +185,13 @@ def test_where_a_run_writes_and_which_experiment_it_came_from_add_no_arm(tmp_pat
 def test_a_record_is_read_as_the_tests_write_it(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "mse", 0.1, 0)
     assert json.loads((folder / "run.json").read_text())["choices"]["loss"] == "mse"
+
+
+def test_a_stack_that_computed_something_else_casts_doubt_on_all_runs(tmp_path):
+    write_run(tmp_path, "mse", 0.1, 0)
+    assert not any("stack" in each for each in compare(tmp_path).warnings)
+    folder = write_run(tmp_path, "mse", 0.1, 1, status="failed")
+    record.write(folder, record.read(folder) | {"from_start": True})
+    [warning] = [each for each in compare(tmp_path).warnings if "a stack computed" in each]
+    assert "lr=0.1,seed=1" in warning
+    assert "overwrite=true" in warning

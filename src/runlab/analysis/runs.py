@@ -111,6 +111,8 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
         "learning_rate": _learning_rate(_required(run_record, "config", "optimizer", "lr")),
         "seed": _required(run_record, "config", "seed"),
         "fingerprint": run_record.get("fingerprint"),
+        # `StackDifferenceError` alone makes a failed run start anew
+        "stack_differs": run_record["status"] == "failed" and run_record.get("from_start", False),
         "margin": _margin(record.nested_dict(run_record, "config", "comparison").get("margin")),
         "margin_set": any(map(_sets_margin, run_record.get("overrides") or ())),
     }

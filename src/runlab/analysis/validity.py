@@ -35,6 +35,7 @@ def find_warnings(
     return [
         *_unusable(runs),
         *_unfinished(runs),
+        *_differing_stacks(runs),
         *_duplicates(runs),
         *_without_result(runs, measure),
         *_absent_arms(runs, cells, order),
@@ -66,6 +67,16 @@ def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
     waiting = runs[(runs["problem"] == "") & ~runs["status"].isin(ENDED)]
     for status, group in waiting.groupby("status"):
         yield f"{plural(len(group), 'run')} left out as {status}: {listed(group['run'].tolist())}"
+
+
+def _differing_stacks(runs: pd.DataFrame) -> Iterator[str]:
+    differing = runs[runs["stack_differs"].eq(True)] if "stack_differs" in runs else runs[:0]
+    if not differing.empty:
+        yield (
+            f"a stack computed something else than its runs alone ({listed(list(differing['run']))}"
+            "): what ended before in that command may be wrong too; train the whole sweep again: "
+            "hydra/launcher=basic overwrite=true"
+        )
 
 
 def _duplicates(runs: pd.DataFrame) -> Iterator[str]:
