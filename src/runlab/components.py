@@ -130,7 +130,7 @@ def require_mode(key: str, callback: L.Callback, measures: Sequence[Measure]) ->
     if mode in ("min", "max") and better not in (None, mode):
         raise ValueError(
             f"expected {key}.mode={better}, as the module declares {monitor}, got {mode}: give "
-            f"+{key}.mode={better}, or leave out what changes it"
+            f"++{key}.mode={better}, or leave out what changes it"
         )
 
 

@@ -18,6 +18,7 @@ from runlab.analysis.comparison import Comparison
 from runlab.analysis.terminal import terminal
 from runlab.analysis.write import write
 from runlab.runs import record
+from runlab.runs.record_rules import find_problem
 from runlab.sweeps.status import sweep_status
 from tests.analysis.synthetic import keep_curves, write_run
 
@@ -40,6 +41,7 @@ def sound(tmp_path: Path) -> dict[str, Any]:
         "error": None,
         "sweep_index": {"number": 4, "of": 4},
         "from_start": False,
+        "launch": {"id": "a", "swept": ["loss", "seed"]},
     }
     entry: dict[str, Any] = json.loads((folder / "run.json").read_text()) | whole
     entry["metrics"] |= {"epochs": 3, "best_epoch": 2}
@@ -49,6 +51,19 @@ def sound(tmp_path: Path) -> dict[str, Any]:
     entry["config"]["watchers"] = ["progress"]
     entry["config"]["comparison"] |= {"sections": [], "outputs": []}
     return entry
+
+
+@pytest.mark.parametrize(
+    ("launch", "problem"),
+    [
+        ([1], r"launch is \[1\] instead of a mapping or null"),
+        ({"id": 1}, r"launch\.id is 1 instead of a text"),
+        ({"id": "a", "swept": 5}, r"launch\.swept is 5 instead of a list of texts"),
+    ],
+)
+def test_a_launch_that_is_none_is_named(sound, launch, problem):
+    assert find_problem(sound) is None
+    assert re.fullmatch(f"one whose {problem}", find_problem(sound | {"launch": launch}) or "")
 
 
 def mutants(entry: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,7 @@
 """What is read from a checkpoint is what was saved there, and of the run that reads it."""
 
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,6 +69,18 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(finished, tmp_path):
         else:
             assert same(read, whole), bit
     assert refused > 40
+
+
+def test_a_part_that_is_said_to_be_a_folder_is_refused(finished, tmp_path):
+    """Torch leaves it unread, and takes what lies in memory there for weights."""
+    content = (finished / "checkpoints" / "best.ckpt").read_bytes()
+    entries = [found.start() for found in re.finditer(rb"PK\x01\x02", content)]
+    assert len(entries) > 4
+    path = tmp_path / "flipped.ckpt"
+    for entry in entries:
+        path.write_bytes(flipped(content, 8 * (entry + 38) + 4))
+        with pytest.raises(checkpoint.DamagedError, match="a damaged file: its part archive/"):
+            checkpoint.read(path)
 
 
 def flip_weights(path: Path) -> None:

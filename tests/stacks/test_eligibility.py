@@ -12,7 +12,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
 from losslab.data import MNIST
-from losslab.losses import MSELogits
+from losslab.losses import CrossEntropy, MSELogits
 from runlab.runs import record
 from tests.stacks.test_stack import (
     DOUBLE,
@@ -124,6 +124,7 @@ class Meddling(L.Callback):
         self.what = what
 
     def on_train_epoch_start(self, trainer, pl_module):
+        Scaled.factor = 1.0
         if trainer.current_epoch == 1:
             [group] = trainer.optimizers[0].param_groups
             if self.what == "frozen":
@@ -135,6 +136,8 @@ class Meddling(L.Callback):
                 pl_module.network.layers[2] = nn.Tanh()
             if self.what == "tensor":
                 pl_module.loss.scale = torch.tensor(0.5)
+            if self.what == "class attribute":
+                Scaled.factor = 0.1
             if self.what == "attribute":
                 pl_module.loss.k = 2.0 if group["lr"] > 0.02 else 3.0
 
@@ -142,15 +145,20 @@ class Meddling(L.Callback):
 class Scaled(MSELogits):
     """With a tensor of its own."""
 
+    factor = 1.0
+
     def __init__(self, **numbers: float) -> None:
         super().__init__(**numbers)
         self.register_buffer("scale", torch.tensor(1.0))
 
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return super().forward(outputs, labels) * self.scale
+        factor = self.factor if self.training else 1.0  # other runs may validate meanwhile
+        return super().forward(outputs, labels) * self.scale * factor
 
 
-@pytest.mark.parametrize("what", ["frozen", "optimizer", "class", "tensor", "attribute"])
+@pytest.mark.parametrize(
+    "what", ["frozen", "optimizer", "class", "tensor", "class attribute", "attribute"]
+)
 def test_what_a_callback_changes_between_blocks_holds_in_a_stack_too(stack, alone, tmp_path, what):
     common = [DOUBLE, TWO_EPOCHS, *with_network(""), f"loss._target_={HERE}.Scaled",
               "loss=mse_logits"]  # fmt: skip
@@ -304,6 +312,43 @@ class Tallying(Counting):
         self.calls = torch.tensor(0)
 
 
+steps = {"taken": 0}
+
+
+class Scheduled(CrossEntropy):
+    """Counts in a global, of which it makes use late."""
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        steps["taken"] += self.training
+        return super().forward(outputs, labels) * (1 if steps["taken"] < 10_000 else 0.1)
+
+
+class OfAll(CrossEntropy):
+    """Counts in its class."""
+
+    taken = 0
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        OfAll.taken += 1
+        return super().forward(outputs, labels) * (1 if OfAll.taken < 10_000 else 0.1)
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.taken = 0
+
+
+tally = Tally()
+
+
+class Telling(CrossEntropy):
+    """Tells an object, which is a global, of its steps."""
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        tally.taken += 1
+        return super().forward(outputs, labels) * (1 if tally.taken < 10_000 else 0.1)
+
+
 class Lucky(nn.Module):
     """Draws from Python's generator."""
 
@@ -330,6 +375,9 @@ class Uncopiable(nn.Module):
     [
         ("loss", "Counting", "a training step changes its loss's calls"),
         ("loss", "Tallying", "its loss's calls is a tensor that is neither parameter nor buffer"),
+        ("loss", "Scheduled", f"a training step changes steps of the module {HERE}"),
+        ("loss", "OfAll", "a training step changes taken of the class OfAll"),
+        ("loss", "Telling", f"a training step changes tally of the module {HERE}"),
         ("model", "Lucky", "a training step changes Python's or NumPy's random generator"),
         ("model", "Uncopiable", "its network's lock is or holds a lock"),
     ],

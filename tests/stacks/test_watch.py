@@ -1,5 +1,7 @@
 """A run of a stack that takes a block alone beside it, and what that brings to light."""
 
+from itertools import count
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,24 +17,21 @@ HERE = "tests.stacks.test_watch"
 OFTEN = {f"run{i}": [f"seed={max(i - 1, 0)}", "optimizer.lr=0.1"] for i in range(5)}
 """The first two have the same seed."""
 
-calls = 0
+calls = count(1)  # whose number cannot be looked at
 
 
 class OfAGlobal(CrossEntropy):
     """Another loss from some call on, which a module's global counts."""
 
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        global calls
-        calls += 1
-        return super().forward(outputs, labels) * (1 if calls < 12 else 3)
+        return super().forward(outputs, labels) * (1 if next(calls) < 12 else 3)
 
 
 class OfItsClass(CrossEntropy):
-    calls = 0
+    calls = count(1)
 
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        OfItsClass.calls += 1
-        return super().forward(outputs, labels) * (1 if OfItsClass.calls < 12 else 3)
+        return super().forward(outputs, labels) * (1 if next(OfItsClass.calls) < 12 else 3)
 
 
 class Dropping(nn.Module):
@@ -43,9 +42,7 @@ class Dropping(nn.Module):
         self.linear, self.dropout = nn.Linear(784, num_classes), nn.Dropout(0.2)
 
     def forward(self, images: Tensor) -> Tensor:
-        global calls
-        calls += 1
-        return self.linear(self.dropout(images.flatten(1))) * (1 if calls < 12 else 3)
+        return self.linear(self.dropout(images.flatten(1))) * (1 if next(calls) < 12 else 3)
 
 
 class Features:
@@ -78,8 +75,8 @@ FAULTS = {
 
 @pytest.fixture(autouse=True)
 def _uncounted(monkeypatch):
-    monkeypatch.setattr(f"{HERE}.calls", 0)
-    monkeypatch.setattr(OfItsClass, "calls", 0)
+    monkeypatch.setattr(f"{HERE}.calls", count(1))
+    monkeypatch.setattr(OfItsClass, "calls", count(1))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -107,11 +104,11 @@ def test_a_difference_later_on_is_found_too_and_the_runs_start_anew(
 ):
     monkeypatch.setattr(scheduler, "WATCHED", 1.0)
     later = ["trainer.max_epochs=3", f"loss._target_={HERE}.OfAGlobal"]
-    monkeypatch.setattr(f"{HERE}.calls", -28)
+    monkeypatch.setattr(f"{HERE}.calls", count(-27))
     with pytest.raises(StackDifferenceError):
         stack(PAIR, DOUBLE, *later)
     assert (tmp_path / "first" / "checkpoints" / "last.ckpt").exists()
-    monkeypatch.setattr(f"{HERE}.calls", -10_000)
+    monkeypatch.setattr(f"{HERE}.calls", count(-10_000))
     entry = run("first", DOUBLE, *later, *PAIR["first"], "retry=failed")
     assert "from_start" not in entry
     assert entry["timing"]["resumed"] == 0

@@ -117,6 +117,17 @@ def test_folders_that_are_numbered_keep_their_numbers(launch, tmp_path):
     assert started(read(tmp_path, "0")[0]) == first[5]
 
 
+@pytest.mark.parametrize("launcher", ["basic", "stacked"])
+@pytest.mark.parametrize("place", ["${run.folder}/last", "logs/last/${run.name}"])
+def test_a_place_that_follows_the_run_is_another_for_each(launch, tmp_path, launcher, place):
+    grid = ["seed=0,1", f"callback.last.dirpath={place}", f"hydra/launcher={launcher}"]
+    output, sentence = launch(*grid)
+    assert sentence == ""
+    assert output.count(": val ") == len(list(tmp_path.glob("logs/**/last.ckpt"))) == 2
+    again, _ = launch(*grid)
+    assert "2 of 2 runs have ended already" in again
+
+
 @pytest.mark.parametrize("launcher", ["stacked", "processes", "basic"])
 def test_a_point_that_is_proposed_twice_is_trained_once_and_told_to_both(
     launch, tmp_path, launcher

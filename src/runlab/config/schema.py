@@ -109,8 +109,9 @@ def check(config: Mapping[str, Any]) -> None:
 def check_counts(config: Mapping[str, Any]) -> None:
     """Raises ValueError where a run would start more threads or processes than a machine can."""
     check_count("threads", config["threads"])
-    check_count("data.num_workers", config["data"].get("num_workers", 0), least=0)
-    if str(devices := config["trainer"].get("devices", 1)).isdecimal():  # else auto, or a list
+    check_count("data.num_workers", nested_dict(config, "data").get("num_workers", 0), least=0)
+    devices = nested_dict(config, "trainer").get("devices", 1)
+    if str(devices).isdecimal():  # else auto, or a list
         check_count("trainer.devices", int(devices))
 
 

@@ -16,8 +16,13 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from runlab import atomic
 from runlab.config import received, targets
+from runlab.config.targets import shown
 from runlab.measure import Measure
 from runlab.memory import is_out_of_memory
+from runlab.runs.record import TRAINED_WITH
+
+FOLDER = 0x10
+"""The bit that says in a zip file that a part is a folder; no checksum covers it."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -104,11 +109,11 @@ def unpack(content: io.BytesIO) -> Any:
     Raises:
         DamagedError: if that is not provably what is there now, or cannot be loaded as weights.
     """
-    damaged = None
+    damage = None
     try:
         with ZipFile(content) as archive:
-            damaged = archive.testzip()
-        if damaged is None:
+            damage = find_damage(archive)
+        if damage is None:
             content.seek(0)
             return torch.load(content, map_location="cpu", weights_only=True)
     except BadZipFile as error:
@@ -119,7 +124,17 @@ def unpack(content: io.BytesIO) -> Any:
         raise DamagedError(
             f"a file that torch cannot load as weights ({type(error).__name__})"
         ) from error
-    raise DamagedError(f"a damaged file: the checksum of its part {damaged} is another")
+    raise DamagedError(f"a damaged file: {damage}")
+
+
+def find_damage(archive: ZipFile) -> str | None:
+    """What is wrong with one of its parts; None if torch reads what was written."""
+    if (damaged := archive.testzip()) is not None:
+        return f"the checksum of its part {damaged} is another"
+    for part in archive.infolist():
+        if part.external_attr & FOLDER:  # torch reads nothing of it, and says nothing
+            return f"its part {part.filename} is said to be a folder"
+    return None
 
 
 def unsafe_globals(content: io.BytesIO) -> list[str]:
@@ -178,11 +193,16 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
             f"expected a checkpoint that runlab wrote in {path}, got another program's: "
             f"it holds no configuration"
         ) from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: expected a configuration by its keys, got {shown(config)}")
     if "module" not in config:
         raise ValueError(
             f"expected a checkpoint of this release in {path}, got one of losslab 0.1, whose "
             "configuration names no module: load it with that release, or train the run again"
         )
+    for key in TRAINED_WITH:
+        if config.get(key) is None:
+            raise ValueError(f"{path}: expected {key} in its configuration, got none")
     try:
         received.check(config, runs=False)
         network, loss = (targets.build(place, config) for place in ("model", "loss"))

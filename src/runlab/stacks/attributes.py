@@ -43,6 +43,9 @@ EXACT = {
 }
 """Types of values that never change, and whose `repr` is another for another value."""
 
+LIBRARIES = {"torch", "torchvision", "torchmetrics", "lightning", "numpy", "omegaconf", "jaxtyping"}
+"""Packages whose modules and classes hold nothing of a run."""
+
 TORCH_FUNCTIONS = {
     id(each) for room in (torch, nn.functional) for each in vars(room).values() if callable(each)
 }
@@ -106,6 +109,55 @@ def own_attributes(component: object) -> dict[str, Any]:
         if isinstance(component, base):
             names |= held
     return {name: value for name, value in vars(component).items() if name not in names}
+
+
+def surroundings(module: nn.Module) -> dict[str, Hashable]:
+    """Keys of what a step may read besides attributes: what classes and their modules hold.
+
+    Those of torch and other libraries are left out; of an object that is no plain value it is
+    which one it is, and the plain values that it holds itself.
+    """
+    classes = {base for each in module.modules() for base in type(each).__mro__ if is_own(base)}
+    rooms: dict[str, Any] = {f"class {each.__qualname__}": each for each in classes}
+    rooms |= {f"module {each.__module__}": sys.modules.get(each.__module__) for each in classes}
+    return {
+        f"{name} of the {place}": surrounding_key(value)
+        for place, room in rooms.items()
+        for name, value in list(getattr(room, "__dict__", {}).items())
+        if not name.startswith("__")
+    }
+
+
+def is_own(kind: type) -> bool:
+    """Whether it is of no library, so that what its code holds may be a run's."""
+    package = kind.__module__.partition(".")[0]
+    return package not in LIBRARIES and package not in sys.stdlib_module_names
+
+
+def surrounding_key(value: Any) -> Hashable:
+    with suppress(OpaqueError):
+        return value_key(value)
+    if isinstance(value, Tensor):
+        return id(value), value._version
+    held: list[Any] = []
+    if isinstance(value, types.FunctionType):
+        held = [*vars(value).items(), *cells(value)]
+    elif not isinstance(value, type | types.ModuleType) and is_own(type(value)):
+        held = list(getattr(value, "__dict__", {}).items())
+    keys: list[Hashable] = [id(value)]
+    for each in held:
+        with suppress(OpaqueError):
+            keys.append(value_key(each))
+    return tuple(keys)
+
+
+def cells(function: types.FunctionType) -> list[Any]:
+    """What its closure holds; a variable that is not bound yet is left out."""
+    values = []
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):
+            values.append(cell.cell_contents)
+    return values
 
 
 def value_key(value: Any) -> Hashable:

@@ -23,7 +23,7 @@ from runlab.stacks.alone import (
     loss_step_of,
     take_steps_alone,
 )
-from runlab.stacks.attributes import own_attributes, plain_attributes
+from runlab.stacks.attributes import own_attributes, plain_attributes, surroundings
 from runlab.stacks.process_state import rng_unchanged
 from runlab.stacks.stack import Stack
 from runlab.stacks.step_request import Member, StepRequest
@@ -78,14 +78,18 @@ def find_side_effect(request: StepRequest, member: Member) -> str | None:
 
 
 def state_of(request: StepRequest, member: Member) -> dict[str, Any]:
-    """Buffers, and attributes as text, of a copy's modules and of its data, by readable names."""
+    """Buffers, and attributes as text, of a copy's modules and of its data, by readable names.
+
+    So are the plain values that their classes and those classes' modules hold.
+    """
     parts = {"network": member.network, "loss": member.loss}
     values: dict[str, Any] = {}
     for part, module in parts.items():
         values |= {f"its {part}'s {k}": buffer.clone() for k, buffer in module.named_buffers()}
         for path, each in module.named_modules():
             values |= attributes_of(f"its {part}'s {path}.".replace(" .", " "), each)
-    return values | {f"its data's {k}": key for k, key in plain_attributes(request.data).items()}
+    values |= {f"its data's {k}": key for k, key in plain_attributes(request.data).items()}
+    return values | surroundings(request.module)
 
 
 def attributes_of(place: str, module: nn.Module) -> dict[str, str]:

@@ -132,8 +132,9 @@ class Scheduler:
 
         Later any one, now and then. Not the first of a stack, by whose modules it may be traced.
         """
-        operations = runs[0].request.operations_key
-        if (key := (operations, *runs)) not in self.watched:
+        request = runs[0].request
+        key = request.operations_key, request.surroundings_key, *runs
+        if key not in self.watched:
             self.watched.add(key)
             sizes = [len(stack.members) for stack in stacks]
             starts = dict(zip(sizes, accumulate(sizes, initial=0), strict=False))
@@ -156,7 +157,7 @@ class Scheduler:
         stack, place = [(s, i) for s in stacks for i in range(len(s.members))][index]
         if draws:  # on the random numbers that the run alone will get
             stack, place = Stack([copy_with_state(request.member)]), 0
-            key = structure, request.operations_key
+            key = structure, request.operations_key, request.surroundings_key
             stack.operations = self.trace(key, Stack([requests[0].member]), requests[0])
             with rng_unchanged(request.inputs.device):
                 torch.manual_seed(SEED)
@@ -169,7 +170,7 @@ class Scheduler:
         """Anew for each block: whatever has happened to the runs meanwhile is in them."""
         parts = self.partition(structure, requests)
         stacks = [Stack([request.member for request in part]) for part in parts]
-        key = structure, requests[0].operations_key
+        key = structure, requests[0].operations_key, requests[0].surroundings_key
         for stack in stacks:
             stack.operations = self.trace(key, stack, requests[0])
         return stacks

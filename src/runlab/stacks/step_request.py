@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from runlab.blocks.lazy_batch import step_of
 from runlab.module import Module
-from runlab.stacks.attributes import data_key, module_key
+from runlab.stacks.attributes import data_key, module_key, surroundings
 
 
 class Member(NamedTuple):
@@ -140,6 +140,11 @@ class StepRequest:
             data_key(self.data) if inputs.dtype == torch.uint8 else None,
         )
         return inputs.shape[1:], inputs.dtype, inputs.device, tuple(member.trained), settings
+
+    @cached_property
+    def surroundings_key(self) -> Hashable:
+        """Equal as long as what its classes and their modules hold is: callbacks may change it."""
+        return tuple(sorted(surroundings(self.module).items()))
 
     def sync_key(self) -> tuple[Any, ...]:
         """Equal for requests of one structure and operations that are equally far."""

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runlab.config.fingerprint import key_of
 from runlab.config.messages import USER_ERRORS, is_user_error, user_message
-from runlab.config.run_name import LAUNCH
+from runlab.config.run_name import LAUNCH, as_given
 from runlab.config.schema import MOST, check_count
 from runlab.text import printable
 
@@ -79,7 +79,8 @@ def check_multirun(hydra: DictConfig) -> None:
         check_count("hydra.launcher.n_jobs", n_jobs, least=-MOST)
     if "n_jobs" in hydra.sweeper:
         check_count("hydra.sweeper.n_jobs", hydra.sweeper.n_jobs)
-    given = [*hydra.overrides.task, *(f"{k}={v}" for k, v in (hydra.sweeper.params or {}).items())]
+    params: Any = OmegaConf.to_container(hydra.sweeper.params or OmegaConf.create())
+    given = [*as_given(hydra.overrides.task), *(f"{k}={v}" for k, v in params.items())]
     if any(key_of(each) == "name" and is_sweep(each) for each in given):
         raise ValueError(
             "expected one name for all runs of a sweep, got several: launch them apart"

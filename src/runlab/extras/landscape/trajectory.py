@@ -102,16 +102,20 @@ def retrain(run: ChosenRun, config: Mapping[str, Any]) -> Trajectory:
 
 def without_output(config: Mapping[str, Any], name: str, folder: str) -> DictConfig:
     """The run's configuration without loggers, checkpoints and bars, which writes into `folder`."""
-    callbacks = {
-        each: node
-        for each, node in (config.get("callback") or {}).items()
-        if not is_output(f"callback.{each}", node)
-    }
+    callbacks = config.get("callback")
+    if isinstance(callbacks, Mapping):
+        callbacks = {
+            each: node
+            for each, node in callbacks.items()
+            if not is_output(f"callback.{each}", node)
+        }
     kept = {**config, "logger": None, "callback": callbacks}
     return to_train_again(kept, name=name, position="", folder=folder)
 
 
-def is_output(key: str, node: Mapping[str, Any]) -> bool:
+def is_output(key: str, node: Any) -> bool:
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        return False  # what is wrong with it, `to_train_again` says
     target = find(f"{key}._target_", node["_target_"], L.Callback)
     return isinstance(target, type) and issubclass(target, OUTPUT_CALLBACKS)
 
