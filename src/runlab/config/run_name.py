@@ -35,7 +35,7 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
     """
     watchers = list(cfg.watchers)
     texts = {key_of(each): each.partition("=")[2] for each in as_given(overrides)}
-    if any("${" in text for text in texts.values()):
+    if any("$" in text for text in texts.values()):  # Hydra may have escaped a brace after it
         cfg = without_place(cfg)
     if only_watches(texts.get("callback", ""), watchers):
         del texts["callback"]
