@@ -26,6 +26,7 @@ from runlab.runs.previous import (
     clear,
     continue_record,
     find_previous_run,
+    readable_record,
     require_checkpoint_folder,
     require_own_folder,
     starts_over,
@@ -91,8 +92,8 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
         return entry
     with run_lock(folder) as is_ours:
         if not is_ours:
-            if record.is_run(folder):
-                require_own_folder(folder, record.read(folder), config)
+            if (theirs := readable_record(folder)) is not None:
+                require_own_folder(folder, theirs, config)
             log.info("%s%s: being trained by another process", cfg.run.position, folder.name)
             return None
         try:

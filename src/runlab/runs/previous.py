@@ -56,10 +56,15 @@ def is_replaced(cfg: DictConfig) -> bool:
     """Whether what is there is given up for the run; never what the same command trained."""
     if not cfg.overwrite:
         return False
+    entry = readable_record(Path(cfg.run.folder))
+    return entry is None or not is_of_this_launch(entry)
+
+
+def readable_record(folder: Path) -> Record | None:
     try:
-        return not is_of_this_launch(record.read(Path(cfg.run.folder)))
+        return record.read(folder)
     except ValueError:
-        return True
+        return None
 
 
 def require_own_folder(folder: Path, entry: Record, config: dict[str, Any]) -> None:
