@@ -341,6 +341,15 @@ def test_a_run_that_another_process_trains_is_left_to_it(run, tmp_path, caplog):
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+def test_so_it_is_if_its_record_is_damaged(run, tmp_path, caplog):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{")
+    with FileLock(tmp_path / "run" / ".lock"), caplog.at_level("INFO"):
+        assert run("run") is None
+    assert "being trained by another process" in caplog.text
+    assert (tmp_path / "run" / "run.json").read_text() == "{"
+
+
 def test_an_interrupted_run_is_recorded_so(run, tmp_path, monkeypatch):
     def interrupt(run):
         assert record.read(tmp_path / "run")["status"] == "running"

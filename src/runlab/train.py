@@ -69,9 +69,7 @@ def load_best(run: Run, module: Module, trainer: L.Trainer) -> dict[str, int]:
     if best is None or not best.best_model_path:
         return {}
     content = checkpoint.read(best.best_model_path)
-    require_own(
-        Path(best.best_model_path), content["hyper_parameters"]["config"], run.cfg, run.config
-    )
+    require_own(Path(best.best_model_path), content, run.cfg, run.config)
     module.load_state_dict(content["state_dict"])
     return {"best_epoch": content["epoch"]}
 

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch.utils.data import IterableDataset
 from torchmetrics import MeanMetric, MetricCollection
 
 from runlab.measure import Measure
@@ -67,7 +68,10 @@ def fit(
 ) -> L.Trainer:
     """Trains on these batches in this order; `options` are the Trainer's."""
     train_loader, val_loader = (
-        torch.utils.data.DataLoader(list(batches), batch_size=None) for batches in (train, val)
+        torch.utils.data.DataLoader(
+            batches if isinstance(batches, IterableDataset) else list(batches), batch_size=None
+        )
+        for batches in (train, val)
     )
     defaults: dict[str, Any] = {"log_every_n_steps": 1, "num_sanity_val_steps": 0}
     trainer = L.Trainer(

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any, ClassVar
+from zipfile import ZipFile
 
 import lightning as L
 import pytest
@@ -21,7 +22,7 @@ FEW = ["logger=none", "callback=checkpoint", "data.steps_per_execution=2"]
 @pytest.fixture
 def run(tmp_path, tiny):
     def train_in(folder: str, *overrides: str) -> dict[str, Any] | None:
-        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         return train(compose(*tiny, *FEW, *overrides, folder=tmp_path / folder))
 
     return train_in
@@ -137,6 +138,29 @@ def test_a_run_goes_on_from_what_is_whole_and_has_its_best_weights(run, caplog, 
     assert entry["metrics"] == run("other", *flip, *slow)["metrics"]
 
 
+def test_what_is_said_of_a_damaged_checkpoint_moves_no_cursor(run, tmp_path, caplog):
+    saved = tmp_path / "run" / "checkpoints" / "a\x1b[2J.ckpt"
+    saved.parent.mkdir(parents=True)
+    with ZipFile(saved, "w") as archive:
+        archive.writestr("b\x1b[2J", "content")
+    content = saved.read_bytes()
+    saved.write_bytes(content.replace(b"content", b"changed"))
+    run("run", "trainer.max_epochs=1")
+    assert r"a\x1b[2J.ckpt: cannot go on from it (a damaged file: the checksum" in caplog.text
+    assert r"its part b\x1b[2J is" in caplog.text
+    assert "\x1b" not in caplog.text
+    assert saved.with_name(f"{saved.name}.unreadable").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* is not empty")
+def test_files_of_others_below_a_folder_for_checkpoints_keep_their_names(run, tmp_path):
+    other = tmp_path / "scratch" / "other" / "model.ckpt"
+    other.parent.mkdir(parents=True)
+    other.write_text("of another program")
+    run("run", *placed(tmp_path))
+    assert other.read_text() == "of another program"
+
+
 def test_the_newest_checkpoint_is_gone_on_from_whatever_its_name_and_folder(run, tmp_path):
     Stop.epoch = 1
     overrides = [
@@ -185,6 +209,86 @@ def test_one_folder_for_the_checkpoints_of_two_runs_is_refused_before_training(r
     assert (tmp_path / "shared" / "best.ckpt").read_bytes() == before
 
 
+def placed(tmp_path: Path) -> list[str]:
+    return [f"callback.{name}.dirpath={tmp_path}/scratch" for name in ("best", "last")]
+
+
+@pytest.mark.parametrize("kept", [[], ["+callback.last.save_weights_only=true", "~callback.best"]])
+@pytest.mark.parametrize("more", [[], ["overwrite=true"]])
+def test_a_sweep_leaves_alone_the_checkpoints_of_another_with_the_same_runs(
+    run, tmp_path, more, kept
+):
+    overrides = [*(each for each in placed(tmp_path) if "best" not in each or not kept), *kept]
+    run("one/run", *overrides, "name=one")
+    before = contents(tmp_path / "scratch")
+    message = r"\.ckpt of another run \(one/run, not two/run\): .*/\$\{name\}/\$\{run\.name\}'"
+    (tmp_path / "two" / "run").mkdir(parents=True)
+    (tmp_path / "two" / "run" / "run.json").write_text("")
+    with pytest.raises(ValueError, match=message):
+        run("two/run", *overrides, "name=two", *more)
+    assert contents(tmp_path / "scratch") == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_sweeps_that_are_moved_go_on_with_checkpoints_elsewhere(run, tmp_path):
+    Stop.epoch = 0
+    overrides = [*placed(tmp_path), "+callback.stop._target_=tests.runs.test_checkpoint.Stop"]
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("logs/one/run", *overrides)
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    assert run("moved/one/run", *overrides)["timing"]["resumed"] == 1
+
+
+def test_a_renamed_run_finds_its_best_weights_behind_a_link(run, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "one" / "run").mkdir(parents=True)
+    (tmp_path / "one" / "run" / "checkpoints").symlink_to(tmp_path / "disk")
+    Stop.epoch = 0
+    stop = ["+callback.stop._target_=tests.runs.test_checkpoint.Stop", "optimizer.lr=0"]
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("one/run", *stop)
+    (tmp_path / "one").rename(tmp_path / "two")
+    entry = run("two/run", *stop)
+    assert (entry["timing"]["resumed"], entry["metrics"]["best_epoch"]) == (1, 0)
+
+
+def test_anothers_best_weights_elsewhere_are_not_tested_for_this_ones(run, tmp_path):
+    replace = ["+callback.replace._target_=tests.runs.test_checkpoint.Replace"]
+    replace += [f"+callback.replace.source={tmp_path}/source.ckpt", *placed(tmp_path)]
+    run("one/run", *replace)
+    (tmp_path / "scratch" / "best.ckpt").rename(tmp_path / "source.ckpt")
+    (tmp_path / "scratch" / "last.ckpt").unlink()
+    with pytest.raises(ValueError, match=r"best\.ckpt of another run \(one/run, not two/run\)"):
+        run("two/run", *replace)
+
+
+@pytest.mark.parametrize("is_torn", [True, False])
+@pytest.mark.parametrize("changed", ["versions", "data"])
+def test_without_a_record_too_a_run_goes_on_with_the_same_versions_and_data_only(
+    run, tmp_path, changed, is_torn
+):
+    Stop.epoch = 0
+    stop = ["+callback.stop._target_=tests.runs.test_checkpoint.Stop"]
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", *stop)
+    record = tmp_path / "run" / "run.json"
+    record.write_text("") if is_torn else record.unlink()
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"]["origin"] |= (
+        {"data": "0"} if changed == "data" else {"versions": {"torch": "1.13"}}
+    )
+    torch.save(content, path)
+    before = contents(path.parent)
+    message = {"versions": r"other versions \(.*torch: 1\.13 -> ", "data": r"expected the data of"}
+    with pytest.raises(ValueError, match=rf"{message[changed]}.*overwrite=true"):
+        run("run", *stop)
+    assert contents(path.parent) == before
+
+
 class Other(L.Callback):
     """Trains another run with the same folder for checkpoints in the middle of this one."""
 
@@ -226,7 +330,8 @@ class Replace(L.Callback):
         self.source = source
 
     def on_fit_end(self, trainer, pl_module):
-        shutil.copy(self.source, trainer.checkpoint_callback.best_model_path)
+        if Path(self.source).exists():
+            shutil.copy(self.source, trainer.checkpoint_callback.best_model_path)
 
 
 def test_another_runs_weights_are_not_tested_for_this_ones(run, finished):

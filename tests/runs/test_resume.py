@@ -113,7 +113,8 @@ def assert_same(folder: Path, reference: Path) -> None:
     for name in ("best.ckpt", "last.ckpt"):
         a, b = weights(folder, name), weights(reference, name)
         assert all(torch.allclose(a[key], b[key], rtol=0, atol=0, equal_nan=True) for key in a)
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    saved = {path.name for path in (folder / "checkpoints").glob("*.ckpt")}
+    assert saved == {"best.ckpt", "last.ckpt"}
 
 
 MOMENTS = [
@@ -151,13 +152,15 @@ def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unsto
     ("within", "resumed"), [([], 0), (["+callback.last.every_n_train_steps=4"], 1)]
 )
 def test_with_max_steps_a_run_goes_on_where_that_is_exact(
-    run, tmp_path, unstopped, within, resumed
+    run, tmp_path, unstopped, caplog, within, resumed
 ):
     overrides = ["+trainer.max_steps=34", STOP, *within]
     Stop.at("second block", 2)
     with pytest.raises(SystemExit, match="stopped by the test"):
         run("run", *overrides)
     assert run("run", *overrides)["timing"]["resumed"] == resumed
+    said = "run: starts over, which removes best.ckpt, last.ckpt"
+    assert (said in caplog.text) == (not resumed)
     assert_same(tmp_path / "run", unstopped(*overrides))
 
 
@@ -235,8 +238,11 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(run, stopped, unst
 def test_without_a_whole_checkpoint_a_run_starts_over(run, stopped, unstopped):
     cut(stopped / "checkpoints" / "last.ckpt")
     cut(stopped / "checkpoints" / "best.ckpt")
+    before = {path.name: path.read_bytes() for path in (stopped / "checkpoints").iterdir()}
     assert run("run", STOP)["timing"]["resumed"] == 0
     assert_same(stopped, unstopped(STOP))
+    aside = (stopped / "checkpoints").glob("*.ckpt.unreadable")
+    assert {path.stem: path.read_bytes() for path in aside} == before
 
 
 @pytest.mark.parametrize("content", ["", '{"status": "run', "[]"])

@@ -1,5 +1,6 @@
 """How far a run is, on a terminal."""
 
+from math import isfinite
 from multiprocessing import current_process
 from shutil import get_terminal_size
 from typing import Any
@@ -46,7 +47,8 @@ class Progress(ProgressBar):
     def start_epoch(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         others = other_runs(pl_module)
         silent = None if others is not None and self.enabled and trainer.is_global_zero else True
-        blocks, epochs = int(trainer.num_training_batches), trainer.max_epochs
+        batches, epochs = trainer.num_training_batches, trainer.max_epochs
+        blocks = int(batches) if isfinite(batches) else None  # of data without a length
         name = shortened(
             printable(self.description), max(get_terminal_size().columns - RESERVED_COLUMNS, 20)
         )

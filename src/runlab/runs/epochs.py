@@ -6,15 +6,19 @@ import lightning as L
 
 
 def trained_epochs(trainer: L.Trainer) -> float:
-    """How many epochs the weights were trained for: 2.5 in the middle of the third."""
+    """How many epochs the weights were trained for: 2.5 in the middle of the third.
+
+    Of data whose length nobody knows it is 2 there.
+    """
     epochs: Any = trainer.fit_loop.epoch_progress.current
     if epochs.started == epochs.completed:  # between two
         return epochs.completed
     # a block of steps is a batch to Lightning; the last of an epoch may be a shorter one
     steps = getattr(trainer.train_dataloader, "steps_in", int)
-    done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    of: Any = trainer.num_training_batches
-    return whole(epochs.completed + steps(done) / (steps(of) if of != float("inf") else of))
+    progress, of = trainer.fit_loop.epoch_loop.batch_progress, trainer.num_training_batches
+    if of == float("inf"):  # of data without a length: whole epochs are all that is known
+        return epochs.completed + progress.is_last_batch
+    return whole(epochs.completed + steps(progress.current.ready) / steps(of))
 
 
 def whole(number: float) -> float:

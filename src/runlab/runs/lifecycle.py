@@ -26,11 +26,20 @@ from runlab.runs.previous import (
     clear,
     continue_record,
     find_previous_run,
+    readable_record,
     require_checkpoint_folder,
     require_own_folder,
+    require_same_setting,
     starts_over,
 )
-from runlab.runs.restart import folders_locked, last_checkpoint, own_checkpoints
+from runlab.runs.restart import (
+    ORIGIN,
+    folders_locked,
+    last_checkpoint,
+    origin_of,
+    own_checkpoints,
+    setting_of,
+)
 from runlab.runs.resume import ResumeCallback
 from runlab.runs.signals import came_by_signal, exit_on_signals
 from runlab.text import printable
@@ -63,6 +72,7 @@ class Run:
         """Records what is known of a run once its components are built."""
         self.record["module"] = module.record_fields()
         self.record["provenance"]["data"] = getattr(data, "checksum", None)
+        module.hparams[ORIGIN] = origin_of(self.folder, self.record["provenance"])
         if trainer.is_global_zero:
             record.write(self.folder, self.record)  # whatever is trained now is of these data
 
@@ -91,8 +101,8 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
         return entry
     with run_lock(folder) as is_ours:
         if not is_ours:
-            if record.is_run(folder):
-                require_own_folder(folder, record.read(folder), config)
+            if (theirs := readable_record(folder)) is not None:
+                require_own_folder(folder, theirs, config)
             log.info("%s%s: being trained by another process", cfg.run.position, folder.name)
             return None
         try:
@@ -143,6 +153,8 @@ def train_recorded(
     from_start = cfg.overwrite if previous is None else starts_over(cfg, config, previous)
     restart = None if from_start else last_checkpoint(cfg, config)
     if restart is not None:
+        if previous is None or restart.setting != setting_of(previous["provenance"]):
+            require_same_setting(cfg, restart.setting)
         continue_record(entry, previous or {}, restart)
         epochs = entry["metrics"]["epochs"]
         log.info("%s%s: goes on after epoch %g", cfg.run.position, folder.name, epochs)
@@ -151,7 +163,11 @@ def train_recorded(
         (folder / "traceback.txt").unlink(missing_ok=True)
     if is_used and restart is None:
         record.write(folder, entry | {"status": "interrupted", "from_start": True})
-        clear(folder, own_checkpoints(cfg, config))
+        replaced = own_checkpoints(cfg, config)
+        if replaced and not from_start:
+            names = printable(", ".join(path.name for path in replaced))
+            log.warning("%s: starts over, which removes %s", folder.name, names)
+        clear(folder, replaced)
     record.write(folder, entry)
     run = Run(cfg, config, entry, ResumeCallback(folder, entry, restart))
     try:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ from runlab.components import build_data, require_data
 from runlab.config import run_name
 from runlab.config.fingerprint import changes, difference, is_of
 from runlab.runs import provenance, record
-from runlab.runs.restart import WAYS_ON, Restart, another_configuration
+from runlab.runs.restart import ASIDE, WAYS_ON, Restart, another_configuration, setting_of
 from runlab.text import printable
 
 log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
-UNREADABLE = "run.json.unreadable"
+UNREADABLE = f"run.json{ASIDE}"
 
 
 def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
@@ -48,7 +48,7 @@ def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
         if same and run_name.is_multirun() and not may_retry:
             raise ValueError(f"failed before: {previous['error']} (retry=failed trains it again)")
         return previous
-    require_same_setting(cfg, previous)
+    require_same_setting(cfg, setting_of(previous["provenance"]))
     return previous
 
 
@@ -56,10 +56,15 @@ def is_replaced(cfg: DictConfig) -> bool:
     """Whether what is there is given up for the run; never what the same command trained."""
     if not cfg.overwrite:
         return False
+    entry = readable_record(Path(cfg.run.folder))
+    return entry is None or not is_of_this_launch(entry)
+
+
+def readable_record(folder: Path) -> Record | None:
     try:
-        return not is_of_this_launch(record.read(Path(cfg.run.folder)))
+        return record.read(folder)
     except ValueError:
-        return True
+        return None
 
 
 def require_own_folder(folder: Path, entry: Record, config: dict[str, Any]) -> None:
@@ -94,17 +99,17 @@ def read_or_put_aside(folder: Path) -> Record | None:
         return None
 
 
-def require_same_setting(cfg: DictConfig, previous: Record) -> None:
+def require_same_setting(cfg: DictConfig, setting: Mapping[str, Any]) -> None:
     """Raises ValueError unless versions and data are those of the earlier try."""
     folder = Path(cfg.run.folder)
-    then = provenance.series(previous["provenance"]["versions"])
+    then = setting["versions"]
     now = provenance.series(provenance.versions())
     if then != now:
         raise ValueError(
             f"{folder} holds a run of other versions ({'; '.join(changes(then, now))}): install "
             f"those, {WAYS_ON}"
         )
-    checksum = previous["provenance"]["data"]
+    checksum = setting["data"]
     if checksum is not None:  # else it was stopped before it had read them
         require_data(checksum, build_data(cfg), folder, WAYS_ON)
 
@@ -116,7 +121,7 @@ def starts_over(cfg: DictConfig, config: dict[str, Any], previous: Record) -> bo
     if previous["status"] != "failed":
         return False  # `find_previous_run` has asked
     try:
-        require_same_setting(cfg, previous)
+        require_same_setting(cfg, setting_of(previous["provenance"]))
     except ValueError as error:
         log.warning("%s; it failed, so it starts over", printable(str(error)))
         return True
@@ -140,7 +145,7 @@ def continue_record(entry: Record, previous: Record, restart: Restart) -> None:
     timing, ran_on = previous.get("timing", {}), previous.get("provenance", {})
     entry["timing"]["started"] = timing.get("started", entry["timing"]["started"])
     entry["timing"]["resumed"] = timing.get("resumed", 0) + 1
-    entry["provenance"]["data"] = ran_on.get("data")
+    entry["provenance"]["data"] = restart.setting["data"]
     before = {key: ran_on.get(key) for key in ("git", "versions", "hardware")}
     changed = ran_on and any(entry["provenance"][key] != before[key] for key in before)
     entry["provenance"]["earlier"] = ran_on.get("earlier", []) + [before] * bool(changed)

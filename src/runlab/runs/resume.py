@@ -17,7 +17,7 @@ from runlab.loggers.rewind import flush, rewind
 from runlab.loggers.services import continue_service_runs, service_run_ids
 from runlab.runs import record
 from runlab.runs.epochs import has_taken_last_step, may_end, trained_epochs
-from runlab.runs.restart import STATE_KEY, Restart
+from runlab.runs.restart import ASIDE, STATE_KEY, Restart
 
 EXISTING_DIR = "(Checkpoint|Experiment logs) directory .* exists and is not empty"
 
@@ -64,7 +64,8 @@ class ResumeCallback(L.Callback):
         if trainer.is_global_zero:
             ids = self.restart.service_run_ids if self.restart else {}
             continue_service_runs(trainer.loggers, ids)
-        with ignore_existing_dir_warnings() if self.restart else nullcontext():
+        is_known = self.restart or any(self.folder.rglob(f"*{ASIDE}"))
+        with ignore_existing_dir_warnings() if is_known else nullcontext():
             if trainer.is_global_zero and self.restart:
                 rewind(trainer.loggers, self.restart.step)
             yield self.restart.path if self.restart else None
