@@ -108,7 +108,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 def check_counts(config: Mapping[str, Any]) -> None:
     """Raises ValueError where a run would start more threads or processes than a machine can."""
-    check_count("threads", config["threads"])
+    check_count("threads", config.get("threads"))
     check_count("data.num_workers", config["data"].get("num_workers", 0), least=0)
     if str(devices := config["trainer"].get("devices", 1)).isdecimal():  # else auto, or a list
         check_count("trainer.devices", int(devices))

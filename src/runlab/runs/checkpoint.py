@@ -174,7 +174,7 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
             f"expected a checkpoint that runlab wrote in {path}, got another program's: "
             f"it holds no configuration"
         ) from None
-    if "module" not in config:
+    if isinstance(config, Mapping) and "module" not in config:
         raise ValueError(
             f"expected a checkpoint of this release in {path}, got one of losslab 0.1, whose "
             "configuration names no module: load it with that release, or train the run again"

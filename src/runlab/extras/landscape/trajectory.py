@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runlab.components import build_components, received_data, require_data, to_train_again
-from runlab.config.schema import check_counts
+from runlab.config import received
 from runlab.config.targets import find
 from runlab.extras.landscape.choice import ChosenRun
 from runlab.runs import checkpoint
@@ -102,6 +102,7 @@ def retrain(run: ChosenRun, config: Mapping[str, Any]) -> Trajectory:
 
 def without_output(config: Mapping[str, Any], name: str, folder: str) -> DictConfig:
     """The run's configuration without loggers, checkpoints and bars, which writes into `folder`."""
+    received.check(config, runs=False)
     callbacks = {
         each: node
         for each, node in (config.get("callback") or {}).items()
@@ -112,13 +113,12 @@ def without_output(config: Mapping[str, Any], name: str, folder: str) -> DictCon
 
 
 def is_output(key: str, node: Mapping[str, Any]) -> bool:
-    target = find(f"{key}._target_", node["_target_"], L.Callback)
+    target = find(f"{key}._target_", node.get("_target_"), L.Callback)
     return isinstance(target, type) and issubclass(target, OUTPUT_CALLBACKS)
 
 
 def train_again(run: ChosenRun, cfg: DictConfig) -> Trajectory:
     snapshots = Snapshots()
-    check_counts(run.config)
     data, module, trainer = build_components(cfg, run.config, snapshots)
     if trainer.world_size > 1:
         raise ValueError(
