@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from runlab.config import received, targets
+from runlab.config.schema import accepted_parameters
 from runlab.measure import Measure, declared_measures, mode_of
 from runlab.module import Module, stack_of_run
 from runlab.runs.checkpoint import AtomicCheckpointIO, best_callback
@@ -140,6 +141,9 @@ def require_mode(key: str, callback: L.Callback, measures: Sequence[Measure]) ->
 def located(config: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
     """The configuration with its data on this machine, where they may lie elsewhere.
 
+    Into a folder that only the file names nothing is fetched: `download` is off, where the data
+    module has it.
+
     Raises:
         ValueError: if nobody says where, and the folder that it names is not there: it is not made.
     """
@@ -153,13 +157,24 @@ def located(config: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
             f"expected the run's data in {data['root']}, got no such folder: say by data_dir=… (or "
             "--data-dir) where they are, or where to fetch them to"
         )
-    return dict(config)
+    target = targets.find("data._target_", data.get("_target_"), targets.BASES["data"])
+    taken = accepted_parameters(target)
+    fetches = taken is None or "download" in taken
+    return {**config, "data": {**data, "download": False} if fetches else data}
 
 
 def received_data(config: Mapping[str, Any]) -> Any:
     """The data module of a received configuration, its data fetched and verified."""
     data = targets.build("data", config)
-    data.prepare_data()
+    try:
+        data.prepare_data()
+    except ValueError as error:
+        if config["data"].get("download") is not False:
+            raise
+        raise ValueError(
+            f"{error}; for a file from elsewhere data are fetched to no place but one that you "
+            "name by data_dir=… (or --data-dir)"
+        ) from error
     return data
 
 

@@ -42,6 +42,22 @@ def fail(comparison: Comparison) -> None:
     raise ValueError("expected something else")
 
 
+@configurable
+def break_down(comparison: Comparison) -> None:
+    calls.append(("break_down", comparison))
+    raise RuntimeError("out of\norder")
+
+
+@configurable
+def demand(comparison: Comparison, more: int) -> None:
+    raise AssertionError("called")
+
+
+@configurable
+def make() -> None:
+    raise AssertionError("called")
+
+
 def show(comparison: Comparison) -> None:
     calls.append(("show", comparison))
 
@@ -141,6 +157,12 @@ def test_a_comparison_by_another_measure_has_no_outputs(tmp_path):
         (f"{HERE}.calls", "expected comparison.outputs to name a function that is @configurable"),
         (f"{HERE}.show", "expected comparison.outputs to name a function that is @configurable"),
         ("builtins.print", "expected comparison.outputs to name a function that is @configurable"),
+        ("torchvision.models.resnet18", "expected comparison.outputs to name a function that is @"),
+        ("torch.nn.functional.relu", "expected comparison.outputs to name a function that is @con"),
+        ("torch.tensor", "expected comparison.outputs to name a function that is @configurable"),
+        ("datetime.timedelta", "expected comparison.outputs to name a function that is @configur"),
+        (f"{HERE}.demand", "expected it to take a comparison alone, got TypeError: missing a requ"),
+        (f"{HERE}.make", "expected it to take a comparison alone, got TypeError: too many positio"),
     ],
 )
 def test_an_output_that_is_there_no_more_is_a_warning_and_the_others_are_made(
@@ -161,6 +183,20 @@ def test_an_output_that_fails_hides_neither_the_comparison_nor_other_outputs(tmp
     assert called() == ["fail", "note", "show"]
     with pytest.raises(ValueError, match=r"^(expected something else\n?){2}$"):
         rebuild(tmp_path, outputs=[lambda comparison: fail(comparison)])
+
+
+def test_an_output_that_breaks_down_is_told_by_its_name_and_the_others_are_made(tmp_path):
+    write_naming(tmp_path, f"{HERE}.break_down", f"{HERE}.note")
+    told = rf"^the output {HERE}\.break_down failed: RuntimeError: out of order$"
+    with pytest.raises(ValueError, match=told):
+        rebuild(tmp_path, show=show)
+    assert called() == ["break_down", "note", "show"]
+
+
+def test_a_bug_in_what_the_caller_gives_is_not_taken_for_a_records(tmp_path):
+    write_naming(tmp_path)
+    with pytest.raises(RuntimeError, match="out of"):
+        rebuild(tmp_path, outputs=[break_down])
 
 
 def test_an_output_that_fails_does_not_hide_the_sweeps_conclusion(tmp_path, capsys):

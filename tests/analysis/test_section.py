@@ -11,11 +11,13 @@ from runlab.analysis.palette import known_styles
 from runlab.analysis.rebuild import rebuild
 from runlab.analysis.section import Section, load_sections
 from runlab.analysis.write import figure_names, write
+from runlab.config.targets import TRUST
 from tests.analysis.sections import EXTRA, SCORES, keep_scores
 from tests.analysis.synthetic import write_run
 from tests.attacks import CALLED, attacks
 from tests.compose import compose
 
+HERE = "tests.analysis.test_section"
 ABSENT = "runlab.extras.nowhere.Section"
 
 
@@ -114,15 +116,30 @@ def test_a_sections_figures_are_written_and_a_stored_one_is_left_alone(
     assert not (comparison.folder / "stored.png").exists()
 
 
+class Demanding(Section):
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+
+
+class Failing(Section):
+    def __init__(self) -> None:
+        raise RuntimeError("not\ntoday")
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
         (ABSENT, "cannot import comparison.sections=runlab.extras.nowhere"),
         ("runlab.analysis.section.Nothing", "cannot import comparison.sections=runlab.analysis"),
         ("Nothing", "expected comparison.sections as a dotted name, package.module.Name, got"),
-        ("pathlib.Path", "expected comparison.sections to name a class derived from Section, or"),
+        ("pathlib.Path", "expected comparison.sections to name a class derived from Section, got"),
         ("runlab.text.plural", "expected comparison.sections to name a class derived from Sect"),
         ("losslab.Classifier", "expected comparison.sections to name a class derived from Section"),
+        ("torch.tensor", "expected comparison.sections to name a class derived from Section, got"),
+        ("torchvision.models.ResNet", "expected comparison.sections to name a class derived from"),
+        ("losslab.schedulers.cosine", "expected comparison.sections to name a class derived from"),
+        (f"{HERE}.Demanding", "expected to make it without arguments, got TypeError: Demanding."),
+        (f"{HERE}.Failing", "expected to make it without arguments, got RuntimeError: not today"),
     ],
 )
 def test_what_cannot_be_a_section_any_more_is_left_out_with_a_warning(
@@ -132,6 +149,15 @@ def test_what_cannot_be_a_section_any_more_is_left_out_with_a_warning(
     comparison = compare(tmp_path)
     [warning] = [each for each in comparison.warnings if "left out" in each]
     assert warning.startswith(f"the section {name} is left out: {problem}")
+
+
+def test_what_the_user_trusts_has_to_be_a_section_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TRUST, "builtins.dict")
+    write_run(tmp_path, "mse", 0.1, 0, comparison={"sections": ["builtins.dict"]})
+    [warning] = [each for each in compare(tmp_path).warnings if "left out" in each]
+    assert warning == "the section builtins.dict is left out: expected a Section, got a dict"
 
 
 def test_a_received_sweep_calls_nothing_that_it_names(tmp_path: Path) -> None:

@@ -89,6 +89,23 @@ def test_parts_that_belong_to_others_may_be_named():
     assert targets.find("part", "datetime.timedelta") is datetime.timedelta
 
 
+def test_strictly_no_functions_of_libraries_are_taken(monkeypatch):
+    def find(name, *bases):
+        return targets.find("part", name, *bases, strictly=True)
+
+    for name in ("torchvision.models.resnet18", "torch.nn.functional.relu", "torch.tensor"):
+        with pytest.raises(ValueError, match=r"to name a function that is @configurable, got torc"):
+            find(name)
+        with pytest.raises(ValueError, match=r"to name a class derived from Module, got torch"):
+            find(name, nn.Module)
+    with pytest.raises(ValueError, match=r"to name a class derived from Module, got tests"):
+        find(f"{HERE}.make_net", nn.Module)
+    assert find(f"{HERE}.make_net") is make_net
+    assert find(f"{HERE}.Net", nn.Module) is Net
+    monkeypatch.setenv(targets.TRUST, "torch.nn.functional.relu")
+    assert find("torch.nn.functional.relu") is nn.functional.relu
+
+
 def test_the_sentence_says_what_was_expected_and_who_may_extend_it(config):
     config["optimizer"] = {"_target_": "shutil.copy", "src": "a", "dst": "b"}
     with pytest.raises(ValueError, match="shutil") as raised:
@@ -105,6 +122,63 @@ def test_a_module_that_is_imported_is_not_one_of_pythons_own():
     with pytest.raises(ValueError, match=r"antigravity\.webbrowser .of Python's own library"):
         targets.find("model", "antigravity.webbrowser", nn.Module)
     assert "antigravity" not in sys.modules  # it would open a browser
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("num_nodes", 4, "trainer.num_nodes=1"),
+        ("devices", [0] * 100_000, "the number of trainer.devices"),
+    ],
+)
+def test_a_run_from_elsewhere_waits_for_no_other_machine(config, key, value, expected):
+    config["trainer"] = {**config["trainer"], key: value}
+    with pytest.raises(ValueError, match=f"^expected {expected}"):
+        received.check(config, runs=True)
+
+
+@pytest.mark.parametrize("place", ["comparison.arm_styles.a", "watchers", "surprise", "name"])
+def test_nothing_is_imported_that_no_place_builds(config, place):
+    node = {"_target_": "antigravity.fly"}
+    first, *others = place.split(".")
+    for each in reversed(others):
+        node = {each: node}
+    config[first] = [[node]] if first == "watchers" else node
+    with pytest.raises(ValueError, match=rf"^expected no _target_ in {first}.* got 'antigravity"):
+        received.check(config, runs=True)
+    assert "antigravity" not in sys.modules  # it would open a browser
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *((place, "x") for place in targets.BASES),
+        *((place, None) for place in ("module", "data", "model", "loss", "optimizer", "trainer")),
+        ("callback", [1]),
+        ("logger", 5),
+        ("callback", {"a": None}),
+        ("callback", {"a": 5}),
+    ],
+)
+def test_a_part_that_is_missing_or_odd_is_one_sentence(config, place, value):
+    for runs in (True, False):
+        with pytest.raises(
+            ValueError, match=rf"^expected {place}(\.a)? by its keys, with a _targe"
+        ):
+            received.check({**config, place: value}, runs=runs)
+    if value is None:
+        del config[place]
+        with pytest.raises(ValueError, match=rf"^expected {place} by its keys, .* got a NoneType"):
+            received.check(config, runs=False)
+
+
+@pytest.mark.parametrize("threads", [None, "x", 0, 1e3, 1_000_000])
+def test_the_threads_are_a_number_that_a_machine_can_start(config, threads):
+    with pytest.raises(ValueError, match=r"^expected threads to be a whole number of 1 to"):
+        received.check({**config, "threads": threads}, runs=False)
+    del config["threads"]
+    with pytest.raises(ValueError, match=r"^expected threads to be .* got None"):
+        received.check(config, runs=False)
 
 
 def test_the_user_extends_what_may_be_named_and_no_more(monkeypatch):

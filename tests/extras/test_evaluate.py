@@ -227,6 +227,43 @@ def test_data_are_not_fetched_to_where_a_file_says(altered, finished, data_dir, 
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("says", [{"download": True}, {}], ids=["on", "unsaid"])
+def test_nor_to_a_folder_that_is_there(altered, finished, data_dir, tmp_path, monkeypatch, says):
+    fetched = []
+    routes = "runlab.extras.classification.download._fetch_by_any_route"
+    monkeypatch.setattr(routes, lambda *arguments: fetched.append(arguments))
+    (tmp_path / "there").mkdir()
+    node = torch.load(finished[0], weights_only=True)["hyper_parameters"]["config"]["data"]
+    node = {key: value for key, value in node.items() if key not in ("download", "verify")}
+    cfg = config(altered(data={**node, "root": str(tmp_path / "there"), **says}), data_dir)
+    cfg.data_dir = None
+    with pytest.raises(ValueError, match=r"no place but one that you name by data_dir=… "):
+        evaluate(cfg)
+    assert fetched == []
+    assert list((tmp_path / "there").iterdir()) == []
+    cfg.data_dir = str(tmp_path / "mine")
+    with pytest.raises((ValueError, OSError), match="mine"):  # as nothing has come
+        evaluate(cfg)
+    assert len(fetched) == 1
+
+
+@pytest.mark.parametrize("place", ["module", "model", "loss", "data", "trainer", "threads"])
+def test_a_checkpoint_whose_configuration_lacks_something_is_one_sentence(
+    altered, finished, data_dir, tmp_path, place
+):
+    with pytest.raises(ValueError, match=rf"expected {place} (by its keys|to be a whole number)"):
+        evaluate(config(altered(**{place: "x"}), data_dir))
+    content = torch.load(finished[0], weights_only=True)
+    del content["hyper_parameters"]["config"][place]
+    torch.save(content, tmp_path / "lacking.ckpt")
+    with pytest.raises(ValueError, match=r"lacking\.ckpt"):
+        evaluate(config(tmp_path / "lacking.ckpt", data_dir))
+    content["hyper_parameters"]["config"] = 5
+    torch.save(content, tmp_path / "odd.ckpt")
+    with pytest.raises(ValueError, match=r"odd\.ckpt: expected a configuration by its keys, got 5"):
+        evaluate(config(tmp_path / "odd.ckpt", data_dir))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(finished, data_dir):
     with pytest.raises(MisconfigurationException, match="No supported gpu backend"):

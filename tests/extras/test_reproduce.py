@@ -156,6 +156,16 @@ def test_a_received_record_calls_nothing_that_it_names(run, tmp_path, place):
     assert not (tmp_path / "first-reproduced").exists()
 
 
+def test_a_received_record_imports_nothing_that_is_not_built(run, tmp_path):
+    entry = record.read(run)
+    entry["config"]["comparison"] = {"arm_styles": {"a": {"_target_": "antigravity.fly"}}}
+    record.write(run, entry)
+    with pytest.raises(ValueError, match=r"^expected no _target_ in comparison\.arm_styles\.a, of"):
+        reproduce(run)
+    assert "antigravity" not in sys.modules  # it would open a browser
+    assert not (tmp_path / "first-reproduced").exists()
+
+
 def test_a_received_record_reads_no_environment(run, tmp_path, monkeypatch):
     monkeypatch.setenv(SECRET, "hidden")
     entry = record.read(run)

@@ -5,7 +5,7 @@ of single test samples, figures, a part of the page and of the Markdown file. Wh
 none of does nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -76,23 +76,38 @@ class Section:
 
 def load_sections(names: Iterable[str]) -> tuple[list[Section], list[str]]:
     """An instance of each; and a sentence for each that is left out."""
-    found, problems = load_named("section", names, Section)
-    made = [kind() for kind in found]
-    problems += [f"expected a Section, got a {type(m).__name__}" for m in made if not is_section(m)]
-    return list(filter(is_section, made)), problems
+    return load_named("section", names, make_section, Section)
 
 
-def is_section(made: Any) -> bool:
-    return isinstance(made, Section)
+def make_section(kind: Callable[[], Any]) -> Section:
+    """Raises ValueError if it cannot be made, or is something else."""
+    try:
+        made = kind()
+    except Exception as error:  # of whatever class it is
+        raise ValueError(f"expected to make it without arguments, got {told(error)}") from error
+    if not isinstance(made, Section):
+        raise ValueError(f"expected a Section, got a {type(made).__name__}")
+    return made
 
 
-def load_named(role: str, names: Iterable[str], *bases: type) -> tuple[list[Any], list[str]]:
-    """What records name and may; and a sentence for each name that is left out."""
+def load_named(
+    role: str, names: Iterable[str], use: Callable[[Any], Any], *bases: type
+) -> tuple[list[Any], list[str]]:
+    """What records name and may; and a sentence for each name that is left out.
+
+    Args:
+        use: gives what is made of what was found, and raises ValueError for what cannot be used.
+    """
     found: list[Any] = []
     problems: list[str] = []
     for name in names:
         try:
-            found.append(find(f"comparison.{role}s", name, *bases))
+            found.append(use(find(f"comparison.{role}s", name, *bases, strictly=True)))
         except ValueError as error:
             problems.append(f"the {role} {name} is left out: {error}")
     return found, problems
+
+
+def told(error: Exception) -> str:
+    """An exception of somebody else's code, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -8,8 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from runlab.config.schema import check_counts
 from runlab.config.targets import (
     BASES,
+    OPTIONAL,
     SEVERAL,
     TRUST,
     is_trusted_place,
@@ -34,7 +36,15 @@ def check(config: Any, runs: bool) -> None:
     require_plain(config)
     if not isinstance(config, Mapping):
         raise ValueError(f"expected a configuration by its keys, got {shown(config)}")
+    require_groups(config)
+    check_counts(config)
     if runs:
+        if config["trainer"].get("num_nodes", 1) != 1:  # it would wait for the others for ever
+            raise ValueError(
+                "expected trainer.num_nodes=1 to train a run again on this machine, got "
+                f"{shown(config['trainer']['num_nodes'])}"
+            )
+        require_no_other_target(config)
         for place in BASES:
             for key, node in nodes_of(config, place):
                 require_targets(key, node, place)
@@ -61,6 +71,24 @@ def require_plain(config: Any) -> None:
                     f"${{run.position}}, got {shown(text)}: a file from elsewhere has nothing else "
                     "resolved; write its value there, if the file is yours"
                 )
+
+
+def require_groups(config: Mapping[str, Any]) -> None:
+    """Raises ValueError unless each place, and each of several, has its node."""
+    for place in BASES:
+        for key, node in nodes_of(config, place):
+            if not isinstance(node, Mapping) and not (node is None and key in OPTIONAL):
+                raise ValueError(f"expected {key} by its keys, with a _target_, got {shown(node)}")
+
+
+def require_no_other_target(config: Mapping[str, Any]) -> None:
+    """Raises ValueError where a class is named that no place builds: it would still be imported."""
+    for key, value in walk({each: node for each, node in config.items() if each not in BASES}, ""):
+        if isinstance(value, Mapping) and "_target_" in value:
+            raise ValueError(
+                f"expected no _target_ in {key or 'the configuration itself'}, of which nothing is "
+                f"built, got {shown(value['_target_'])}: remove it, if the file is yours"
+            )
 
 
 def require_own_folder(place: str, node: Any) -> None:

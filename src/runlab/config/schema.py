@@ -108,10 +108,12 @@ def check(config: Mapping[str, Any]) -> None:
 
 def check_counts(config: Mapping[str, Any]) -> None:
     """Raises ValueError where a run would start more threads or processes than a machine can."""
-    check_count("threads", config["threads"])
+    check_count("threads", config.get("threads"))
     check_count("data.num_workers", nested_dict(config, "data").get("num_workers", 0), least=0)
     devices = nested_dict(config, "trainer").get("devices", 1)
-    if str(devices).isdecimal():  # else auto, or a list
+    if isinstance(devices, list):
+        check_count("the number of trainer.devices", len(devices))
+    elif str(devices).isdecimal():  # else auto
         check_count("trainer.devices", int(devices))
 
 

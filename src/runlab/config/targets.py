@@ -105,7 +105,7 @@ def require_targets(key: str, node: Any, place: str) -> None:
             find(f"{where}._target_", value["_target_"], *bases)
 
 
-def find(key: str, name: Any, *bases: str | type) -> Any:
+def find(key: str, name: Any, *bases: str | type, strictly: bool = False) -> Any:
     """The class or function of this dotted name, which may be used where one of `bases` is wanted.
 
     It is imported, which runs its module's code, and not called.
@@ -113,6 +113,8 @@ def find(key: str, name: Any, *bases: str | type) -> Any:
     Args:
         key: where it is named, for the message.
         bases: classes, or their dotted names; none where only functions are wanted.
+        strictly: whether it has to be a class of a base, or without bases a function that is
+            marked, and nothing of `MODULES` and `OBJECTS`: these are for what a run is built of.
 
     Raises:
         ValueError: for anything else, and for what cannot be imported.
@@ -122,15 +124,22 @@ def find(key: str, name: Any, *bases: str | type) -> Any:
     got = "of Python's own library"
     if is_trusted(name) or name in OBJECTS or name.partition(".")[0] not in sys.stdlib_module_names:
         target = locate(key, name)
-        if name in trusted() or is_trusted(full_name(target)) or is_allowed(target, name, bases):
+        if name in trusted() or is_trusted(full_name(target)):
+            return target
+        if is_allowed(target, name, bases, strictly):
             return target
         got = f"a {'class' if isinstance(target, type) else type(target).__name__}"
-    kinds = [each if isinstance(each, str) else each.__qualname__ for each in bases]
-    wanted = f"a class derived from {' or '.join(kinds)}, or " if kinds else ""
     raise ValueError(
-        f"expected {key} to name {wanted}a function that is @configurable, got {name} ({got}): a "
-        f"file from elsewhere calls nothing else; if you know what it does, set {TRUST}={name}"
+        f"expected {key} to name {wanted(bases, strictly)}, got {name} ({got}): a file from "
+        f"elsewhere calls nothing else; if you know what it does, set {TRUST}={name}"
     )
+
+
+def wanted(bases: tuple[str | type, ...], strictly: bool) -> str:
+    kinds = [each if isinstance(each, str) else each.__qualname__ for each in bases]
+    classes = [f"a class derived from {' or '.join(kinds)}"] if kinds else []
+    functions = [] if kinds and strictly else ["a function that is @configurable"]
+    return ", or ".join(classes + functions)
 
 
 def locate(key: str, name: str) -> Any:
@@ -149,11 +158,12 @@ def locate(key: str, name: str) -> Any:
     return found
 
 
-def is_allowed(target: Any, name: str, bases: tuple[str | type, ...]) -> bool:
-    if name in OBJECTS or is_of(target, MODULES):
+def is_allowed(target: Any, name: str, bases: tuple[str | type, ...], strictly: bool) -> bool:
+    if not strictly and (name in OBJECTS or is_of(target, MODULES)):
         return True
     if isinstance(target, FunctionType):
-        return getattr(target, "configurable", False) is True
+        is_marked = getattr(target, "configurable", False) is True
+        return is_marked and not (strictly and bases)
     return isinstance(target, type) and is_derived(target, bases) and is_of_open_part(target)
 
 

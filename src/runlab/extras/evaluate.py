@@ -6,10 +6,8 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from runlab.components import located
+from runlab.components import located, received_data
 from runlab.config import arguments
-from runlab.config.schema import check_counts
-from runlab.config.targets import build
 from runlab.runs import checkpoint
 from runlab.text import exact
 from runlab.train import score
@@ -27,9 +25,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         MisconfigurationException: from Lightning, if the machine lacks the device asked for.
     """
     module, config = checkpoint.load(arguments.checkpoint(cfg))
-    check_counts(config)
     torch.set_num_threads(config["threads"])  # the order of float sums depends on it
-    data = build("data", located(config, cfg.data_dir))
+    data = received_data(located(config, cfg.data_dir))
     trainer = instantiate(cfg.trainer)(
         logger=False, enable_checkpointing=False, enable_progress_bar=False
     )

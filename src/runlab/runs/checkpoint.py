@@ -16,7 +16,6 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from runlab import atomic
 from runlab.config import received, targets
-from runlab.config.targets import shown
 from runlab.measure import Measure
 from runlab.memory import is_out_of_memory
 from runlab.runs.record import TRAINED_WITH
@@ -193,9 +192,7 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
             f"expected a checkpoint that runlab wrote in {path}, got another program's: "
             f"it holds no configuration"
         ) from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: expected a configuration by its keys, got {shown(config)}")
-    if "module" not in config:
+    if isinstance(config, Mapping) and "module" not in config:
         raise ValueError(
             f"expected a checkpoint of this release in {path}, got one of losslab 0.1, whose "
             "configuration names no module: load it with that release, or train the run again"

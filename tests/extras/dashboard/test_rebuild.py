@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runlab.analysis.rebuild import rebuild
+from runlab.analysis.rebuild import rebuild, usable
 from runlab.analysis.section import load_named
 from runlab.cli import main
 from runlab.extras.dashboard import dashboard
@@ -31,7 +31,7 @@ def blocked(tmp_path) -> Path:
 
 
 def test_the_configuration_names_them():
-    assert load_named("output", compose().comparison.outputs) == ([write_aggregates], [])
+    assert load_named("output", compose().comparison.outputs, usable) == ([write_aggregates], [])
 
 
 def test_aggregates_in_trouble_do_not_hide_the_sweeps_conclusion(blocked, capsys):

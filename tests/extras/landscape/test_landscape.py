@@ -194,6 +194,13 @@ def test_a_received_run_calls_nothing_that_it_names(sweep, tmp_path):
                 assert not (tmp_path / CALLED).exists(), what
 
 
+@pytest.mark.parametrize("callback", [[1], {"a": {}}, {"a": None}, {"a": 5}])
+def test_odd_callbacks_are_one_sentence(sweep, tmp_path, callback):
+    changed = {**record.read(sweep / "loss=mse")["config"], "callback": callback}
+    with pytest.raises(ValueError, match=r"^expected callback.+(by its keys|a dotted name)"):
+        without_output(changed, "run", str(tmp_path))
+
+
 def test_neither_run_is_trained_if_one_names_what_it_may_not(sweep, tmp_path, monkeypatch):
     received = shutil.copytree(sweep, tmp_path / "received")
     entry = record.read(received / "loss=mse")

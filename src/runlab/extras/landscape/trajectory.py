@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runlab.components import build_components, received_data, require_data, to_train_again
-from runlab.config.schema import check_counts
+from runlab.config import received
 from runlab.config.targets import find
 from runlab.extras.landscape.choice import ChosenRun
 from runlab.runs import checkpoint
@@ -102,27 +102,23 @@ def retrain(run: ChosenRun, config: Mapping[str, Any]) -> Trajectory:
 
 def without_output(config: Mapping[str, Any], name: str, folder: str) -> DictConfig:
     """The run's configuration without loggers, checkpoints and bars, which writes into `folder`."""
-    callbacks = config.get("callback")
-    if isinstance(callbacks, Mapping):
-        callbacks = {
-            each: node
-            for each, node in callbacks.items()
-            if not is_output(f"callback.{each}", node)
-        }
+    received.check(config, runs=False)
+    callbacks = {
+        each: node
+        for each, node in (config.get("callback") or {}).items()
+        if not is_output(f"callback.{each}", node)
+    }
     kept = {**config, "logger": None, "callback": callbacks}
     return to_train_again(kept, name=name, position="", folder=folder)
 
 
-def is_output(key: str, node: Any) -> bool:
-    if not isinstance(node, Mapping) or "_target_" not in node:
-        return False  # what is wrong with it, `to_train_again` says
-    target = find(f"{key}._target_", node["_target_"], L.Callback)
+def is_output(key: str, node: Mapping[str, Any]) -> bool:
+    target = find(f"{key}._target_", node.get("_target_"), L.Callback)
     return isinstance(target, type) and issubclass(target, OUTPUT_CALLBACKS)
 
 
 def train_again(run: ChosenRun, cfg: DictConfig) -> Trajectory:
     snapshots = Snapshots()
-    check_counts(run.config)
     data, module, trainer = build_components(cfg, run.config, snapshots)
     if trainer.world_size > 1:
         raise ValueError(
