@@ -94,27 +94,6 @@ def test_a_checkpoint_that_asks_for_more_threads_than_a_machine_has_is_refused(
         evaluate(config(tmp_path / "greedy.ckpt", data_dir))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda parts: parts.update(config=None), "a configuration by its keys, got a NoneType"),
-        (lambda parts: parts.update(config=[1]), "a configuration by its keys, got a list"),
-        (lambda parts: parts["config"].pop("data"), "data in its configuration, got none"),
-        (lambda parts: parts["config"].pop("threads"), "threads in its configuration, got none"),
-        (lambda parts: parts["config"].update(data=1), "a configuration with its data, got none"),
-        (lambda parts: parts["config"].update(data=None), "data in its configuration, got none"),
-    ],
-)
-def test_a_configuration_that_lacks_something_is_named(
-    finished, data_dir, tmp_path, change, message
-):
-    content = torch.load(finished[0], weights_only=True)
-    change(content["hyper_parameters"])
-    torch.save(content, tmp_path / "changed.ckpt")
-    with pytest.raises(ValueError, match=f"expected {message}"):
-        evaluate(config(tmp_path / "changed.ckpt", data_dir))
-
-
 def test_no_checkpoint_says_what_to_give(data_dir):
     with pytest.raises(ValueError, match=r"expected checkpoint=….*best\.ckpt"):
         evaluate(config("???", data_dir))

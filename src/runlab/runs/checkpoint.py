@@ -18,7 +18,6 @@ from runlab import atomic
 from runlab.config import received, targets
 from runlab.measure import Measure
 from runlab.memory import is_out_of_memory
-from runlab.runs.record import TRAINED_WITH
 
 FOLDER = 0x10
 """The bit that says in a zip file that a part is a folder; no checksum covers it."""
@@ -197,9 +196,6 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
             f"expected a checkpoint of this release in {path}, got one of losslab 0.1, whose "
             "configuration names no module: load it with that release, or train the run again"
         )
-    for key in TRAINED_WITH:
-        if config.get(key) is None:
-            raise ValueError(f"{path}: expected {key} in its configuration, got none")
     try:
         received.check(config, runs=False)
         network, loss = (targets.build(place, config) for place in ("model", "loss"))

@@ -23,7 +23,6 @@ from runlab.extras.landscape.trajectory import (
 )
 from runlab.extras.landscape.write import caption, write
 from runlab.runs import record
-from runlab.runs.lifecycle import resolved_config
 from runlab.train import train
 from tests.attacks import CALLED, RESOLVED, SECRET, attacks, nested
 from tests.compose import ROOT, compose
@@ -240,18 +239,3 @@ def test_the_script_prints_the_caption_or_one_sentence(sweep, monkeypatch, capsy
     with pytest.raises(SystemExit) as raised:
         call(str(sweep), "--arms", "mse", "huber")
     assert str(raised.value.code).startswith("unknown arm 'huber'")
-
-
-@pytest.mark.parametrize(
-    ("callbacks", "message"),
-    [
-        ({"x": [1]}, r"expected callback\.x with a _target_, got a list"),
-        ({"x": {"a": 1}}, r"expected callback\.x with a _target_, got a dict"),
-        ("x", r"expected callback with a _target_, got 'x'"),
-    ],
-)
-def test_what_is_no_callback_is_named(tmp_path, tiny, callbacks, message):
-    cfg = compose(*tiny, "callback=checkpoint", folder=tmp_path)
-    config = resolved_config(cfg) | {"callback": callbacks}
-    with pytest.raises(ValueError, match=message):
-        without_output(config, "run", str(tmp_path))
