@@ -93,7 +93,7 @@ def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
         ValueError: for a callback that takes the worse of two values for the better one, or if
             nothing says which checkpoint is the best.
     """
-    measures = declared_measures({"module": cfg.module})
+    measures = declared_measures(cfg)
     callbacks = build_callbacks(cfg, measures)
     best_callback(callbacks, measures)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
@@ -147,9 +147,7 @@ def located(config: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
     Raises:
         ValueError: if nobody says where, and the folder that it names is not there: it is not made.
     """
-    data = config.get("data")
-    if not isinstance(data, Mapping):
-        raise ValueError("expected a configuration with its data, got none")
+    data = config["data"]
     if data_dir is not None:
         return {**config, "data": {**data, "root": data_dir}}
     if "root" in data and not Path(str(data["root"])).is_dir():

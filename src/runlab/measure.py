@@ -71,17 +71,17 @@ def _can_be(key: str, value: Any) -> bool:
         case "higher_is_better" | "proportion" | "comparable":
             return isinstance(value, bool)
         case "digits":
-            return _is_number(value) and value in range(20)
+            return is_number(value) and value in range(20)
         case "scale":
-            return _is_number(value) and value != 0
+            return is_number(value) and value != 0
         case "tolerance":
-            return value is None or (_is_number(value) and value >= 0)
+            return value is None or (is_number(value) and value >= 0)
         case "best":
-            return value is None or _is_number(value)
-    return value is None or (isinstance(value, list | tuple) and all(map(_is_number, value)))
+            return value is None or is_number(value)
+    return value is None or (isinstance(value, list | tuple) and all(map(is_number, value)))
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -244,13 +244,13 @@ def test_only_plain_values_are_taken_and_no_more_levels_than_a_person_writes(con
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("callback.best.dirpath", "/tmp/elsewhere"),
+        ("callback.best.dirpath", "/elsewhere"),
         ("callback.best.dirpath", "checkpoints"),
         ("callback.best.dirpath", "${run.folder}/../other"),
         ("callback.best.dirpath", "${run.folder}-other"),
         ("callback.best.dirpath", "~/checkpoints"),
         ("callback.best.filename", "../best"),
-        ("callback.best.filename", "/tmp/best"),
+        ("callback.best.filename", "/elsewhere/best"),
         ("callback.curves.folder", "curves"),
         ("logger.tensorboard.save_dir", "."),
         ("logger.tensorboard.name", "/tmp"),

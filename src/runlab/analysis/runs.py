@@ -12,7 +12,8 @@ from runlab.analysis.arms import name_arms
 from runlab.analysis.declarations import Declaration, read_declaration
 from runlab.analysis.variation import Variation, find_variation
 from runlab.config.fingerprint import key_of
-from runlab.runs import record, record_rules
+from runlab.measure import is_number
+from runlab.runs import record
 
 MODULE = "module/"
 """Begins the columns that hold what a run's module says of itself."""
@@ -169,9 +170,7 @@ def _required(run_record: dict[str, Any], *keys: str) -> Any:
 
 
 def _margin(margin: Any) -> float | None:
-    if margin is not None and not (
-        record_rules.is_number(margin) and SMALLEST <= margin <= LARGEST
-    ):
+    if margin is not None and not (is_number(margin) and SMALLEST <= margin <= LARGEST):
         raise ValueError(f"expected a comparison.margin above 0 in run.json, got {margin!r}")
     return margin
 
@@ -182,6 +181,6 @@ def _sets_margin(override: str) -> bool:
 
 
 def _learning_rate(value: Any) -> float:
-    if not record_rules.is_number(value) or not SMALLEST <= value <= LARGEST:
+    if not is_number(value) or not SMALLEST <= value <= LARGEST:
         raise ValueError(f"expected a positive optimizer.lr in run.json, got {value!r}")
     return float(value)

@@ -1,7 +1,6 @@
 """What the scripts share: Hydra's entry point, with a user's mistakes as one sentence each."""
 
 import functools
-import logging
 import os
 import signal
 import sys
@@ -44,7 +43,6 @@ def main(
     SweepCallback.folder = None
     failures: list[str] = []
     stopped = 0  # exit code, if a signal did it
-    logging.raiseExceptions = False  # a full disk is told once, not for each line of a log file
     threading.excepthook = in_thread
     with full_errors() as wanted_by_user, exit_on_signals():
         try:
@@ -98,7 +96,6 @@ def in_any_process(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], 
     @functools.wraps(task)
     def run(cfg: DictConfig) -> Any:
         streams.prepare()
-        logging.raiseExceptions = False
         return task(cfg)
 
     return run

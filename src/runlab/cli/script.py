@@ -1,6 +1,5 @@
 """What every script runs in, whatever it does."""
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ def script() -> Iterator[None]:
     What is printed can be printed anywhere, and a request to end lets the process clean up.
     """
     streams.prepare()
-    logging.raiseExceptions = False  # a full disk is told once, not for each line of a log file
     try:
         with exit_on_signals():
             yield

@@ -3,6 +3,7 @@
 import codecs
 import errno
 import io
+import logging
 import os
 import stat
 import sys
@@ -32,6 +33,7 @@ def prepare() -> None:
         # a test or a notebook has put something else there, which takes everything
         if type(stream) is io.TextIOWrapper:
             setattr(sys, name, forgiving(stream))
+    logging.raiseExceptions = False  # a full disk is told once, not for each line of a log file
 
 
 def open_null(number: int, name: str) -> None:

@@ -20,7 +20,7 @@ def mlflow(folder: str | Path, experiment_name: str, run_name: str) -> MLFlowLog
         ModuleNotFoundError: if MLflow is not installed.
     """
     sweep = Path(folder).resolve().parent
-    with take_turns(sweep / "mlflow.db.lock", "open MLflow's database", limit=600):
+    with take_turns(sweep / "mlflow.db.lock", "open MLflow's database"):
         logger = MLFlowLogger(
             experiment_name, run_name, tracking_uri=f"sqlite:///{sweep / 'mlflow.db'}"
         )

@@ -14,8 +14,8 @@ from runlab.runs.signals import came_by_signal
 log = logging.getLogger(__name__)
 
 MACHINE_ERRORS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT),
-    errno.ENOMEM,
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE),
+    *(errno.ETIMEDOUT, errno.ENOMEM),
 )
 """Errors of the operating system for which no run is to blame: a full disk, one that went
 away, a lock that another process does not give back, too little memory."""

@@ -36,7 +36,7 @@ def run_lock(folder: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def take_turns(path: Path, what: str, limit: float) -> Iterator[None]:
+def take_turns(path: Path, what: str, limit: float = 600.0) -> Iterator[None]:
     """Holds a lock that each process needs for moments, and waits for it as long as another does.
 
     Args:

@@ -1,13 +1,12 @@
 """What a run record of this layout holds: a rule for each key, so that no reader asks again."""
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from runlab.measure import Measure
+from runlab.measure import Measure, is_number
 from runlab.text import shortened
 
 ABSENT = object()
@@ -97,10 +96,6 @@ def is_texts(value: Any) -> bool:
 
 def is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_amount(value: Any) -> bool:

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Sequence
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from runlab.config.schema import unknown
 from runlab.measure import Measure, declared_measures
@@ -31,8 +30,7 @@ def train_and_report(cfg: DictConfig) -> float | None:
         ValueError: whatever `train` raises.
         SystemExit: before anything is trained, if the objective is none that the sweeper can use.
     """
-    config: Any = OmegaConf.to_container(cfg)
-    if wrong := mistake(cfg.objective, declared_measures(config)):
+    if wrong := mistake(cfg.objective, declared_measures(cfg)):
         sys.exit(wrong)
     entry = train(cfg)
     if cfg.objective is None:

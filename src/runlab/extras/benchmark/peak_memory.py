@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import open_dict
 
-import runlab.config.schema  # noqa: F401  registers the schema and the resolvers
+import runlab.config.schema  # noqa: F401  registers the schema
 from runlab.components import build_trainer
 from runlab.extras.benchmark.baselines import Template
 from runlab.extras.benchmark.stacked import StackedRuns

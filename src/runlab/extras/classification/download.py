@@ -6,7 +6,7 @@ import pickle
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -76,7 +76,7 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
         return
     archived = {name for name in found if _has_archive(folder, source, name)}
     known = found.keys() if source.md5s else found.keys() - archived  # the rest is unpacked first
-    refuse_others(folder, source, {name: found[name] for name in found if name in known & there})
+    refuse_others(folder, source, found, known & there)
     missing = [fault for name, fault in found.items() if name not in archived]
     if missing and not download:
         raise ValueError(
@@ -85,7 +85,7 @@ def prepare(folder: Path, source: Source, download: bool) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with take_turns(folder.with_name(LOCK), "fetch the data", limit=600):
+        with take_turns(folder.with_name(LOCK), "fetch the data"):
             # again, under the lock: another process may have been faster
             fetch(folder, source, list(source.faults(folder)))
     except OSError as error:
@@ -99,12 +99,14 @@ def _present(folder: Path) -> set[str]:
     return {name for name in FILES if os.path.lexists(folder / name)}
 
 
-def refuse_others(folder: Path, source: Source, others: Mapping[str, str]) -> None:
-    """Raises ValueError if there are any: faults of files that are there."""
-    if others:
+def refuse_others(
+    folder: Path, source: Source, found: Mapping[str, str], there: Collection[str]
+) -> None:
+    """Raises ValueError if any of the faults is of a file that is there."""
+    if others := [fault for name, fault in found.items() if name in there]:
         raise ValueError(
             f"expected the files of {source.name} in {folder}, got others, which are left as they "
-            f"are ({'; '.join(others.values())}): data.verify=false trains on them, data_dir=… "
+            f"are ({'; '.join(others)}): data.verify=false trains on them, data_dir=… "
             f"fetches {source.name} into another folder; if a file is damaged, remove it, and it "
             "is fetched again"
         )
@@ -114,7 +116,7 @@ def check_verified(folder: Path, source: Source) -> None:
     """Raises ValueError unless all four files of `folder` are verified."""
     there = _present(folder)
     found = source.faults(folder)
-    refuse_others(folder, source, {name: found[name] for name in found if name in there})
+    refuse_others(folder, source, found, there)
     if found:
         raise ValueError(
             f"{'; '.join(found.values())}; run prepare_data() to fetch {source.name}, or set "
@@ -137,11 +139,11 @@ def fetch(folder: Path, source: Source, names: list[str]) -> None:
         if not source.md5s:
             digests = {name: md5(staging / name) for name in names}
             there, found = _present(folder), faults(folder, digests | _read_md5s(folder))
-            refuse_others(folder, source, {name: found[name] for name in found if name in there})
+            refuse_others(folder, source, found, there)
             _write_md5s(folder, digests)
         for name in names:
             _install(staging / name, folder / name)
-    refuse_others(folder, source, source.faults(folder))  # where one came between
+    refuse_others(folder, source, source.faults(folder), FILES)  # where one came between
     log.info("%s: verified and ready in %s", source.name, folder)
 
 

@@ -209,14 +209,14 @@ def _hue(color: str) -> float:
 
 
 def _comparison_events(comparison: Comparison) -> list[Event]:
-    markdown = (comparison.folder / "comparison.md").read_text(encoding="utf-8")
-    conclusion, *tables = _without_figures(markdown).split("\n## ")
+    content = (comparison.folder / "comparison.md").read_text(encoding="utf-8")
+    conclusion, *tables = _without_figures(content).split("\n## ")
     page = code(str(comparison.folder / "comparison.html"))
     return [
         layout(make_layout(comparison)),
         text("1_conclusion", f"{conclusion}\nThe whole comparison: {page}\n\n{HOW_TO_READ}"),
         text("2_tables", "\n## ".join(["", *tables]).lstrip("\n")),
-        *_figure_events(comparison, markdown),
+        *_figure_events(comparison, content),
     ]
 
 
