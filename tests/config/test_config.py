@@ -47,8 +47,16 @@ def test_values_are_the_configurations_however_they_were_written():
 
 
 def name(*overrides: str) -> str:
-    watchers = {"watchers": ["histograms", "graph", "sample_images"]}
-    return run_name.run_name("mse", 0.1, 0, overrides, _root_=OmegaConf.create(watchers))
+    return run_name.run_name(
+        _root_=OmegaConf.create(
+            {
+                "watchers": ["histograms", "graph", "sample_images"],
+                "optimizer": {"lr": 0.1},
+                "seed": 0,
+                "run": {"choices": {"loss": "mse"}, "overrides": list(overrides)},
+            }
+        )
+    )
 
 
 def test_short_keys_that_would_be_ambiguous_stay_whole():

@@ -12,6 +12,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from runlab.config.axes import ABSENT, Axes, value_at
+from runlab.measure import is_number
 from runlab.runs.record import nested_dict
 
 MOST = max(256, os.cpu_count() or 1)
@@ -42,12 +44,16 @@ class ComparisonConfig:
     """What is declared of a sweep's comparison before its runs are seen.
 
     Attributes:
+        arm: the key that names arms; null: whatever varies does.
+        rate: the key of which each arm has its best value chosen; null: none.
         margin: the largest difference that does not matter, in the unit of the primary measure.
         sections: importable names of parts of its page.
         outputs: importable names of functions that get it once it is written.
         arm_styles: colour and marker by arm, in the order in which they are shown.
     """
 
+    arm: str | None = "loss"
+    rate: str | None = "optimizer.lr"
     margin: float | None = None
     sections: list[str] | None = None
     outputs: list[str] | None = None
@@ -86,9 +92,7 @@ def check(config: Mapping[str, Any]) -> None:
     keys = {each.name for each in fields(Train)}
     for key in config.keys() - keys:
         raise ValueError(unknown(key, key, "key", keys - {"run"}))
-    rate = config["optimizer"].get("lr")
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < float("inf"):
-        raise ValueError(f"expected optimizer.lr to be a finite number of at least 0, got {rate!r}")
+    check_axes(config)
     epochs = config["trainer"].get("max_epochs", 1)
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise ValueError(
@@ -104,6 +108,20 @@ def check(config: Mapping[str, Any]) -> None:
         )
     for group, node in config.items():
         check_parameters(node, group)
+
+
+def check_axes(config: Mapping[str, Any]) -> None:
+    """Raises ValueError where runs could not be compared by the keys that they name."""
+    axes = Axes.of(config)
+    if "" in axes.keys or len(set(axes.keys)) < len(axes.keys):
+        raise ValueError(
+            "expected comparison.arm and comparison.rate to name two settings other than seed, or "
+            f"null, got {axes.arm!r} and {axes.rate!r}"
+        )
+    for key in dict.fromkeys(filter(None, (axes.rate, "optimizer.lr"))):
+        value = value_at(config, key)
+        if value is not ABSENT and not (is_number(value) and value >= 0):
+            raise ValueError(f"expected {key} to be a finite number of at least 0, got {value!r}")
 
 
 def check_counts(config: Mapping[str, Any]) -> None:

@@ -161,6 +161,8 @@ RULES = (
         for group in ("module", "data", "model", "loss", "optimizer", "trainer", "comparison")
     ),
     Rule("config.trainer.max_epochs", "a whole number above 0", nullable(is_positive_count)),
+    Rule("config.comparison.arm", "a key or null", nullable(is_text)),
+    Rule("config.comparison.rate", "a key or null", nullable(is_text)),
     Rule("config.comparison.sections", "a list of texts or null", nullable(is_texts)),
     Rule("config.comparison.outputs", "a list of texts or null", nullable(is_texts)),
     Rule("config.comparison.arm_styles", "a mapping or null", nullable(is_mapping)),
