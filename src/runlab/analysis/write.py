@@ -20,7 +20,7 @@ from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render,
 from runlab.analysis.section import Section, load_sections
 
 ALT_TEXTS = {
-    "sensitivity": "Validation score against learning rate, a line for each arm",
+    "sensitivity": "Validation score against the setting that is tuned, a line for each arm",
     "learning_curves": "Validation score against epochs, a line for each arm",
     "paired": "Difference between two arms for each seed, with mean and interval",
     "grid": "Mean validation score of every cell",
@@ -88,14 +88,14 @@ def draw_figures(
 ) -> Mapping[str, Figure | str | None]:
     """By name, as `Section.figures` returns them: the engine's own, then those of sections."""
     cells, measure, styles = comparison.cells, comparison.measure, comparison.arm_styles
-    paired, differences = comparison.paired, comparison.differences
+    paired, differences, rate = comparison.paired, comparison.differences, comparison.rate
     figures: dict[str, Figure | str | None] = {
-        "sensitivity": sensitivity_figure(cells, measure, styles),
+        "sensitivity": sensitivity_figure(cells, measure, styles, rate),
         "learning_curves": learning_curves_figure(
-            comparison.curves, measure, comparison.measures, styles
+            comparison.curves, measure, comparison.measures, styles, rate
         ),
         "paired": paired_figure(paired, differences, comparison.margin, measure, styles),
-        "grid": grid_figure(cells, measure, styles),
+        "grid": grid_figure(cells, measure, styles, rate),
     }
     for section in sections:
         figures |= section.figures(comparison)
