@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hydra.errors import InstantiationException
 
+from runlab.config.axes import Axes
 from runlab.runs import record
-from runlab.sweeps.stacked import group_jobs, picklable
+from runlab.sweeps.stacked import group_jobs, picklable, stacked_keys
 from tests.runs.test_resume import curves
 
 TRAIN = "scripts/train.py"
@@ -188,6 +189,21 @@ def test_runs_are_grouped_by_all_but_seed_and_learning_rate():
     ]
     assert group_jobs(jobs, 50) == [[0, 2, 3], [1], [4]]
     assert group_jobs(jobs, 2) == [[0], [2, 3], [1], [4]]
+
+
+@pytest.mark.parametrize(
+    ("rate", "more"),
+    [
+        ("optimizer.lr", False), ("parameter_groups.head.lr", True), ("optimizer.momentum", False),
+        ("module.lr", False), ("loss.k", False), (None, False),
+    ],
+)  # fmt: skip
+def test_an_optimizers_other_learning_rate_parts_no_stack(rate, more):
+    keys = stacked_keys(Axes("model", rate))
+    assert keys == {"seed", "optimizer.lr", *([rate] if more else [])}
+    jobs = [[f"{rate}=1", "optimizer.lr=0.1"], [f"{rate}=2", "optimizer.lr=0.2"]]
+    together = more or rate == "optimizer.lr"
+    assert len(group_jobs(jobs, 50, 1, keys)) == (1 if together else 2)
 
 
 def test_runs_alike_are_shared_out_among_processes_where_they_are_many():

@@ -1,8 +1,11 @@
 """Multiruns as a user launches them, in processes of their own."""
 
+import csv
+
 import pytest
 
 from runlab.runs import record
+from tests.loggers.test_hparams import hparams
 
 TRAIN, COMPARE = "scripts/train.py", "scripts/compare.py"
 
@@ -37,6 +40,29 @@ def test_the_comparison_is_there_at_the_end(sweep):
     assert "Too few seeds to say whether" in done.stdout
     files = {path.name for path in (folder / "logs" / "grid" / "comparison").iterdir()}
     assert {"comparison.md", "cells.csv", "runs.csv", "sensitivity.png", "sensitivity.svg"} <= files
+
+
+def test_a_sweep_is_compared_by_the_arms_that_it_names(tmp_path, commands, tiny):
+    keys = ["comparison.arm=model", "model=linear,mlp", "optimizer.lr=0.05,0.2"]
+    done = commands.run(tmp_path, TRAIN, "-m", *tiny, *keys, "name=models")
+    assert done.returncode == 0, done.stderr
+    sweep = tmp_path / "logs" / "models"
+    cells = [(model, rate) for model in ("linear", "mlp") for rate in (0.05, 0.2)]
+    names = {f"model={model},lr={rate},seed=0" for model, rate in cells}
+    found = {path.parent.name.partition(",batch_size")[0] for path in sweep.glob("*/run.json")}
+    assert found == names
+    assert "Too few seeds to say whether linear or mlp is better" in done.stdout
+    with (sweep / "comparison" / "arms.csv").open(newline="") as file:
+        assert [row["setting/model"] for row in csv.DictReader(file)] == ["linear", "mlp"]
+    page = (sweep / "comparison" / "comparison.html").read_text()
+    assert "4 runs of 2 arms" in page
+    columns, rows = hparams(sweep)
+    assert {each.name for each in columns.hparam_infos if each.differs} == {"model", "lr"}
+    assert {row.hparams["model"].string_value for row in rows.values()} == {"linear", "mlp"}
+    assert (tmp_path / "logs" / "models.aggregates" / "linear").is_dir()
+    again = commands.run(tmp_path, COMPARE, "logs/models", "--arm", "null", "--rate", "null")
+    assert again.returncode == 0, again.stderr
+    assert "model=linear, lr=0.05" in again.stdout
 
 
 def test_the_launcher_does_not_change_a_runs_result(sweep, commands, tiny):

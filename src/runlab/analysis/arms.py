@@ -148,7 +148,7 @@ def _varying_settings(
     varying = [
         str(key)
         for key in settings
-        if key not in axes.keys and codes.loc[there[_group(str(key))], key].nunique() > 1
+        if key not in axes.keys and codes[key][there[_group(str(key))]].nunique() > 1
     ]
     selected: list[str] = []
     for key in sorted(varying, key=lambda key: (key not in groups, key not in overridden, key)):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from runlab.analysis.formatting import ABSENT
+from runlab.config.axes import LEARNING_RATES
 from runlab.measure import Measure
 
 FAMILIES = ((1, 3), (1, 2, 5))
@@ -32,7 +33,7 @@ class Rate:
 
     @property
     def is_learning_rate(self) -> bool:
-        return self.short in ("lr", "learning_rate")
+        return self.short in LEARNING_RATES
 
     @property
     def title(self) -> str:
@@ -72,7 +73,9 @@ def next_value(learning_rates: Sequence[float], above: bool) -> float:
     if len(tried) == 1:
         return _rounded(tried[0] * (3 if above else 1 / 3))
     end, before = tried[-2:][::-1] if above else tried[:2]
-    return _rounded(end * min(max(end / before, 0.1), 10))
+    beyond = end * min(max(end / before, 0.1), 10)
+    is_whole = all(float(value).is_integer() for value in (*tried, beyond))
+    return beyond if is_whole else _rounded(beyond)  # 256 follows 64 and 128
 
 
 def _step(value: float, family: tuple[int, ...], above: bool) -> float:

@@ -1,8 +1,10 @@
 """The files of a comparison: tables, figures, a page and the same in Markdown."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -14,6 +16,7 @@ from runlab.analysis.figures import (
     paired_figure,
     sensitivity_figure,
 )
+from runlab.analysis.learning_rates import NO_RATE, Rate
 from runlab.analysis.markdown import to_markdown
 from runlab.analysis.page import to_page
 from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render, to_csv
@@ -63,8 +66,8 @@ def _alt_texts(sections: Sequence[Section]) -> dict[str, str]:
 
 def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
     for name in ("runs", "cells", "arms", "differences", "paired"):
-        yield f"{name}.csv", to_csv(getattr(comparison, name))
-    yield "curves.csv", to_csv(comparison.history)
+        yield f"{name}.csv", to_csv(_with_rates(getattr(comparison, name), comparison.rate))
+    yield "curves.csv", to_csv(_with_rates(comparison.history, comparison.rate))
     shown = comparison.shown()
     sections, _ = load_sections(comparison.sections)
     alt_texts = _alt_texts(sections)
@@ -81,6 +84,16 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
             yield from files.items()
     yield "comparison.md", to_markdown(shown, drawings, alt_texts, sections).encode()
     yield "comparison.html", to_page(shown, drawings, sections).encode()
+
+
+def _with_rates(table: pd.DataFrame, rate: Rate | None) -> pd.DataFrame:
+    """The columns of learning rates by the key that they are of; none where nothing is tuned."""
+    columns = [name for name in ("learning_rate", "other_learning_rate") if name in table]
+    if rate is None:
+        return table.drop(columns=columns)
+    known = table.assign(**{name: table[name].replace(NO_RATE, math.nan) for name in columns})
+    names = {name: name.replace("learning_rate", rate.key) for name in columns}
+    return known if rate.is_learning_rate else known.rename(columns=names)
 
 
 def draw_figures(

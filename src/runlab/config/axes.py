@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+LEARNING_RATES = ("lr", "learning_rate")
+"""Last parts of keys whose values are learning rates."""
+
 ABSENT = object()
 """Of a key that a configuration lacks: None may be a value."""
 

@@ -3,7 +3,7 @@
 import logging
 import pickle
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +12,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from omegaconf import open_dict
 
+from runlab.config.axes import LEARNING_RATES, Axes
 from runlab.config.fingerprint import key_of
 from runlab.config.schema import check_count
 from runlab.sweeps.jobs import first_alike, setting
@@ -28,7 +29,10 @@ LARGEST_STACK = 1_000
 """Runs; each has a thread of its own."""
 
 STACKED_KEYS = ("seed", "optimizer.lr")
-"""Runs that differ in these alone may train together."""
+"""Runs that differ in these alone may train together, whatever their arms are."""
+
+RATE_GROUPS = ("optimizer", "scheduler", "parameter_groups")
+"""Groups whose learning rates are those of an optimizer's steps: a stack takes one for each run."""
 
 
 class StackedLauncherMixin(BasicLauncher):
@@ -64,7 +68,8 @@ class StackedLauncherMixin(BasicLauncher):
         processes = self.processes or self.suitable_processes(job_overrides)
         first = first_alike(job_overrides, list(self.config.watchers))
         jobs = [Job(initial_job_idx + i, job_overrides[i]) for i in dict.fromkeys(first)]
-        groups = group_jobs([job.overrides for job in jobs], self.size, processes)
+        keys = stacked_keys(Axes.of(self.config))
+        groups = group_jobs([job.overrides for job in jobs], self.size, processes, keys)
         parts = [[jobs[i] for i in group] for group in groups]
         processes = min(processes, len(parts))
         if initial_job_idx == 0:
@@ -202,13 +207,25 @@ def check_backend(name: str) -> None:
         )
 
 
-def group_jobs(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> list[list[int]]:
+def stacked_keys(axes: Axes) -> set[str]:
+    """With the rate that runs are compared over, if it is a learning rate of an optimizer's."""
+    group, _, last = (axes.rate or "").rpartition(".")
+    is_learning_rate = last in LEARNING_RATES and group.partition(".")[0] in RATE_GROUPS
+    return {*STACKED_KEYS, *([str(axes.rate)] if is_learning_rate else [])}
+
+
+def group_jobs(
+    jobs: Sequence[Sequence[str]],
+    size: int,
+    processes: int = 1,
+    stacked: Collection[str] = STACKED_KEYS,
+) -> list[list[int]]:
     """Indices of the jobs that may train together, at most so many in each group."""
     from runlab.stacks import partition_runs
 
     alike = defaultdict(list)
     for index, overrides in enumerate(jobs):
-        others = {setting(each) for each in overrides if key_of(each) not in STACKED_KEYS}
+        others = {setting(each) for each in overrides if key_of(each) not in stacked}
         alike[frozenset(others)].append(index)
     return [
         [indices[i] for i in part]
