@@ -56,7 +56,7 @@ def test_modules_are_arms_and_their_own_learning_rate_is_chosen(tmp_path: Path) 
 
 
 def test_without_a_rate_an_arm_is_one_cell_and_nothing_speaks_of_one(tmp_path: Path) -> None:
-    comparison = compare(write_modules(tmp_path, (None,)))
+    comparison = compare(write_modules(tmp_path, (None,), comparison={"rate": None}))
     assert comparison.rate is None
     assert comparison.cells[["arm", "n"]].to_numpy().tolist() == [["a", 6], ["b", 6]]
     assert comparison.naive.empty
@@ -140,6 +140,15 @@ def test_runs_that_name_different_keys_are_refused_unless_one_is_given(tmp_path:
         compare(tmp_path, arm="loss")
     assert compare(tmp_path, arm="loss", rate="optimizer.lr").cells["arm"].tolist() == ["mse"]
     assert compare(tmp_path, arm="model", rate="null").cells["arm"].tolist() == ["mlp"]
+
+
+def test_keys_that_no_run_has_are_told_where_somebody_chose_them(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, comparison={"arm": "modul", "rate": "optimizer.lrr"})
+    told = [each for each in compare(tmp_path).warnings if each.startswith("no run has")]
+    assert [re.findall(r"comparison\.\S+", each)[0] for each in told] == [
+        "comparison.rate=optimizer.lrr", "comparison.arm=modul",
+    ]  # fmt: skip
+    assert compare(tmp_path, "accuracy", arm="loss", rate="null").warnings == []
 
 
 def test_a_nested_key_is_an_arm_with_its_name(tmp_path: Path) -> None:

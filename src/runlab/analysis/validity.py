@@ -13,6 +13,7 @@ from runlab.analysis.formatting import listed
 from runlab.analysis.learning_rates import NO_RATE, Rate, next_value, with_rate
 from runlab.analysis.reach import choice, other_choices
 from runlab.analysis.runs import THEN, duplicate_runs, ended_runs
+from runlab.config.axes import Axes
 from runlab.measure import Measure
 from runlab.runs.record import ENDED
 from runlab.text import plural
@@ -50,6 +51,19 @@ def find_warnings(
         *_other_seeds(runs, cells, rate),
         *_mixed_provenance(ended_runs(runs)),
     ]
+
+
+def find_missing_keys(runs: pd.DataFrame, axes: Axes, rate: Rate | None) -> Iterator[str]:
+    """A sentence for each key that somebody chose to compare by, and no run has."""
+    usual = Axes()
+    if axes.rate not in (None, usual.rate) and rate is None:
+        yield f"no run has comparison.rate={axes.rate} in its configuration: nothing is tuned"
+    names = (str(axes.arm), str(axes.arm).rpartition(".")[2])
+    if axes.arm not in (None, usual.arm) and not any(SETTING + name in runs for name in names):
+        yield (
+            f"no run has comparison.arm={axes.arm} in its configuration: whatever else varies "
+            "names the arms"
+        )
 
 
 def _unusable(runs: pd.DataFrame) -> Iterator[str]:
