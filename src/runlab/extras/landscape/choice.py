@@ -121,18 +121,18 @@ def read_run(comparison: Comparison, cell: pd.DataFrame, seed: int) -> ChosenRun
     row = cell[cell["seed"] == seed].iloc[0]
     folder = comparison.sweep / row["run"]
     rate = None if row["learning_rate"] == NO_RATE else comparison.rate
+    config = record.read(folder)["config"]
+    if config.get("model") is None or config.get("loss") is None:
+        raise ValueError(
+            "expected two arms with a network and a loss of their configuration, got "
+            f"{row['arm']}, whose module takes none: name two others by --arms"
+        )
     entry = record.read_complete(folder)
     return ChosenRun(row["arm"], folder, entry, rate, row["learning_rate"])
 
 
 def require_same_start(first: ChosenRun, second: ChosenRun) -> None:
     """Both networks are built from the same configuration and the same seed."""
-    for run in (first, second):
-        if run.config.get("model") is None or run.config.get("loss") is None:
-            raise ValueError(
-                f"expected two arms with a network and a loss of their configuration, got "
-                f"{run.arm}, whose module takes none: name two others by --arms"
-            )
     models = [fingerprint.flatten({"model": run.config["model"]}) for run in (first, second)]
     if models[0] != models[1]:
         raise ValueError(
