@@ -1,6 +1,7 @@
 """Multiruns as a user launches them, in processes of their own."""
 
 import csv
+import re
 
 import pytest
 
@@ -63,6 +64,25 @@ def test_a_sweep_is_compared_by_the_arms_that_it_names(tmp_path, commands, tiny)
     again = commands.run(tmp_path, COMPARE, "logs/models", "--arm", "null", "--rate", "null")
     assert again.returncode == 0, again.stderr
     assert "model=linear, lr=0.05" in again.stdout
+
+
+@pytest.mark.parametrize(("rate", "grid"), [("module.lr", ["module.lr=0.05,0.1"]), ("null", [])])
+def test_modules_of_lightnings_own_kind_are_compared(tmp_path, commands, tiny, rate, grid):
+    folder = tmp_path / "conf" / "module"
+    folder.mkdir(parents=True)
+    for choice, kind in (("a", "Shallow"), ("b", "Deep")):
+        (folder / f"{choice}.yaml").write_text(f"_target_: tests.level_one.{kind}\nlr: 0.1\n")
+    options = [*(each for each in tiny if "steps_per" not in each), *grid, "callback=[checkpoint]",
+               "callback.best.monitor=val/loss", f"hydra.searchpath=[file://{folder.parent}]",
+               "comparison.arm=module", f"comparison.rate={rate}", "name=modules"]  # fmt: skip
+    done = commands.run(tmp_path, TRAIN, "-m", *options, "module=a,b")
+    assert done.returncode == 0, done.stderr
+    assert "Too few seeds to say whether a or b is better" in done.stdout
+    assert ("* chosen learning rate" in done.stdout) == bool(grid)
+    found = [path.parent.name for path in (tmp_path / "logs" / "modules").glob("*/run.json")]
+    assert len(found) == (4 if grid else 2)
+    assert all(re.match(r"module=[ab],(lr=[\d.]+,)?seed=0,", name) for name in found)
+    assert any("lr=" in name for name in found) == bool(grid)
 
 
 def test_the_launcher_does_not_change_a_runs_result(sweep, commands, tiny):

@@ -95,7 +95,10 @@ def _grid(cells: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]
     for arms in _side_by_side(columns):
         tried = sorted({learning_rate for arm in arms for learning_rate in columns[arm]})
         rows = [
-            [rate_text(learning_rate), *(columns[arm].get(learning_rate, "") for arm in arms)]
+            [
+                "" if rate is None else rate_text(learning_rate),
+                *(columns[arm].get(learning_rate, "") for arm in arms),
+            ]
             for learning_rate in tried
         ]
         header = "" if rate is None else rate.short

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runlab.config.axes import Axes
 from runlab.config.fingerprint import affects_result, key_of, normalized
+from runlab.config.parts import unused_groups
 from runlab.measure import declared_measures, mode_of
 from runlab.text import LONGEST_FILE_NAME, file_name
 
@@ -27,18 +28,28 @@ LAUNCH = "RUNLAB_LAUNCH"
 def axis_values(cfg: DictConfig) -> dict[str, Any]:
     """What places the run in its sweep: arm, rate and seed by their keys, as far as it has them.
 
-    The arm is the choice of a group, or else the configuration's value.
+    The arm is the choice of a group, or else the configuration's value. What nothing is built of
+    for the run's module, such as the loss of one that takes none, the run does not have.
     """
-    axes, choices = Axes.of(cfg), cfg.run.choices
+    axes, choices, unused = Axes.of(cfg), cfg.run.choices, unused_groups_of(cfg)
     found = {
         key: choices[key] if key == axes.arm and key in choices else OmegaConf.select(cfg, key)
         for key in axes.keys
+        if key.partition(".")[0] not in unused
     }
     return {
         key: as_text_or_number(key, value)
         for key, value in found.items()
         if value is not None and not OmegaConf.is_dict(value)
     }
+
+
+def unused_groups_of(cfg: DictConfig) -> set[str]:
+    """None where the module cannot be imported, which training says."""
+    try:
+        return unused_groups(cfg.module)
+    except ValueError:
+        return set()
 
 
 def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:

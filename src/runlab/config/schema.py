@@ -67,7 +67,6 @@ class Train:
     name: str = MISSING
     seed: int = MISSING
     threads: int = MISSING
-    gradient_clip: float | None = None
     overwrite: bool = False
     retry: Retry | None = None
     fail_fast: bool = False
