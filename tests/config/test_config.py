@@ -91,6 +91,7 @@ def name(*overrides: str) -> str:
         _root_=OmegaConf.create(
             {
                 "watchers": ["histograms", "graph", "sample_images"],
+                "module": {"_target_": "losslab.Classifier"},
                 "optimizer": {"lr": 0.1},
                 "seed": 0,
                 "run": {"choices": {"loss": "mse"}, "overrides": list(overrides)},
