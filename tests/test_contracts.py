@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from typing import Any
 
 import lightning as L
 import pytest
@@ -10,9 +11,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from runlab.config import fingerprint, received, schema
+from runlab.config import received, schema
+from runlab.config.fingerprint import is_of, watchers_of
 from runlab.measure import declared_measures
 from runlab.runs.lifecycle import resolved_config
+from runlab.train import train
 from tests.compose import CONF, compose
 
 PACKAGE = CONF.parent / "src" / "losslab"
@@ -155,11 +158,23 @@ def test_an_experiment_is_headed_by_its_purpose_and_command(choice):
     assert compose(f"experiment={choice}").name.startswith(choice)
 
 
+@pytest.fixture(scope="module")
+def unwatched(tiny, tmp_path_factory) -> dict[str, Any]:
+    """The record of a run without callbacks that only watch."""
+    return train(compose(*tiny, "callback=checkpoint", folder=tmp_path_factory.mktemp("run")))
+
+
 @pytest.mark.parametrize("choice", choices("callback"))
-def test_a_callback_that_only_watches_is_no_part_of_what_a_run_is(choice):
-    changes_results = choice in ("default", "checkpoint", "stop_on_divergence")
-    watchers = list(compose().watchers)
-    assert fingerprint.affects_result(f"callback.{choice}", watchers) == changes_results
+def test_a_callback_that_only_watches_changes_no_result(choice, unwatched, tiny, tmp_path):
+    """Its YAML file says so, and a run with it is taken for the one without."""
+    kept = compose("callback=checkpoint").callback.keys()
+    cfg = compose(*tiny, f"callback=[{','.join({'checkpoint', choice})}]", folder=tmp_path)
+    added = cfg.callback.keys() - kept
+    assert all("_target_" in cfg.callback[name] for name in added)
+    assert cfg.watchers.keys() <= cfg.callback.keys(), "a name under `watchers` is a callback's"
+    if added <= {*watchers_of(cfg)}:
+        assert is_of(unwatched, resolved_config(cfg))
+        assert train(cfg)["metrics"] == unwatched["metrics"]
 
 
 def test_the_best_checkpoint_is_chosen_by_the_primary_measure():

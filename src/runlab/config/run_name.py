@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from runlab.config.fingerprint import affects_result, key_of, normalized
+from runlab.config.fingerprint import affects_result, key_of, normalized, watchers_of
 from runlab.measure import declared_measures, mode_of
 from runlab.text import LONGEST_FILE_NAME, file_name
 
@@ -33,7 +33,7 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     What an experiment sets is no override: where a multirun has several, they are among the keys.
     """
-    watchers = list(cfg.watchers)
+    watchers = watchers_of(cfg)
     texts = {key_of(each): each.partition("=")[2] for each in as_given(overrides)}
     if any("$" in text for text in texts.values()):  # Hydra may have escaped a brace after it
         cfg = without_place(cfg)

@@ -67,7 +67,7 @@ class Train:
     fail_fast: bool = False
     objective: str | None = None
     data_dir: str = MISSING
-    watchers: list[str] = field(default_factory=list)
+    watchers: dict[str, bool] = field(default_factory=dict)
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     run: RunLocation = field(default_factory=RunLocation)
     module: Any = MISSING
