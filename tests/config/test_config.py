@@ -59,7 +59,6 @@ def test_a_callbacks_own_file_says_that_it_only_watches():
     assert compose("~callback.stop_on_divergence").run.name != compose().run.name
 
 
-
 def test_short_keys_that_would_be_ambiguous_stay_whole():
     assert (
         name("model.widths=[8]", "x.widths=1", "trainer.seed=3")

@@ -31,7 +31,9 @@ from runlab.analysis.variation import Variation
 from runlab.measure import Measure
 
 
-def compare(sweep: Path, metric: str | None = None, margin: float | None = None) -> Comparison:
+def compare(
+    sweep: str | Path, metric: str | None = None, margin: float | None = None
+) -> Comparison:
     """The comparison of all runs that have ended so far.
 
     Args:
@@ -45,7 +47,7 @@ def compare(sweep: Path, metric: str | None = None, margin: float | None = None)
     """
     if margin is not None and not 0 < margin < math.inf:
         raise ValueError(f"expected a margin above 0, got {margin}")
-    sweep = Path(sweep).resolve()
+    sweep = Path(sweep).expanduser().resolve()
     runs, declarations, variation = load(sweep)
     ended = ended_runs(runs)
     if ended.empty:
