@@ -1,8 +1,12 @@
 """The project from a notebook or a script of one's own, without a Hydra application."""
 
+import asyncio
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -11,34 +15,13 @@ from omegaconf.errors import ReadonlyConfigError
 from runlab import api
 from runlab.config.run_name import as_given
 from runlab.runs.lifecycle import resolved_config
-from tests.compose import compose
+from tests.compose import ROOT, compose
 
-SCRIPT = """
-import asyncio, json, sys
-from runlab.api import compare, compose, load, load_data, load_runs, train
-
-def main():
-    tiny = json.loads(sys.argv[1])
-    for loss in ("mse", "cross_entropy"):
-        for seed in (0, 1):
-            record = train(compose(*tiny, f"loss={loss}", f"seed={seed}", "name=first"))
-    runs, comparison = load_runs("logs/first"), compare("logs/first")
-    [best] = comparison.sweep.glob("loss=mse,*seed=0*/checkpoints/best.ckpt")
-    module, data = load(best), load_data(best)
-    data.setup("test")
-    print(json.dumps({
-        "status": record["status"],
-        "runs": sorted(zip(runs["loss"], map(int, runs["seed"]))),
-        "tables": [len(getattr(comparison, name)) for name in ("cells", "arms", "differences")],
-        "training": module.training,
-        "batches": len(data.test_dataloader()),
-    }))
-
-async def cell():
-    main()
-
-asyncio.run(cell())  # as in a notebook, where an event loop runs already
-"""
+[EXAMPLE] = re.findall(
+    r"```python\n(from runlab\.api .*?)```",
+    (ROOT / "docs" / "contract.md").read_text(),
+    re.DOTALL,
+)
 
 
 @pytest.mark.parametrize(
@@ -103,20 +86,27 @@ def test_a_project_whose_configuration_lies_elsewhere_is_asked_for(tmp_path, mon
     assert api.compose("seed=3", config_dir=elsewhere).seed == 3
 
 
-def test_a_script_trains_compares_and_loads_from_any_working_directory(commands, tiny, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    place = tmp_path / "elsewhere"
-    place.mkdir()
-    done = commands.run(place, str(script), json.dumps(tiny))
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {
-        "status": "finished",
-        "runs": [["cross_entropy", 0], ["cross_entropy", 1], ["mse", 0], ["mse", 1]],
-        "tables": [2, 2, 1],
-        "training": False,
-        "batches": 1,
-    }
+def test_the_pages_example_runs_in_a_notebook_from_any_working_directory(
+    tiny, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    names: dict[str, Any] = {"tiny": tiny}
+
+    async def cell() -> None:  # in a notebook an event loop runs already
+        exec(EXAMPLE.replace("compose(", "compose(*tiny, "), names)
+
+    asyncio.run(cell())
+    assert names["record"]["status"] == "finished"
+    comparison = names["comparison"]
+    sizes = [len(getattr(comparison, each)) for each in ("runs", "cells", "arms", "differences")]
+    assert sizes == [6, 2, 2, 1]
+    assert set(api.load_runs("logs/first")["loss"]) == {"mse", "cross_entropy"}
+    module, data = names["module"], names["data"]
+    trainer = L.Trainer(logger=False, enable_progress_bar=False, accelerator="cpu")
+    trainer.test(module, data, verbose=False)
+    record = json.loads((names["path"].parents[1] / "run.json").read_text())
+    assert trainer.callback_metrics["test/accuracy"] == record["metrics"]["test/accuracy"]
 
 
 def test_what_is_no_checkpoint_or_sweep_is_named(tmp_path):

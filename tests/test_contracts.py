@@ -4,7 +4,6 @@ They ask what docs/contract.md asks, and nothing else.
 """
 
 import importlib
-import inspect
 from collections.abc import Iterator
 from pkgutil import resolve_name
 from typing import Any
