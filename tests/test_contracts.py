@@ -4,6 +4,7 @@ They ask what docs/contract.md asks, and nothing else.
 """
 
 import importlib
+import inspect
 from collections.abc import Iterator
 from pkgutil import resolve_name
 from typing import Any
@@ -20,6 +21,7 @@ from runlab.config import received, schema
 from runlab.config.fingerprint import flatten, is_of, watchers_of
 from runlab.config.run_name import without_place
 from runlab.measure import declared_measures
+from runlab.module import Module
 from runlab.runs.lifecycle import resolved_config
 from runlab.train import train
 from tests.compose import CONF, compose
@@ -244,9 +246,11 @@ def test_a_data_module_is_lightnings_and_keeps_what_it_says_to_models(choice):
 
 
 @pytest.mark.parametrize("choice", choices("module"))
-def test_a_module_is_lightnings(choice):
+def test_a_module_is_lightnings_and_its_loss_step_has_the_contracts_parameters(choice):
     module = resolve_name(choose("module", choice).module._target_)
     assert issubclass(module, L.LightningModule)
+    if issubclass(module, Module):
+        assert list(inspect.signature(module.loss_step).parameters) == ["self", "batch", "drawn"]
 
 
 @pytest.mark.parametrize("choice", choices("optimizer"))

@@ -1,6 +1,8 @@
 """The pages' examples, copied from them and launched as a user would; what the contracts find."""
 
+import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from tests.commands import ROOT
 PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestWarning"]
 CONTRACTS = [*PYTEST, "tests/test_contracts.py", "-k"]
 README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "contract.md").read_text()
+LEVELS = re.findall(r"\n### (Level \d.*?)(?=\n##)", PAGE, re.DOTALL)
+MOST_LINES = 60
 
 SOUND = {
     "src/losslab/models/rgb_net.py": """
@@ -138,6 +143,17 @@ callback:
 watchers:
   broken_watcher: true
 """,
+    "src/losslab/modules/broken_step.py": """
+from losslab.classifier import Classifier
+
+class BrokenStep(Classifier):
+    def loss_step(self, inputs, targets):
+        return None
+""",
+    "conf/module/broken_step.yaml": """
+_target_: losslab.modules.broken_step.BrokenStep
+num_classes: ${data.num_classes}
+""",
     "conf/optimizer/broken_ascent.yaml": """
 _target_: torch.optim.SGD
 _partial_: true
@@ -189,9 +205,45 @@ def test_the_readmes_new_loss_is_one_python_file_and_one_yaml_file(copy, command
     assert " passed" in done.stdout
 
 
+@pytest.mark.parametrize("level", range(3))
+def test_the_example_of_each_level_trains_and_is_compared(level, copy, commands, tiny):
+    files = blocks(LEVELS[level])
+    assert all(len(content.splitlines()) < MOST_LINES for content in files.values())
+    write(copy, files)
+    [line] = re.findall(r"^    python (scripts/train\.py .*)$", LEVELS[level], re.MULTILINE)
+    done = commands.run(copy, *shlex.split(line), *tiny, root=copy)
+    assert done.returncode == 0, done.stderr + done.stdout
+    [name] = re.findall(r"\bname=(\w+)", line)
+    sweep = copy / "logs" / name
+    entries = [json.loads(path.read_text()) for path in sweep.glob("*/run.json")]
+    assert {entry["status"] for entry in entries} == {"finished"}
+    assert len(entries) == 8
+    arms = (sweep / "comparison" / "arms.csv").read_text().splitlines()
+    assert len(arms) == 3, "a header and two arms"
+    names = [Path(path).stem for path in files]
+    done = commands.run(copy, *CONTRACTS, " or ".join(names), root=copy)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_pages_data_and_metric_train_together(copy, commands):
+    files = blocks(PAGE)
+    wanted = {path: text for path, text in files.items() if re.search("spirals|precision", path)}
+    assert len(wanted) == 3
+    write(copy, wanted)
+    [data] = re.findall(r"^    python (scripts/train\.py data=spirals .*)$", PAGE, re.MULTILINE)
+    [metric] = re.findall(r"^    python scripts/train\.py (metric=.*)$", PAGE, re.MULTILINE)
+    done = commands.run(copy, *shlex.split(f"{data} {metric}"), "trainer=cpu", root=copy)
+    assert done.returncode == 0, done.stderr + done.stdout
+    [entry] = [json.loads(path.read_text()) for path in copy.glob("logs/*/*/run.json")]
+    assert entry["measures"][0]["name"] == "precision"
+    assert {"val/precision", "test/precision", "test/accuracy"} <= entry["metrics"].keys()
+    done = commands.run(copy, *CONTRACTS, "spirals or precision", root=copy)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_contracts_take_whatever_the_contract_allows(copy, commands):
-    write(copy, SOUND)
-    names = sorted({Path(path).stem for path in SOUND})
+    write(copy, SOUND | blocks(LEVELS[0]))
+    names = sorted({Path(path).stem for path in SOUND} | {"autoencoder"})
     done = commands.run(copy, *CONTRACTS, " or ".join(names), root=copy)
     assert done.returncode == 0, done.stdout
     [passed] = re.findall(r"(\d+) passed", done.stdout)
@@ -200,6 +252,7 @@ def test_the_contracts_take_whatever_the_contract_allows(copy, commands):
 
 def test_the_contracts_find_each_fault(copy, commands):
     write(copy, BROKEN)
+    (copy / "src" / "losslab" / "modules" / "__init__.py").touch()
     for path in map(Path, BROKEN):
         room, stem = path.parent.name, path.stem
         if room in BASES and stem != "broken_lonely":
