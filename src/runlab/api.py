@@ -1,10 +1,6 @@
 """For a notebook or a script of one's own: configurations, runs, and what came of them.
 
-from runlab.api import compare, compose, load, load_data, load_runs, train
-
-for loss in ("mse", "cross_entropy"):
-    train(compose(f"loss={loss}", "seed=0", "name=first"))
-compare("logs/first").cells
+docs/contract.md has an example.
 """
 
 from collections.abc import Sequence
