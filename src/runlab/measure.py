@@ -154,6 +154,8 @@ def _given(key: str, node: Any) -> dict[str, Any]:
         )
     if given.get("milestones") is not None:
         given["milestones"] = list(given["milestones"])  # of OmegaConf's own list
+    if "unit" in given:
+        given.setdefault("difference_unit", "points" if given["unit"] == "%" else given["unit"])
     return given
 
 
@@ -174,13 +176,8 @@ def _defaults(
             f"{target or 'no class of torchmetrics'} does not say it, got neither"
         )
     bound = getattr(kind, "plot_upper_bound" if higher else "plot_lower_bound", None)
-    scale, unit = given.get("scale", 1.0), given.get("unit", "")
-    return {
-        "title": name,
-        "difference_unit": "points" if unit == "%" else unit,
-        "higher_is_better": higher,
-        "best": None if bound is None else scale * bound,
-    }
+    best = None if bound is None else given.get("scale", 1.0) * bound
+    return {"title": name, "higher_is_better": higher, "best": best}
 
 
 def build_metrics(
