@@ -1,4 +1,4 @@
-"""What is measured of a classifier's predictions, and how a comparison shows it."""
+"""What is measured of a classifier's predictions, and how that is shown."""
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,9 @@ MEASURES = (
     Measure("loss", "loss", comparable=False),
 )  # fmt: skip
 """The first one is primary: it chooses learning rates and checkpoints, and ranks losses."""
+
+CALIBRATION = ("nll", "brier", "ece")
+"""Those of probabilities: without these there are none."""
 
 
 class Accuracy(MeanMetric):
@@ -69,12 +72,16 @@ class CalibrationError(MulticlassCalibrationError):
         return super().compute() + nothing
 
 
-def classification_metrics(num_classes: int) -> MetricCollection:
-    """Four quantities that no loss defines, of probabilities and labels; NaN stays NaN."""
-    metrics: dict[str, Metric | MetricCollection] = {
-        "accuracy": Accuracy(nan_strategy="disable"),
-        "nll": NLL(nan_strategy="disable"),
-        "brier": Brier(nan_strategy="disable"),
-        "ece": CalibrationError(num_classes),
-    }
+def classification_metrics(num_classes: int, has_probabilities: bool = True) -> MetricCollection:
+    """Quantities that no loss defines, of probabilities and labels; NaN stays NaN.
+
+    Without probabilities it is the accuracy alone: the largest output is the likeliest class.
+    """
+    metrics: dict[str, Metric | MetricCollection] = {"accuracy": Accuracy(nan_strategy="disable")}
+    if has_probabilities:
+        metrics |= {
+            "nll": NLL(nan_strategy="disable"),
+            "brier": Brier(nan_strategy="disable"),
+            "ece": CalibrationError(num_classes),
+        }
     return MetricCollection(metrics, compute_groups=False)

@@ -100,16 +100,17 @@ def declared_measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
 
     Those that the module's class declares, then those of the group `metric`. `comparison.metric`
     names the primary one; by default it is the first. None where the module cannot be imported.
+    A class may say by `measures_for(config)` which of its `measures` this configuration has.
 
     Raises:
         ValueError: for a node of `metric` that says too little, and an unknown primary measure.
     """
-    node = config.get("module")
-    target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
     try:
-        own = tuple(getattr(resolve_name(target), "measures", ())) or (LOSS,)
-    except (ImportError, AttributeError, ValueError, TypeError):
+        kind = target_of("module", config.get("module"))
+    except ValueError:
         return ()
+    own = kind.measures_for(config) if hasattr(kind, "measures_for") else ()
+    own = own or tuple(getattr(kind, "measures", ())) or (LOSS,)
     measures = {each.name: each for each in own}
     for name, node in (config.get("metric") or {}).items():
         if node is not None:
@@ -121,6 +122,15 @@ def declared_measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
             f"{primary}: add it by metric=…"
         )
     return (measures.pop(primary), *measures.values())
+
+
+def target_of(key: str, node: Any) -> Any:
+    """The class or function that a node names. Raises ValueError if it cannot be imported."""
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    try:
+        return resolve_name(str(target))
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ValueError(f"cannot import {key}._target_={target}: {error}") from None
 
 
 def _configured(name: str, node: Any, declared: Measure | None) -> Measure:
@@ -163,12 +173,8 @@ def _defaults(
     key: str, name: str, node: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What torchmetrics' class says of a measure of which little is given."""
-    target, kind = node.get("_target_"), None
-    if target is not None:
-        try:
-            kind = resolve_name(target)
-        except (ImportError, AttributeError, ValueError, TypeError) as error:
-            raise ValueError(f"cannot import {key}._target_={target}: {error}") from None
+    target = node.get("_target_")
+    kind = None if target is None else target_of(key, node)
     higher = given.get("higher_is_better", getattr(kind, "higher_is_better", None))
     if higher is None:
         raise ValueError(
