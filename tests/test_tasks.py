@@ -170,6 +170,7 @@ def test_two_classes_by_one_output(tmp_path: Path, loss: str) -> None:
     entry = trained(tmp_path, "TwoClasses", loss, "optimizer.lr=0.5")
     assert entry["status"] == "finished"
     assert entry["metrics"]["test/accuracy"] > 0.9
+    assert entry["metrics"]["val/chance"] == pytest.approx(0.5, abs=0.05)
     assert entry["module"] == {"probability_formula": "(1 − σ(z), σ(z))"}
     tags = events(tmp_path).Tags()
     assert tags["images"] == ["errors/confusion"]

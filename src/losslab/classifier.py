@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
 
-from losslab.metrics import CALIBRATION, MEASURES, classification_metrics
+from losslab.metrics import CALIBRATION, MEASURES, Chance, classification_metrics, is_guess
 from runlab.blocks.block import Block
 from runlab.measure import Measure, target_of
 from runlab.module import Batch, Module, OptimizerFactory
@@ -54,7 +54,7 @@ class Classifier(Module):
             network, loss, optimizer, scheduler, own, gradient_clip, accumulate_grad_batches
         )
         self.has_probabilities = has_probabilities
-        self.num_classes = num_classes
+        self.chances = nn.ModuleDict({split: Chance(num_classes) for split in self.metrics})
 
     @classmethod
     def measures_for(cls, config: Mapping[str, Any]) -> tuple[Measure, ...]:
@@ -87,9 +87,17 @@ class Classifier(Module):
         All are [batch, classes], for callbacks.
         """
         evaluated = super().evaluation_step(batch, split)
+        self.chances[split].update(evaluated["predictions"], self.targets(batch))  # type: ignore[operator]
         if self.has_probabilities:
             evaluated["probabilities"] = evaluated["predictions"]
         return evaluated
+
+    def log_metrics(self, split: str) -> None:
+        """Logs `<split>/chance` too, for no logger: it is what `has_collapsed` compares with."""
+        super().log_metrics(split)
+        chance: Any = self.chances[split]
+        self.log(f"{split}/chance", chance.compute(), logger=False, sync_dist=True)
+        chance.reset()
 
     def predict_probabilities(
         self, images: Float[Tensor, "batch ..."]
@@ -102,10 +110,9 @@ class Classifier(Module):
             )
         return self.predictions(self(images).float())
 
-    def has_collapsed(self, metrics: dict[str, float]) -> bool:
-        """Whether it guesses: accuracy at chance or hardly above, under 20% for 10 classes."""
-        chance = 1 / self.num_classes
-        return metrics["val/accuracy"] < chance + (1 - chance) / 9
+    def has_collapsed(self, last: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Whether it ends as a guess, or kept less than it lost of what it had learned."""
+        return is_guess(last, best)
 
     def record_fields(self) -> dict[str, str]:
         """`probability_formula`: how the loss makes probabilities of outputs, as `softmax(z)`."""

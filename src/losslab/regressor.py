@@ -1,6 +1,6 @@
 """Regressor: the LightningModule for targets that are numbers, compared by its RMSE."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -78,3 +78,7 @@ class Regressor(Module):
         if not self.training:  # 16 bits would round what is measured
             outputs = outputs.float()
         return self.loss(outputs, targets), outputs
+
+    def has_collapsed(self, last: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Whether it predicts no better than the mean, or kept less than it lost of its best R²."""
+        return last["val/r2"] <= 0 or last["val/r2"] < best["val/r2"] / 2

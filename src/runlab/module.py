@@ -177,8 +177,13 @@ class Module(L.LightningModule):
         """Those of `measures` that a run of this configuration measures."""
         return cls.measures
 
-    def has_collapsed(self, metrics: dict[str, float]) -> bool:
-        """Whether a run whose last metrics are these, all finite, has learned nothing."""
+    def has_collapsed(self, last: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Whether a run ends as a guess: it has learned nothing, or lost what it had learned.
+
+        Args:
+            last: what the last validation of the training measured, `val/*`, all finite.
+            best: what a validation of the weights that are tested measured.
+        """
         return False
 
     # Lightning's hooks
