@@ -163,9 +163,19 @@ RULES = (
     Rule("config.watchers", "true or false by name, or null", nullable(is_watchers)),
     *(
         Rule(f"config.{group}", "a mapping or null", nullable(is_mapping))
-        for group in ("module", "data", "model", "loss", "optimizer", "trainer", "comparison")
+        for group in (
+            "module",
+            "data",
+            "model",
+            "loss",
+            "optimizer",
+            "trainer",
+            "metric",
+            "comparison",
+        )
     ),
     Rule("config.trainer.max_epochs", "a whole number above 0", nullable(is_positive_count)),
+    Rule("config.comparison.metric", "a text or null", nullable(is_text)),
     Rule("config.comparison.sections", "a list of texts or null", nullable(is_texts)),
     Rule("config.comparison.outputs", "a list of texts or null", nullable(is_texts)),
     Rule("config.comparison.arm_styles", "a mapping or null", nullable(is_mapping)),
