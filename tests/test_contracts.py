@@ -126,14 +126,9 @@ class TestLoss:
 
 
 @pytest.mark.parametrize("choice", choices("data"))
-def test_a_data_module_tells_what_models_need(choice):
-    cfg = compose(f"data={choice}").data
-    data = instantiate(cfg)
+def test_data_are_a_lightning_data_module(choice):
+    data = instantiate(compose(f"data={choice}").data)
     assert isinstance(data, L.LightningDataModule)
-    assert len(data.classes) == cfg.num_classes
-    assert data.steps_per_epoch == cfg.train_size // cfg.batch_size
-    images = torch.randint(0, 256, (2, *cfg.shape), dtype=torch.uint8)
-    assert data.normalize(images).dtype == torch.float32
 
 
 @pytest.mark.parametrize("choice", choices("optimizer"))

@@ -99,7 +99,7 @@ class SampleDataset(Dataset[tuple[Tensor, Any]]):
         return len(self.data.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        return self.input(index), self.data.targets[index].item()
+        return self.input(index), self.data.targets[index]
 
     def input(self, index: int) -> Any:
         """A tensor, if the transform is as it should be."""

@@ -15,10 +15,17 @@ def stratified_split(
     """Sorted indices of the training and of the validation samples.
 
     Each value of an integer target has its share of `val_size`, rounded so that the shares add up
-    (largest remainder). Of floats any `val_size` samples are as likely as any others.
+    (largest remainder). Values whose share is below one sample share theirs, and so do floats: of
+    these any samples are as likely as any others.
     """
     is_value = targets.ndim == 1 and not targets.is_floating_point()
-    strata = targets.numpy() if is_value else np.zeros(len(targets))
+    _, strata, counts = np.unique(
+        targets.numpy() if is_value else np.zeros(len(targets)),
+        return_inverse=True,
+        return_counts=True,
+    )
+    is_rare = counts * val_size < len(strata)
+    strata = np.where(is_rare, -1, np.arange(len(counts)))[strata]
     values, counts = np.unique(strata, return_counts=True)
     exact = counts * val_size / len(strata)
     shares = np.floor(exact).astype(int)
