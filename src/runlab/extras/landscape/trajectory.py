@@ -19,6 +19,7 @@ from runlab.config import received
 from runlab.config.targets import find
 from runlab.extras.landscape.choice import ChosenRun
 from runlab.runs import checkpoint
+from runlab.runs.epochs import steps_in
 
 SNAPSHOTS = 60
 OUTPUT_CALLBACKS = (Checkpoint, ProgressBar)
@@ -51,7 +52,7 @@ class Snapshots(L.Callback):
         self.weights: list[Tensor] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        per_epoch = trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+        per_epoch = steps_in(trainer, trainer.num_training_batches)
         self.at = snapshot_steps(per_epoch * (trainer.max_epochs or 1))
 
     def on_before_optimizer_step(

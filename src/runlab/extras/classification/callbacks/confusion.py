@@ -57,7 +57,8 @@ class Confusion(L.Callback):
         [cells] = gather_images(self.cells, trainer.world_size)
         counts = np.bincount(cells, minlength=self.num_classes**2).reshape(self.num_classes, -1)
         if trainer.is_global_zero:
-            canvas = draw_confusion_matrix(counts, class_names(trainer))
+            names = class_names(trainer.datamodule, self.num_classes)  # type: ignore[attr-defined]
+            canvas = draw_confusion_matrix(counts, names)
             log_picture(trainer, "errors/confusion", canvas)
 
 

@@ -80,7 +80,7 @@ class PRCurves(L.Callback):
         if not self.drawing:
             return
         labels, probabilities = gather_images(self.batches, trainer.world_size)
-        names = class_names(trainer)
+        names = class_names(trainer.datamodule, probabilities.shape[1])  # type: ignore[attr-defined]
         for writer in summary_writers(trainer):
             for index, name in enumerate(names):
                 of_class = labels == index
@@ -89,9 +89,10 @@ class PRCurves(L.Callback):
                 )
 
 
-def class_names(trainer: L.Trainer) -> list[str]:
-    """The data module's `classes` as text: `range(10)` serves too."""
-    return [str(name) for name in trainer.datamodule.classes]  # type: ignore[attr-defined]
+def class_names(data: Any, count: int) -> list[str]:
+    """A data module's `classes` as text; their numbers where it names none, or others."""
+    names = [str(name) for name in getattr(data, "classes", ())]
+    return names if len(names) == count else [str(number) for number in range(count)]
 
 
 def gather_images(batches: list[tuple[torch.Tensor, ...]], world_size: int) -> list[np.ndarray]:

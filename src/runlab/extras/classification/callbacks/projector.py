@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from runlab.callbacks.pictures import summary_writers
 from runlab.extras.classification.callbacks.first_layer import owns_parameters
-from runlab.extras.classification.callbacks.predictions import class_names
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,8 @@ class Projector(L.Callback):
         writers = summary_writers(trainer)
         if not writers:
             return
-        images, labels = first_images(trainer.datamodule, self.count)  # type: ignore[attr-defined]
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        images, labels = first_images(data, self.count)
         with trainer.precision_plugin.forward_context():
             features = last_layer_inputs(pl_module.network, images.to(pl_module.device))  # type: ignore[arg-type]
         images, labels, features = images.cpu(), labels.cpu(), features.cpu()
@@ -55,8 +55,8 @@ class Projector(L.Callback):
                 MAX_MAGNITUDE,
             )
             return
-        classes = class_names(trainer)
-        names = [classes[label] for label in labels.tolist()]
+        classes = list(getattr(data, "classes", range(1 + int(labels.max()))))
+        names = [str(classes[label]) for label in labels.tolist()]
         thumbnails = to_thumbnails(images) if are_images(images) else None
         for writer in writers:
             writer.add_embedding(

@@ -112,7 +112,8 @@ class SampleImages(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not self.drawing:
             return
-        classes = class_names(trainer)
+        count = self.worst.probabilities.shape[1]
+        classes = class_names(trainer.datamodule, count)  # type: ignore[attr-defined]
         fixed, worst = self.fixed.cpu(), self.worst.cpu()
         fixed = fixed.select(order_by_error(fixed))
         log_picture(trainer, "samples/fixed", draw_images(fixed, classes))
