@@ -46,17 +46,23 @@ class EpochSampler(Sampler[int]):
     `batch_size` counts all ranks together: rank r of W takes `batch[r::W]` of every batch, so that
     an experiment's batches do not depend on the number of devices. An incomplete last batch is
     dropped. Lightning calls `set_epoch`.
+
+    For a plain `DataLoader`, so that a run that was stopped goes on in its order:
+    `DataLoader(dataset, batch_size, sampler=EpochSampler(len(dataset), batch_size, seed))`.
+
+    Args:
+        indices: of the samples or, if it is a number, all from 0 up to it.
     """
 
     def __init__(
         self,
-        indices: Int64[Tensor, " samples"],
+        indices: Int64[Tensor, " samples"] | int,
         batch_size: int,
-        seed: int,
+        seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.indices = indices
+        self.indices = torch.arange(indices) if isinstance(indices, int) else indices
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
