@@ -35,6 +35,7 @@ CORE = [
         "components",
         "measure",
         "memory",
+        "requirements",
         "blocks",
         "runs",
         "config",

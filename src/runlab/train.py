@@ -16,6 +16,7 @@ from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.module import Module
+from runlab.requirements import require
 from runlab.runs import checkpoint
 from runlab.runs.lifecycle import Run, run_lifecycle
 from runlab.runs.restart import require_own
@@ -41,6 +42,7 @@ def fit_and_test(run: Run) -> None:
     check(run.config)
     hparams = HParamsLogger(run.folder, run.record, swept_hparams(run.cfg))
     data, module, trainer = build_components(run.cfg, run.config, run.resume, hparams)
+    require(data, trainer, module.measures)
     run.begin(data, module, trainer)
 
     with run.resume.resumed(trainer) as path:
@@ -48,7 +50,8 @@ def fit_and_test(run: Run) -> None:
 
     last = run.resume.last_metrics(trainer)
     primary = module.measures[0].name
-    require_metric(f"val/{primary}", last, "at least one validation in a run")
+    if trainer.enable_validation:
+        require_metric(f"val/{primary}", last, "at least one validation in a run")
     metrics: dict[str, Any] = {"epochs": last["epochs"], "train/loss": last["train/loss"]}
     metrics |= load_best(run, module, trainer) | score(module, trainer, data)
     require_metric(f"test/{primary}", metrics, "a test at the end of a run")
@@ -60,7 +63,8 @@ def fit_and_test(run: Run) -> None:
 def has_diverged(module: Module, metrics: dict[str, float]) -> bool:
     """Whether a loss or metric is not finite, or the module says that it has learned nothing."""
     own = [value for name, value in metrics.items() if name.startswith(("train/", "val/"))]
-    return module.has_collapsed(metrics) or not all(map(isfinite, own))
+    is_measured = any(name.startswith("val/") for name in metrics)
+    return (is_measured and module.has_collapsed(metrics)) or not all(map(isfinite, own))
 
 
 def load_best(run: Run, module: Module, trainer: L.Trainer) -> dict[str, int]:
@@ -75,9 +79,10 @@ def load_best(run: Run, module: Module, trainer: L.Trainer) -> dict[str, int]:
 
 
 def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str, float]:
-    """`val/*` and `test/*` of the weights as they are, on a data module's two splits."""
+    """`val/*`, where there is validation, and `test/*` of the weights as they are."""
     metrics: dict[str, float] = {}
-    for split, evaluate in (("val/", trainer.validate), ("test/", trainer.test)):
+    validate = [("val/", trainer.validate)] if trainer.enable_validation else []
+    for split, evaluate in (*validate, ("test/", trainer.test)):
         evaluate(module, datamodule=data, verbose=False)
         scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
         metrics |= {name: value for name, value in scored.items() if name.startswith(split)}

@@ -40,7 +40,8 @@ class CIFAR10(ImageData):
     ) -> None:
         super().__init__(shape, num_classes, mean, std, **others)
         self.root = Path(root).expanduser()
-        self.augment = crop_and_flip if augment else None
+        if augment:
+            self.augment = crop_and_flip
         self.download = download
 
     def prepare_data(self) -> None:

@@ -47,7 +47,8 @@ class ImageFolder(ImageData):
         if shape[0] not in FORMS:
             raise ValueError(f"expected data.shape of 1 or 3 channels, got {list(shape)}")
         self.folder = Path(root).expanduser() / folder
-        self.augment = flip if augment else None
+        if augment:
+            self.augment = flip
 
     @property
     def classes(self) -> list[str]:

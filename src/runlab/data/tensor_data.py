@@ -56,16 +56,15 @@ class TensorData(L.LightningDataModule):
     and test. Batches that leave them as bytes are normalized here, floats are not. Blocks of
     batches stay bytes, a quarter of the memory: the step has to `normalize` them.
 
-    Attributes:
-        augment: changes a training batch's raw inputs [batch, ...] at random, all at once and on
-            the device, with what it draws from the generator it gets. A subclass may write it as a
-            method, `augment(self, inputs, generator)`. None: nothing is augmented.
+    A subclass may have `augment(inputs, generator)`, as a method or set at construction: it changes
+    a training batch's raw inputs [batch, ...] at random, all at once and on the device, by what it
+    draws from that generator, which is another one for each step.
 
     Raises:
         ValueError: for settings that do not fit each other or the data, naming them `data.<key>`.
     """
 
-    augment: Callable[[Tensor, Generator], Tensor] | None = None
+    augment: Callable[[Tensor, Generator], Tensor]
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class LoaderOrder:
         self.is_first = False
 
     def state_dict(self, trainer: L.Trainer) -> dict[str, Any]:
-        progress = trainer.fit_loop.epoch_loop.batch_progress
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress
         taken = 0 if progress.is_last_batch else progress.current.processed
         return {"start": self.start if taken else states(trainer), "taken": taken}
 
