@@ -14,7 +14,6 @@ from torch import Tensor
 
 from runlab.config import arguments
 from runlab.config.targets import build
-from runlab.extras.classification.callbacks.predictions import class_names
 from runlab.extras.classification.prediction.display import (
     check_target,
     prediction_figure,
@@ -61,7 +60,7 @@ def predict(cfg: DictConfig) -> None:
         raise ValueError(
             f"expected probabilities from the network in {cfg.checkpoint}, got NaN: it diverged"
         )
-    names = class_names(data, probabilities.shape[1])
+    names = [*map(str, getattr(data, "classes", None) or range(probabilities.shape[1]))]
     if target is not None:
         titles = [file.name for file in files]
         figure = prediction_figure(titles, drawings, probabilities, names)
