@@ -2,11 +2,11 @@
 
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from runlab.blocks.lazy_batch import LazyBatch
 from runlab.data import Content, TensorData
 from runlab.data.content import shared
 
@@ -119,7 +119,7 @@ def test_a_block_stays_bytes_and_one_batch_is_normalized():
     content = Content((torch.zeros(40, 2, dtype=torch.uint8), torch.rand(40, 3)))
     data = ready(Given(content, test_size=10))
     block = next(iter(data.train_dataloader()))
-    assert isinstance(data.on_after_batch_transfer(block, 0)[0], LazyBatch)
+    assert data.on_after_batch_transfer(block, 0) is block
     batch = next(iter(data.test_dataloader()))
     assert data.on_after_batch_transfer(batch, 0)[0].dtype == torch.float32
 
@@ -153,10 +153,50 @@ def test_whole_numbers_that_hardly_repeat_are_split_like_floats():
     assert data.split.test.float().mean() > 20
 
 
-def test_augmentation_may_be_a_method():
-    class Noisy(Sine):
-        def augment(self, inputs: Tensor, generator: Generator) -> Tensor:
-            return inputs + torch.rand(inputs.shape, generator=generator)
+class Noisy(Sine):
+    def augment(self, inputs: Tensor, generator: Generator) -> Tensor:
+        return inputs + torch.rand(inputs.shape, generator=generator)
 
+
+class Seen(L.LightningModule):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.training_inputs: list[Tensor] = []
+        self.validation_inputs: list[Tensor] = []
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        self.training_inputs.append(batch[0].clone())
+        return self.weight * 1
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        self.validation_inputs.append(batch[0].clone())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+def test_training_batches_alone_are_augmented_each_by_its_own_draws():
+    def fitted(kind: type[Sine], **options: Any) -> Seen:
+        data = kind(test_size=50, batch_size=45, loader="dataloader", **options)
+        module = Seen()
+        quiet: dict[str, Any] = dict.fromkeys(
+            ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+        )
+        L.Trainer(accelerator="cpu", max_epochs=2, num_sanity_val_steps=0, **quiet).fit(
+            module, data
+        )
+        return module
+
+    plain, first, again, other = fitted(Sine), fitted(Noisy), fitted(Noisy), fitted(Noisy, seed=1)
+    drawn = [a - b for a, b in zip(first.training_inputs, plain.training_inputs, strict=True)]
+    assert len(drawn) == 6
+    assert all(0 < float(noise.mean()) < 1 for noise in drawn)
+    assert len({noise.numpy().tobytes() for noise in drawn}) == 6
+    assert torch.equal(torch.cat(first.training_inputs), torch.cat(again.training_inputs))
+    assert not torch.equal(torch.cat(first.training_inputs), torch.cat(other.training_inputs))
+    assert torch.equal(torch.cat(first.validation_inputs), torch.cat(plain.validation_inputs))
     assert not hasattr(Sine(), "augment")
-    assert Noisy().augment(torch.zeros(2), torch.Generator()).shape == (2,)

@@ -11,6 +11,7 @@ from omegaconf import open_dict
 from torch.utils.data import DataLoader, Sampler
 
 from runlab.blocks.sampler import EpochSampler
+from runlab.data import Content, TensorData
 from runlab.train import train
 from tests.compose import compose
 from tests.data.plain import Plain, Seeded, samples
@@ -36,6 +37,21 @@ class ByEpoch(Plain):
     def train_dataloader(self) -> DataLoader:
         sampler = EpochSampler(100, batch_size=16, seed=3)
         return DataLoader(samples(100, 0), batch_size=16, sampler=sampler, num_workers=1)
+
+
+def noisy(inputs: torch.Tensor) -> torch.Tensor:
+    return inputs + torch.rand(())
+
+
+class Drawing(TensorData):
+    """Its workers draw."""
+
+    def __init__(self) -> None:
+        options: dict[str, Any] = {"num_workers": 1, "transform": noisy, "batch_size": 15}
+        super().__init__(test_size=20, loader="dataloader", **options)
+
+    def read(self) -> Content:
+        return Content(samples(125, 0).tensors)
 
 
 class Hidden(Sampler[int]):
@@ -70,7 +86,7 @@ def run(folder: Path, target: str, *overrides: str) -> dict[str, Any] | None:
     "target",
     [
         *("tests.data.plain.Seeded", "tests.data.plain.Plain"),
-        *(f"{HERE}.Workers", f"{HERE}.ByEpoch"),
+        *(f"{HERE}.Workers", f"{HERE}.ByEpoch", f"{HERE}.Drawing"),
     ],
 )
 @pytest.mark.parametrize("place", [("epoch start", 2), ("fourth block", 1), ("fourth block", 0)])

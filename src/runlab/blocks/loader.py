@@ -8,6 +8,7 @@ from jaxtyping import Int64, Num
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from runlab.blocks.block import Block
 from runlab.blocks.lazy_batch import LazyBatch
 from runlab.blocks.sampler import EpochSampler, FixedSampler
 
@@ -25,9 +26,9 @@ class Samples(NamedTuple):
 class TensorLoader:
     """Slices of tensors that lie on the training device; an epoch waits for no copy and no worker.
 
-    With `steps_per_execution`, up to that many batches come at once, as [steps, batch, ...]: what
-    Python and Lightning cost is then paid once for all of them. The last block may be shorter. A
-    block's inputs are a `LazyBatch`, which runs that train together do not materialize.
+    With `steps_per_execution`, up to that many batches come at once, as a `Block`: what Python and
+    Lightning cost is then paid once for all of them. The last block may be shorter. A block's
+    inputs are a `LazyBatch`, which runs that train together do not materialize.
 
     It resumes within an epoch, by the state that Lightning keeps in its checkpoints.
     """
@@ -51,7 +52,7 @@ class TensorLoader:
     def __len__(self) -> int:
         return -(-len(self.sampler) // self._block_size)
 
-    def __iter__(self) -> Iterator[tuple[Num[Tensor, "..."], Num[Tensor, "..."]]]:
+    def __iter__(self) -> Iterator[Block | tuple[Num[Tensor, "..."], Num[Tensor, "..."]]]:
         order = upload(self.sampler.order(), self.data.targets.device)
         blocks = order.split(self._block_size)
         start, self._start = self._start, 0
@@ -74,12 +75,12 @@ class TensorLoader:
 
     def _slice(
         self, block: Int64[Tensor, " block"]
-    ) -> tuple[Num[Tensor, "..."], Num[Tensor, "..."]]:
+    ) -> Block | tuple[Num[Tensor, "..."], Num[Tensor, "..."]]:
         inputs, targets = self.data
         if self.steps_per_execution is None:
             return inputs.index_select(0, block), targets.index_select(0, block)
         indices = block.view(-1, self.batch_size)  # [steps, batch]
-        return LazyBatch(inputs, indices), targets[indices]
+        return Block(LazyBatch(inputs, indices), targets[indices])
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
@@ -114,14 +115,18 @@ def sample_loader(
     num_workers: int,
     pin_memory: bool,
     seed: int,
+    persistent_workers: bool,
 ) -> DataLoader[tuple[Tensor, Any]]:
-    """Torch's own loader in that order; its workers' seeds come from `seed`."""
+    """Torch's own loader in that order; its workers' seeds come from `seed`.
+
+    Persistent workers draw on from one epoch to the next, which no checkpoint can restore.
+    """
     return DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
-        persistent_workers=num_workers > 0,
+        persistent_workers=persistent_workers and num_workers > 0,
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(seed),  # workers' seeds; else the global one moves
     )

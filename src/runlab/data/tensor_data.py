@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
-from jaxtyping import Float, Int64, Num, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
+from runlab.blocks.block import Block
 from runlab.blocks.loader import SampleDataset, Samples, TensorLoader, sample_loader
+from runlab.blocks.random import AUGMENT, step_generator
 from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
 from runlab.data.content import Content, checked, shared
 from runlab.data.sizes import (
@@ -196,10 +198,16 @@ class TensorData(L.LightningDataModule):
 
     def on_after_batch_transfer(
         self, batch: Sequence[Tensor], dataloader_idx: int
-    ) -> tuple[Num[Tensor, "*batch_and_shape"], Num[Tensor, "..."]]:
+    ) -> Sequence[Tensor]:
+        """An ordinary batch, augmented in training and normalized; a block is left to the step."""
+        if isinstance(batch, Block):
+            return batch
         inputs, targets = batch
-        is_block = self.loader == "tensor" and inputs.ndim > self.content.train[0].ndim
-        if inputs.dtype == torch.uint8 and not is_block:
+        if self.trainer is not None and self.trainer.training and hasattr(self, "augment"):
+            # batches taken before, also by a run that goes on
+            number = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+            inputs = self.augment(inputs, step_generator(self.seed, number, AUGMENT, inputs.device))
+        if inputs.dtype == torch.uint8:
             inputs = self.normalize(inputs)
             if self.trainer is not None:  # Lightning converts a batch before it comes here
                 inputs = self.trainer.precision_plugin.convert_input(inputs)
@@ -231,7 +239,15 @@ class TensorData(L.LightningDataModule):
     ) -> DataLoader[tuple[Tensor, Any]]:
         pin_memory = self._device.type == "cuda"
         dataset = SampleDataset(data, transform)
-        return sample_loader(dataset, sampler, batch_size, self.num_workers, pin_memory, self.seed)
+        return sample_loader(
+            dataset,
+            sampler,
+            batch_size,
+            self.num_workers,
+            pin_memory,
+            self.seed,
+            persistent_workers=isinstance(sampler, FixedSampler),
+        )
 
     @property
     def _device(self) -> torch.device:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from runlab.blocks.block import Block
 from runlab.components import build_components, received_data, require_data, to_train_again
 from runlab.config import received
 from runlab.config.targets import find
@@ -173,8 +174,8 @@ def batches_of(data: Any, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of an epoch until they hold that many samples."""
     for batch in data.train_dataloader():
         inputs, targets = data.on_after_batch_transfer(batch, 0)
-        if targets.ndim == 2:  # a block of steps
-            inputs, targets = inputs.flatten(0, 1), targets.flatten()
+        if isinstance(batch, Block):
+            inputs, targets = inputs.flatten(0, 1), targets.flatten(0, 1)
             inputs = data.normalize(inputs) if inputs.dtype == torch.uint8 else inputs
         yield inputs, targets
         count -= len(targets)
