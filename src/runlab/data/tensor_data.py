@@ -15,6 +15,7 @@ from runlab.blocks.block import Block
 from runlab.blocks.loader import SampleDataset, Samples, TensorLoader, sample_loader
 from runlab.blocks.random import AUGMENT, step_generator
 from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
+from runlab.blocks.size import block_size
 from runlab.data.content import Content, checked, shared
 from runlab.data.sizes import (
     Size,
@@ -51,7 +52,7 @@ class TensorData(L.LightningDataModule):
     leave; `test_size` is for data without test samples of their own. With `val_size=0` training
     takes all samples, and the last weights are tested.
 
-    `loader="tensor"` keeps all samples on the training device and trains on up to
+    `loader="tensor"` keeps all samples on the training device and gives a `runlab.Module` up to
     `steps_per_execution` batches at once: inputs [steps, batch, ...], targets [steps, batch, ...].
     `loader="dataloader"` gives the same batches one at a time and is for transforms of single
     samples: `transform` takes a sample's input and is for training, `eval_transform` for validation
@@ -184,7 +185,8 @@ class TensorData(L.LightningDataModule):
         sampler = self._train_sampler()
         batch_size = self.batch_size // self._world_size
         if self.loader == "tensor":
-            return TensorLoader(self._train, sampler, batch_size, self.steps_per_execution)
+            steps = block_size(self.trainer, self.steps_per_execution)
+            return TensorLoader(self._train, sampler, batch_size, steps)
         return self._sample_loader(self._train, self.transform, sampler, batch_size)
 
     def val_dataloader(self) -> Loader | list[Loader]:
