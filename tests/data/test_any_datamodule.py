@@ -44,6 +44,21 @@ def test_loaders_are_all_that_a_run_needs(plain):
     assert (plain / "predictions.npz").exists()
 
 
+def test_batches_may_be_dicts(tmp_path):
+    cfg = compose("trainer=cpu", "trainer.max_epochs=2", "callback=checkpoint", folder=tmp_path)
+    with open_dict(cfg):
+        cfg.data = {"_target_": "tests.data.plain.Dictionaries"}
+        cfg.module = {"_target_": "tests.data.plain.OnDictionaries"}
+        cfg.model = {"_target_": "torch.nn.Identity"}  # which the module does not name
+        cfg.callback.best.monitor = "val/loss"
+        cfg.callback.best.mode = "min"
+        cfg.callback.speed = {"_target_": "runlab.callbacks.Throughput"}
+    entry = train(cfg)
+    assert entry["status"] == "finished"
+    assert entry["metrics"]["test/loss"] < 0.5
+    assert entry["timing"]["samples_per_second"] > 0
+
+
 def test_it_is_trained_again_to_the_same_numbers(plain, tmp_path, monkeypatch):
     monkeypatch.setenv("RUNLAB_TRUST", "tests")
     assert reproduce(plain, tmp_path / "again").largest_drift() == 0

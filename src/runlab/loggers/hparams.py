@@ -106,7 +106,7 @@ def result(
     epochs = metrics["epochs"]  # 1.4 if the run ended within its second one
     best = min(metrics.get("best_epoch", epochs) + 1, epochs)
     test = {name: value for name, value in metrics.items() if name.startswith("test/")}
-    del test["test/samples"]
+    test.pop("test/samples", None)  # a module of Lightning's own kind does not count them
     values = {
         f"best/{primary}": metrics.get(f"val/{primary}"),
         "best/epochs": best,
