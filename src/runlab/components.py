@@ -171,15 +171,15 @@ def located(config: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
         ValueError: if nobody says where, and the folder that it names is not there: it is not made.
     """
     data = config["data"]
-    if data_dir is not None:
+    target = targets.find("data._target_", data.get("_target_"), targets.BASES["data"])
+    taken = accepted_parameters(target)
+    if data_dir is not None and (taken is None or "root" in taken):
         return {**config, "data": {**data, "root": data_dir}}
     if "root" in data and not Path(str(data["root"])).is_dir():
         raise ValueError(
             f"expected the run's data in {data['root']}, got no such folder: say by data_dir=… (or "
             "--data-dir) where they are, or where to fetch them to"
         )
-    target = targets.find("data._target_", data.get("_target_"), targets.BASES["data"])
-    taken = accepted_parameters(target)
     fetches = taken is None or "download" in taken
     return {**config, "data": {**data, "download": False} if fetches else data}
 

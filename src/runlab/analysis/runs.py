@@ -118,7 +118,10 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
     timing = record.nested_dict(run_record, "timing")
     primary = f"val/{declaration.primary.name}"
     if row["status"] == "finished" and metrics.get(primary) is None:
-        raise ValueError(f"expected {primary} in the metrics of a finished run, got none")
+        raise ValueError(
+            f"expected {primary} in the metrics of a finished run, got none: a comparison chooses "
+            "learning rates by validation; if the run had none, give it some (data.val_size)"
+        )
     columns = {
         **{f"{MODULE}{key}": value for key, value in module.items()},
         **metrics,
