@@ -71,6 +71,20 @@ def test_without_a_rate_an_arm_is_one_cell_and_nothing_speaks_of_one(tmp_path: P
         assert not [each for each in header(comparison.folder / f"{name}.csv") if "rate" in each]
 
 
+def test_without_a_rate_bad_ends_are_told_and_no_learning_rate_is_advised(tmp_path: Path) -> None:
+    axes = {"rate": None}
+    for seed in SEEDS:
+        write_module_run(tmp_path, "a", seed, 0.9, comparison=axes)
+        end = "diverged" if seed else "collapsed"
+        write_module_run(tmp_path, "b", seed, 0.1, comparison=axes, status=end)
+    comparison = compare(tmp_path)
+    assert comparison.cells[["diverged", "collapsed"]].to_numpy().tolist() == [[0, 0], [5, 1]]
+    assert "b: every run diverged or collapsed" in comparison.warnings
+    for text in texts(tmp_path):
+        assert "collapsed" in text
+        assert RATE_WORDS.findall(text) == []
+
+
 def test_a_learning_rate_that_is_no_rate_of_the_comparison_names_arms(tmp_path: Path) -> None:
     write_modules(tmp_path, (0.1, 0.2), comparison={"rate": None})
     assert compare(tmp_path).cells["arm"].tolist() == [

@@ -90,7 +90,7 @@ def name(*overrides: str) -> str:
     return run_name.run_name(
         _root_=OmegaConf.create(
             {
-                "watchers": ["histograms", "graph", "sample_images"],
+                "watchers": {"histograms": True, "graph": True, "sample_images": True},
                 "module": {"_target_": "losslab.Classifier"},
                 "optimizer": {"lr": 0.1},
                 "seed": 0,
@@ -98,6 +98,14 @@ def name(*overrides: str) -> str:
             }
         )
     )
+
+
+def test_a_callbacks_own_file_says_that_it_only_watches():
+    watched = compose("callback=[default,histograms]", "~callback.sample_images")
+    assert watched.run.name == compose().run.name
+    assert watched.watchers.histograms
+    assert "sample_images" not in watched.callback
+    assert compose("~callback.stop_on_divergence").run.name != compose().run.name
 
 
 def test_short_keys_that_would_be_ambiguous_stay_whole():

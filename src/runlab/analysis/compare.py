@@ -21,7 +21,7 @@ from runlab.analysis.declarations import Agreement, agree, agree_on_axes
 from runlab.analysis.differences import naive_differences, pair_runs, tuned_differences
 from runlab.analysis.formatting import listed
 from runlab.analysis.learning_rates import find_rate
-from runlab.analysis.margins import find_margin
+from runlab.analysis.margins import Margin, find_margin
 from runlab.analysis.palette import arm_styles
 from runlab.analysis.reach import coverage
 from runlab.analysis.repeatability import add_repeatability
@@ -34,7 +34,7 @@ from runlab.measure import Measure
 
 
 def compare(
-    sweep: Path,
+    sweep: str | Path,
     metric: str | None = None,
     margin: float | None = None,
     arm: str | None = None,
@@ -44,8 +44,8 @@ def compare(
 
     Args:
         metric: the measure to compare by; by default the one that the runs declare to be primary.
-        margin: the largest difference that does not matter, in the measure's unit. For the primary
-            measure the one that the runs declared, unless it is given here.
+        margin: the largest difference that does not matter, in the measure's unit; by default the
+            one that the runs declared for this measure.
         arm, rate: keys in place of the runs' `comparison.arm` and `comparison.rate`; `null` for
             none.
 
@@ -55,7 +55,7 @@ def compare(
     """
     if margin is not None and not 0 < margin < math.inf:
         raise ValueError(f"expected a margin above 0, got {margin}")
-    sweep = Path(sweep).resolve()
+    sweep = Path(sweep).expanduser().resolve()
     runs, declarations, variation = load(sweep, arm, rate)
     ended = ended_runs(runs)
     if ended.empty:
@@ -66,7 +66,9 @@ def compare(
     agreement, axes = agree(counted, metric), agree_on_axes(counted, arm, rate)
     _require_comparable(ended, agreement)
     with np.errstate(over="ignore"):  # what no float can hold is infinite, and shown as such
-        return _conclude(sweep, runs, agreement, axes, variation, margin)
+        recorded = [declarations[run].margins.get(agreement.measure.name) for run in ended["run"]]
+        found = find_margin(recorded, ended["margin_set"], margin)
+        return _conclude(sweep, runs, agreement, axes, variation, found)
 
 
 def _conclude(
@@ -75,11 +77,10 @@ def _conclude(
     agreement: Agreement,
     axes: Axes,
     variation: Variation,
-    given_margin: float | None,
+    margin: Margin,
 ) -> Comparison:
     ended, measure, measures = ended_runs(runs), agreement.measure, agreement.measures
     rate = find_rate(ended["learning_rate"], axes.rate)
-    margin = find_margin(ended, measure == agreement.primary, given_margin)
     styles = arm_styles(runs["arm"].dropna(), agreement.known_styles)
     others = other_measures(measures, agreement.primary or measure)
     cells = summarize_cells(runs, measure, others, list(styles))

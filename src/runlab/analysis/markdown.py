@@ -22,6 +22,7 @@ from runlab.analysis.learning_rates import Rate, rate_text, with_rate
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section
 from runlab.measure import Measure
+from runlab.runs.record import UNSOUND
 from runlab.text import markdown, piped
 
 Texts = Mapping[str, str]
@@ -158,7 +159,7 @@ def _arms(arms: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]:
     if arms.empty:
         title = _escaped(measure).title
         return [f"None: no cell has a validation {title} for each of its runs."]
-    header = ["arm", *_column(rate), "n", "diverged", f"validation {measure.title}"]
+    header = ["arm", *_column(rate), "n", *UNSOUND, f"validation {measure.title}"]
     header += [f"test {measure.title} [95%]", "sd"]
     header += ["samples"] * measure.proportion
     if measure.tolerance is not None:
@@ -172,7 +173,7 @@ def _arm(arm: pd.Series, measure: Measure, rate: Rate | None) -> list[str]:
         arm["arm"],
         *_column(rate, rate_text(arm["learning_rate"])),
         str(arm["n"]),
-        str(arm["diverged"]),
+        *(str(arm[end]) for end in UNSOUND),
         spread(arm["val_mean"], arm["val_sd"], digits),
         interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=digits),
         number(arm["test_sd"], digits),
@@ -227,7 +228,7 @@ def _naive(naive: pd.DataFrame, measure: Measure, rate: Rate) -> list[list[str]]
 
 
 def _cells(cells: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]:
-    header = ["arm", *_column(rate), "n", "diverged"]
+    header = ["arm", *_column(rate), "n", *UNSOUND]
     header += [f"validation {measure.title}", f"test {measure.title}"]
     rows = [_cell(cell, measure, rate) for _, cell in cells.iterrows()]
     chosen = (
@@ -241,7 +242,7 @@ def _cell(cell: pd.Series, measure: Measure, rate: Rate | None) -> list[str]:
         cell["arm"],
         *_column(rate, rate_text(cell["learning_rate"])),
         str(cell["n"]),
-        str(cell["diverged"]),
+        *(str(cell[end]) for end in UNSOUND),
         spread(cell["val_mean"], cell["val_sd"], measure.digits),
         spread(cell["test_mean"], cell["test_sd"], measure.digits),
     ]

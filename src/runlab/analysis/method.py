@@ -12,7 +12,11 @@ CHOICE = (
     "smaller, among those with at least half as many runs as its fullest; test results are those "
     "of that choice. "
 )
-DIVERGED = "Diverged runs count as the others do, with what their best weights reach."
+BAD_ENDS = (
+    "Of a run that diverged a loss or metric is not finite; one that collapsed ended no better "
+    "than a guess, or lost most of what it had learned. Both count as the others do, with what "
+    "their best weights reach."
+)
 COST = (
     "Wall time of a run and training throughput, means over {whose} runs. Of runs that "
     "trained together as a stack: the stack's time divided by its runs, and one run's throughput."
@@ -25,7 +29,7 @@ def arms(measure: Measure, rate: Rate | None) -> str:
         "; `samples` is the half-width of the 95% binomial interval that the finite test set adds"
     )
     tail = samples if measure.proportion else ""
-    return f"{with_rate(rate, CHOICE)}{INTERVALS}{tail}. {DIVERGED}"
+    return f"{with_rate(rate, CHOICE)}{INTERVALS}{tail}. {BAD_ENDS}"
 
 
 def naive(rate: Rate) -> str:
@@ -40,7 +44,7 @@ def sensitivity(rate: Rate) -> str:
     what = "rate" if rate.is_learning_rate else "value"
     return (
         f"How well each arm does at each {rate.title} on validation. A flat top forgives a badly "
-        f"chosen {what}; diverged runs are counted in their cell."
+        f"chosen {what}; runs that diverged or collapsed are counted in their cell."
     )
 
 

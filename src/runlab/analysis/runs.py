@@ -8,7 +8,13 @@ from typing import Any
 import pandas as pd
 
 from runlab.analysis.arms import name_arms
-from runlab.analysis.declarations import Declaration, agree_on_axes, read_declaration
+from runlab.analysis.declarations import (
+    LARGEST,
+    SMALLEST,
+    Declaration,
+    agree_on_axes,
+    read_declaration,
+)
 from runlab.analysis.learning_rates import NO_RATE
 from runlab.analysis.variation import Variation, find_variation
 from runlab.config.axes import ABSENT, Axes, value_at
@@ -20,9 +26,6 @@ MODULE = "module/"
 """Begins the columns that hold what a run's module says of itself."""
 
 THEN = " then "
-
-SMALLEST, LARGEST = 1e-30, 1e30
-"""Learning rates and margins that can be drawn, with room around them."""
 
 Row = dict[str, Any]
 
@@ -74,7 +77,7 @@ def _placed(row: Row, run_record: dict[str, Any], axes: Axes) -> Row:
 
 
 def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The finished and diverged runs, one for each arm, learning rate and seed."""
+    """The runs with an outcome, one for each arm, learning rate and seed."""
     return _all_ended(runs).drop_duplicates(["arm", "learning_rate", "seed"])
 
 
@@ -133,7 +136,6 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
         "fingerprint": run_record.get("fingerprint"),
         # `StackDifferenceError` alone makes a failed run start anew
         "stack_differs": run_record["status"] == "failed" and run_record.get("from_start", False),
-        "margin": _margin(record.nested_dict(run_record, "config", "comparison").get("margin")),
         "margin_set": any(map(_sets_margin, run_record.get("overrides") or ())),
     }
     module = record.nested_dict(run_record, "module")
@@ -141,7 +143,10 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
     timing = record.nested_dict(run_record, "timing")
     primary = f"val/{declaration.primary.name}"
     if row["status"] == "finished" and metrics.get(primary) is None:
-        raise ValueError(f"expected {primary} in the metrics of a finished run, got none")
+        raise ValueError(
+            f"expected {primary} in the metrics of a finished run, got none: a comparison chooses "
+            "learning rates by validation; if the run had none, give it some (data.val_size)"
+        )
     columns = {
         **{f"{MODULE}{key}": value for key, value in module.items()},
         **metrics,
@@ -188,15 +193,10 @@ def _required(run_record: dict[str, Any], *keys: str) -> Any:
     return value
 
 
-def _margin(margin: Any) -> float | None:
-    if margin is not None and not (is_number(margin) and SMALLEST <= margin <= LARGEST):
-        raise ValueError(f"expected a comparison.margin above 0 in run.json, got {margin!r}")
-    return margin
-
-
 def _sets_margin(override: str) -> bool:
     """Whether an override of the command line does, by itself or by a file that it chooses."""
-    return key_of(override) in ("comparison.margin", "comparison")
+    key = key_of(override)
+    return key in ("comparison.margin", "comparison") or key.startswith("comparison.margin.")
 
 
 def _learning_rate(key: str, value: Any) -> float:

@@ -15,6 +15,8 @@ from runlab.analysis.formatting import (
     epochs,
     interval,
     listed,
+    marked,
+    marks,
     number,
     p_number,
     pair_name,
@@ -25,6 +27,7 @@ from runlab.analysis.formatting import (
 from runlab.analysis.learning_rates import Rate, rate_text, with_rate
 from runlab.analysis.statistics import seeds_needed
 from runlab.measure import Measure
+from runlab.runs.record import UNSOUND
 from runlab.text import LINE, aligned, plural, printable, width, wrapped, wrapped_name
 
 AT_MOST = 10
@@ -89,7 +92,7 @@ def _grid(cells: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]
     axis = measure.axis("validation")
     axis = axis[0].upper() + axis[1:]
     title = f"{axis} (mean ± sd over {seeds}){with_rate(rate, '; * chosen {title}')}"
-    title += "; †k: k runs diverged" if cells["diverged"].any() else ""
+    title += "".join(f"; {mark}" for mark in marks(cells))
     columns = {arm: _column(own, measure.digits, rate) for arm, own in _by_arm(cells)}
     lines = wrapped(title)
     for arms in _side_by_side(columns):
@@ -114,8 +117,7 @@ def _by_arm(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _column(cells: pd.DataFrame, digits: int, rate: Rate | None) -> dict[float, str]:
     marks = [
-        ("*" if cell["chosen"] and rate is not None else " ")
-        + (f" †{cell['diverged']}" if cell["diverged"] else "")
+        " ".join(filter(None, ["*" if cell["chosen"] and rate is not None else " ", marked(cell)]))
         for _, cell in cells.iterrows()
     ]
     widest = max(map(len, marks))
@@ -148,29 +150,34 @@ def _arms(
     title = f"Test {measure.title}{where}{unit} [Student's 95% over seeds]"
     if arms["test_samples_half_width"].notna().any():
         title += "; samples: 95% half-width from the finite test set"
+    ends = [end for end in UNSOUND if end == "diverged" or arms[end].any()]
     header = [
         "arm",
         *([] if rate is None else [rate.short]),
         "n",
-        "div.",
+        *(f"{end[:3]}." for end in ends),
         f"{measure.title} [95%]",
         "sd",
     ]
     header += ["samples"] * measure.proportion
     header += [other.title for other in others]
-    rows = [_arm(arm, measure, others, rate) for _, arm in arms.iterrows()]
+    rows = [_arm(arm, ends, measure, others, rate) for _, arm in arms.iterrows()]
     return [*wrapped(title), "", *_fitting(header, rows, len(others))]
 
 
 def _arm(
-    arm: pd.Series, measure: Measure, others: Sequence[Measure], rate: Rate | None
+    arm: pd.Series,
+    ends: Sequence[str],
+    measure: Measure,
+    others: Sequence[Measure],
+    rate: Rate | None,
 ) -> list[str]:
     digits = measure.digits
     return [
         wrapped_name(arm["arm"]),
         *([] if rate is None else [rate_text(arm["learning_rate"])]),
         str(arm["n"]),
-        str(arm["diverged"]),
+        *(str(arm[end]) for end in ends),
         interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=digits),
         number(arm["test_sd"], digits),
         *([number(arm["test_samples_half_width"])] * measure.proportion),

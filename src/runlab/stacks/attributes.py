@@ -33,7 +33,7 @@ HELD_BY_CLASS: tuple[tuple[type, set[str]], ...] = (
     (L.LightningDataModule, set(vars(L.LightningDataModule()))),
     (HyperparametersMixin, {"_hparams", "_hparams_initial", "_hparams_name"}),
     (TensorData, {"seed", "transform", "eval_transform"}),  # which say what samples come, and when
-    (TensorData, {"content", "_train", "_test", "_train_indices", "_val_indices"}),
+    (TensorData, {"_loaded", "_train", "_test"}),
 )
 """What torch, Lightning, torchmetrics and `TensorData` themselves keep in their objects."""
 

@@ -13,7 +13,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup
 from omegaconf import open_dict
 
 from runlab.config.axes import LEARNING_RATES, Axes
-from runlab.config.fingerprint import key_of
+from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.schema import check_count
 from runlab.sweeps.jobs import first_alike, setting
 from runlab.text import plural
@@ -66,7 +66,7 @@ class StackedLauncherMixin(BasicLauncher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         processes = self.processes or self.suitable_processes(job_overrides)
-        first = first_alike(job_overrides, list(self.config.watchers))
+        first = first_alike(job_overrides, watchers_of(self.config))
         jobs = [Job(initial_job_idx + i, job_overrides[i]) for i in dict.fromkeys(first)]
         keys = stacked_keys(Axes.of(self.config))
         groups = group_jobs([job.overrides for job in jobs], self.size, processes, keys)
