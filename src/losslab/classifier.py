@@ -2,9 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -29,7 +29,6 @@ class Classifier(Module):
     """
 
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
-    stackable = True  # a step is loss(network(images), labels), and nothing else
 
     def __init__(
         self,
@@ -47,15 +46,9 @@ class Classifier(Module):
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
         return self.network(images)
 
-    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Any, batch_index: int) -> Any:
         """Returns the network's `outputs` on the last batch of the block, before its step."""
         return self.take_block(batch)
-
-    def loss_step(
-        self, images: Float[Tensor, "batch ..."], labels: Int[Tensor, " batch"]
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch classes"]]:
-        outputs = self.network(images)  # [batch, classes]
-        return self.loss(outputs, labels), outputs
 
     def validation_step(self, batch: Sequence[Tensor], batch_index: int) -> dict[str, Tensor]:
         return self.evaluation_step(batch, "val")
@@ -78,7 +71,7 @@ class Classifier(Module):
 
     def configure_optimizers(self) -> Optimizer | tuple[list[Optimizer], list[LRScheduler]]:
         """One optimizer of the network's parameters; a schedule steps with each of its steps."""
-        optimizer = self.optimizer_factory(self.network.parameters())
+        optimizer = self.optimizer_factory(self.parameters())
         if self.scheduler_factory is None:
             return optimizer
         return [optimizer], [self.scheduler_factory(optimizer)]

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
-from jaxtyping import Float, Int64, Num, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from runlab.blocks.block import Block
 from runlab.blocks.loader import SampleDataset, Samples, TensorLoader, sample_loader
 from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
 
@@ -128,9 +129,9 @@ class TensorData(L.LightningDataModule):
     def test_dataloader(self) -> Loader:
         return self._eval_dataloader(self._test, torch.arange(len(self._test.targets)))
 
-    def on_after_batch_transfer(
-        self, batch: Sequence[Tensor], dataloader_idx: int
-    ) -> tuple[Num[Tensor, "*batch_and_shape"], Num[Tensor, "..."]]:
+    def on_after_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Any:
+        if isinstance(batch, Block):
+            return batch
         inputs, targets = batch
         if inputs.dtype == torch.uint8 and targets.ndim == 1:
             inputs = self.normalize(inputs)

@@ -8,14 +8,16 @@ from typing import Any, ClassVar
 
 import lightning as L
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils._pytree import tree_map
 from torchmetrics import MetricCollection
 
+from runlab.blocks.block import Block
 from runlab.blocks.metric_buffer import MetricBuffer, number_on_cpu, read_logged
 from runlab.measure import Measure
 
@@ -29,7 +31,7 @@ warnings.filterwarnings("ignore", message="The `srun` command is available on yo
 Batch = Sequence[Tensor]
 """Inputs and targets."""
 
-TakeSteps = Callable[["Module", Tensor, Tensor], tuple[Tensor, Tensor]]
+TakeSteps = Callable[["Module", Any], tuple[Tensor, Any]]
 """Takes the optimizer steps of a block: returns what `Module.take_steps` returns."""
 
 stack_of_run: ContextVar[TakeSteps | None] = ContextVar("stack_of_run", default=None)
@@ -89,22 +91,25 @@ class Module(L.LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
-        loss: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None,
-        metrics: MetricCollection,
+        network: nn.Module | None = None,
+        loss: nn.Module | None = None,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
+        metrics: MetricCollection | None = None,
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         gradient_clip: float | None = None,
+        accumulate_grad_batches: int = 1,
     ) -> None:
         super().__init__()
         if gradient_clip is not None and not gradient_clip > 0:
             raise ValueError(f"expected gradient_clip above 0 or null, got {gradient_clip}")
         self.automatic_optimization = False
-        self.network = network
-        self.loss = loss
+        self.network: Any = network
+        self.loss: Any = loss
         self.optimizer_factory = no_optimizer if optimizer is None else optimizer
         self.scheduler_factory = scheduler
         self.gradient_clip = gradient_clip
+        self.accumulate_grad_batches = accumulate_grad_batches
+        metrics = MetricCollection({}) if metrics is None else metrics
         self.metrics = nn.ModuleDict({split: metrics.clone() for split in ("val", "test")})
         self.stack: TakeSteps | None = None
         self.metric_buffer = MetricBuffer()
@@ -120,61 +125,73 @@ class Module(L.LightningModule):
 
     # The training step, from the block down to the single step
 
-    def take_block(self, batch: Batch) -> dict[str, Tensor]:
+    def take_block(self, batch: Any) -> dict[str, Any]:
         """Takes one optimizer step for each batch of a block, and logs their mean loss.
 
         Returns the network's `outputs` on the last batch, before the step on it.
         """
         if self.metric_buffer.is_overdue or self.trainer.world_size > 1:  # devices' clocks differ
             self.metric_buffer.flush(self.trainer)
-        inputs, targets = batch
-        if targets.ndim == 1:  # an ordinary batch: [batch] -> [1, batch]
-            inputs, targets = inputs.unsqueeze(0), targets.unsqueeze(0)
         # a product, since a rate that is a tensor is changed in place
         learning_rate = 1 * self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         take_steps = type(self).take_steps if self.stack is None else self.stack
-        losses, outputs = take_steps(self, inputs, targets)
+        losses, outputs = take_steps(self, batch)
         self.log_deferred("train/loss", losses.mean())
         self.log_deferred("train/learning_rate", learning_rate)
         return {"outputs": outputs}
 
-    def take_steps(
-        self, inputs: Num[Tensor, "steps batch ..."], targets: Num[Tensor, "steps batch ..."]
-    ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch ..."]]:
+    def take_steps(self, block: Any) -> tuple[Float[Tensor, " steps"], Any]:
         """Each step's loss, and the outputs on the last batch, before the step on it."""
-        inputs = self.prepare_inputs(inputs)
         optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
         scheduler = self.lr_schedulers()
         losses = []
-        for step_inputs, step_targets in zip(inputs, targets, strict=True):
-            loss, outputs = self.take_step(step_inputs, step_targets, optimizer)
+        self.first_step = self.trainer.global_step
+        for step in range(len(block.targets) if isinstance(block, Block) else 1):
+            loss, outputs = self.take_step(block, step, optimizer)
             losses.append(loss)
             if scheduler is not None:
                 scheduler.step()  # type: ignore[union-attr]
+        self.first_step = None
         return torch.stack(losses), outputs
 
-    def prepare_inputs(self, inputs: Num[Tensor, "*block"]) -> Float[Tensor, "*block"]:
-        """Inputs as the network takes them: the data module normalizes bytes."""
-        if inputs.dtype != torch.uint8:
-            return inputs
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        return self.trainer.precision_plugin.convert_input(data.normalize(inputs))
+    first_step = None
 
-    def take_step(
-        self, inputs: Float[Tensor, "batch ..."], targets: Num[Tensor, "batch ..."], optimizer: Any
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch ..."]]:
+    def step_batch(self, block: Any, step: int) -> tuple[Any, Any]:
+        batch = block.batch(step) if isinstance(block, Block) else block
+        seed = self.hparams.get("config", {}).get("seed", 0)
+        number = (self.trainer.global_step if self.first_step is None else self.first_step) + step
+        generator = torch.Generator().manual_seed(1000 * seed + number)
+        augment = getattr(self.trainer.datamodule, "augment", None)
+        if augment is not None:
+            batch = augment(batch[0], generator), *batch[1:]
+        return batch, self.draw(batch, generator)
+
+    def draw(self, batch: Any, generator: Any) -> Any:
+        return None
+
+    def prepare(self, batch: Any) -> Any:
+        """Inputs as the network takes them: the data module normalizes bytes."""
+        if not isinstance(batch, tuple | list) or batch[0].dtype != torch.uint8:
+            return batch
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        return self.trainer.precision_plugin.convert_input(data.normalize(batch[0])), *batch[1:]
+
+    def take_step(self, block: Any, step: int, optimizer: Any) -> tuple[Float[Tensor, ""], Any]:
         """Loss and outputs before the step."""
+        batch, drawn = self.step_batch(block, step)
         optimizer.zero_grad()
-        loss, outputs = self.loss_step(inputs, targets)
+        loss, outputs = self.compute_loss(self.prepare(batch), drawn)
         self.manual_backward(loss)
         optimizer.step()
-        return loss.detach(), outputs.detach()
+        return loss.detach(), tree_map(torch.detach, outputs)
 
-    def loss_step(
-        self, inputs: Float[Tensor, "batch ..."], targets: Num[Tensor, "batch ..."]
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch ..."]]:
+    def compute_loss(self, batch: Any, drawn: Any) -> tuple[Float[Tensor, ""], Any]:
+        return self.loss_step(batch, drawn)
+
+    def loss_step(self, batch: Any, drawn: Any) -> tuple[Float[Tensor, ""], Any]:
         """The loss of a batch, and the network's outputs on it."""
-        raise NotImplementedError(f"{type(self).__name__} has to write loss_step(inputs, targets)")
+        outputs = self.network(batch[0])
+        return self.loss(outputs, batch[1]), outputs
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips here, where 16-bit training has divided its loss scale out again."""

@@ -118,7 +118,7 @@ def test_a_run_whose_modules_are_no_others_says_so(stack, caplog):
     with caplog.at_level(logging.WARNING):
         entries = stack(RUNS, ONE_EPOCH, *tuning)
     assert [entry["timing"]["stack"] for entry in entries] == [1, 2, 2]
-    assert f"{NOTE}its modules hold other settings than the other runs'" in caplog.text
+    assert f"{NOTE}its loss's k is another than the other runs'" in caplog.text
 
 
 def test_no_more_runs_are_computed_at_once_than_was_asked_for(stack):

@@ -156,7 +156,7 @@ def test_watching_moves_no_random_generator_and_changes_no_number(stack, monkeyp
 
 
 def steps(*losses: float, weights: float = 1.0) -> Steps:
-    return Steps(torch.tensor(losses), torch.full((4,), weights))
+    return Steps(torch.tensor(losses), torch.full((4,), weights), {"count": torch.tensor(3)})
 
 
 @pytest.mark.parametrize(

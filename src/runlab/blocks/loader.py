@@ -8,6 +8,7 @@ from jaxtyping import Int64, Num
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from runlab.blocks.block import Block
 from runlab.blocks.lazy_batch import LazyBatch
 from runlab.blocks.sampler import EpochSampler, FixedSampler
 
@@ -79,7 +80,7 @@ class TensorLoader:
         if self.steps_per_execution is None:
             return inputs.index_select(0, block), targets.index_select(0, block)
         indices = block.view(-1, self.batch_size)  # [steps, batch]
-        return LazyBatch(inputs, indices), targets[indices]
+        return Block(LazyBatch(inputs, indices), targets[indices])
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
 from runlab.module import Module, stack_of_run
@@ -35,20 +35,19 @@ class SharedSteps:
             return None
         return f" and {self.task.others} more" if self.task.others else ""
 
-    def __call__(
-        self,
-        module: Module,
-        inputs: Num[Tensor, "steps batch ..."],
-        targets: Num[Tensor, "steps batch ..."],
-    ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch ..."]]:
-        request = StepRequest(module, inputs, targets)
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """A copy of a module trains alone: it is another module, with another optimizer."""
+        return
+
+    def __call__(self, module: Module, batches: Any) -> tuple[Float[Tensor, " steps"], Any]:
+        request = StepRequest(module, batches)
         started = time.perf_counter()
         self.task.wait(request)
         if request.error is not None:
             raise request.error
         if request.result is None:
             self.seconds_of_others += time.perf_counter() - started
-            return module.take_steps(inputs, targets)
+            return module.take_steps(batches)
         self.largest = max(self.largest, request.runs)
         return request.result
 
