@@ -104,6 +104,7 @@ class Mixup(Classifier):
         super().__init__(*args, **settings)
         self.temperature = nn.Parameter(torch.ones(10))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.strength = 1.0
 
     def draw(self, batch, generator):
         size = len(batch[1])
@@ -116,7 +117,8 @@ class Mixup(Classifier):
         order, weight = drawn["order"], drawn["weight"]
         outputs = self.network(weight * images + (1 - weight) * images[order]) * self.temperature
         first, second = self.loss(outputs, labels), self.loss(outputs, labels[order])
-        return weight * first + (1 - weight) * second, {"outputs": outputs, "first": first}
+        loss = self.strength * (weight * first + (1 - weight) * second)
+        return loss, {"outputs": outputs, "first": first}
 
 
 class Noisy(MNIST):
@@ -145,6 +147,17 @@ def test_what_is_drawn_and_augmented_is_each_runs_own(stack, alone, tmp_path, lo
     plain = alone(TWO_EPOCHS, DOUBLE, *RUNS["first"])
     weights = [state(each)["network.layers.1.weight"] for each in (tmp_path / "first", plain)]
     assert not torch.allclose(*weights)
+
+
+class Weaker(L.Callback):
+    def on_train_epoch_start(self, trainer, pl_module):
+        pl_module.strength = 0.5**trainer.current_epoch
+
+
+def test_what_a_callback_sets_in_the_module_holds_in_a_stack_too(stack, alone, tmp_path):
+    common = [*as_module("Mixup"), f"+callback.weaker._target_={HERE}.Weaker", DOUBLE, TWO_EPOCHS]
+    assert_shared(stack(RUNS, *common), 2)
+    assert_equal(tmp_path / "first", alone(*common, *RUNS["first"]))
 
 
 class TwoRates(Classifier):
