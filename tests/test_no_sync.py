@@ -138,24 +138,27 @@ def test_nor_does_a_stack(fit_together, reads, caplog, run):
 
 
 class Looking(Classifier):
-    def loss_step(self, images, labels):
-        loss, outputs = super().loss_step(images, labels)
+    def loss_step(self, batch, drawn):
+        loss, outputs = super().loss_step(batch, drawn)
         return (loss if loss.item() > 0 else 2 * loss), outputs
 
 
 class OnTheCPU(Classifier):
-    def loss_step(self, images, labels):
-        return super().loss_step(images * torch.ones(28), labels)
+    def loss_step(self, batch, drawn):
+        images, labels = batch
+        return super().loss_step((images * torch.ones(28), labels), drawn)
 
 
 class Uploading(Classifier):
-    def loss_step(self, images, labels):
-        return super().loss_step(images * torch.ones(28).to(images.device), labels)
+    def loss_step(self, batch, drawn):
+        images, labels = batch
+        return super().loss_step((images * torch.ones(28).to(images.device), labels), drawn)
 
 
 class InDoublePrecision(Classifier):
-    def loss_step(self, images, labels):
-        return super().loss_step(images.double().float(), labels)
+    def loss_step(self, batch, drawn):
+        images, labels = batch
+        return super().loss_step((images.double().float(), labels), drawn)
 
 
 class LookingInValidation(Classifier):
