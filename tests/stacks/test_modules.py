@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
 
 from losslab import Classifier
 from losslab.data import MNIST
+from runlab.module import Module, stack_of_run
+from runlab.stacks import train_together
 from tests.stacks.test_stack import (
     DOUBLE,
     NOTE,
@@ -287,3 +291,62 @@ def test_a_callback_may_copy_the_module_of_a_stack(stack, monkeypatch):
     assert_shared(stack(RUNS, ONE_EPOCH, f"+callback.copies._target_={HERE}.Copies"), 2)
     assert len(Copies.copied) == 2 * 3
     assert all(each.stack is None for each in Copies.copied)
+
+
+class Rows(L.LightningDataModule):
+    """Batches as PyTorch's own loader gives them, as dictionaries."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        inputs = torch.linspace(-1, 1, 24).view(8, 3)
+        rows = [{"x": x, "y": x.sum()} for x in inputs]
+        return DataLoader(rows, batch_size=2)  # type: ignore[arg-type]
+
+
+class Regression(Module):
+    def __init__(self, lr: float) -> None:
+        super().__init__()
+        self.linear, self.lr = nn.Linear(3, 1), lr
+
+    def training_step(self, batch: Any, batch_index: int) -> Any:
+        return self.take_block(batch)
+
+    def loss_step(self, batch, drawn):
+        outputs = self.linear(batch["x"]).squeeze(1)
+        return nn.functional.mse_loss(outputs, batch["y"]), outputs
+
+    def configure_optimizers(self) -> Optimizer:
+        return SGD(self.parameters(), lr=self.lr)
+
+
+class UsesItsRate(Regression):
+    def loss_step(self, batch, drawn):
+        loss, outputs = super().loss_step(batch, drawn)
+        return loss * self.lr, outputs
+
+
+def fit(seed: int, kind: type[Regression] = Regression) -> Regression:
+    torch.manual_seed(seed)
+    module = kind(lr=0.1 + 0.1 * seed)
+    config = {"comparison": {"rate": "module.lr"}, "module": {"lr": module.lr}}
+    module.save_hyperparameters({"config": config}, logger=False)
+    module.stack = stack_of_run.get()
+    trainer = L.Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=Rows())
+    return module
+
+
+def test_dictionaries_of_an_ordinary_loader_and_a_modules_own_rate_are_stacked():
+    for seed, module in enumerate(train_together([partial(fit, 0), partial(fit, 1)], 50)):
+        if isinstance(module, Exception):
+            raise module
+        assert module.stack.largest == 2
+        torch.testing.assert_close(module.linear.weight, fit(seed).linear.weight)
+
+
+def test_a_step_that_uses_the_rate_in_which_runs_differ_is_not_stacked(caplog):
+    fits = [partial(fit, seed, UsesItsRate) for seed in range(2)]
+    assert [module.stack.largest for module in train_together(fits, 50)] == [1, 1]
+    assert "'UsesItsRate' object has no attribute 'lr'" in caplog.text

@@ -90,23 +90,26 @@ def step_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     return ((name, each) for name, each in module.named_modules() if is_part_of_step(name))
 
 
-def module_key(module: Module) -> Settings:
+def module_key(module: Module, rate: str | None) -> Settings:
     """Classes and attributes of a module and its submodules: dropout rates, sizes, modes.
+
+    Without the attribute `rate` of the module itself, of which a step then may make no use.
 
     Raises:
         OpaqueError: for an attribute that is no plain value, in a module whose class does not say
             `stackable = True`.
     """
-    settings: list[tuple[str, Hashable]] = [hyperparameters_key(module)]
+    settings: list[tuple[str, Hashable]] = [hyperparameters_key(module, rate)]
     for path, each in step_modules(module):
         settings.append((f"its {possessive(path)}class", type_before_parametrizations(each)))
         settings += attributes_key(f"its {possessive(path)}", each)
-    return tuple(settings)
+    return tuple(setting for setting in settings if setting[0] != f"its {rate}")
 
 
-def hyperparameters_key(module: Module) -> tuple[str, Hashable]:
+def hyperparameters_key(module: Module, rate: str | None) -> tuple[str, Hashable]:
     """Of what `save_hyperparameters` keeps. Raises OpaqueError as above."""
-    own = {name: value for name, value in module.hparams.items() if name not in PARTS}
+    left_out = {*PARTS, rate}
+    own = {name: value for name, value in module.hparams.items() if name not in left_out}
     try:
         return "its hparams", value_key(own)
     except OpaqueError as what:

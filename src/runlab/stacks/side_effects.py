@@ -3,7 +3,7 @@
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,9 @@ def find_side_effect(request: StepRequest) -> str | None:
         if not all(map(torch.equal, states, rng_states(request.device))):
             return "its draw or augment draws from another generator than the one that it gets"
     with torch.no_grad(), data_unchanged(request), generators_unchanged() as moved:
-        module._hparams = OwnHyperparameters(module.hparams)
+        different = {*OF_RUN, request.rate}
+        module._hparams = OwnHyperparameters(module.hparams, different)
+        vars(module).pop(request.rate or "", None)
         module.compute_loss(module.prepare(batch), drawn)
         if moved():
             return "a training step changes Python's or NumPy's random generator"
@@ -52,13 +54,14 @@ def find_side_effect(request: StepRequest) -> str | None:
 
 
 class OwnHyperparameters(AttributeDict):
-    """Those of a module without what the engine keeps, which is another in each run."""
+    """Those of a module without what may be different in each run."""
 
-    def __init__(self, hparams: Mapping[str, Any]) -> None:
-        super().__init__({name: each for name, each in hparams.items() if name not in OF_RUN})
+    def __init__(self, hparams: Mapping[str, Any], different: Collection[str | None]) -> None:
+        super().__init__({name: each for name, each in hparams.items() if name not in different})
+        object.__setattr__(self, "different", different)
 
     def __missing__(self, name: str) -> Any:
-        if name in OF_RUN:
+        if name in vars(self)["different"]:
             raise OpaqueError(f"its loss_step reads hparams.{name}, another one in each run")
         raise KeyError(name)
 

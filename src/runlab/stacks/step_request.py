@@ -125,6 +125,14 @@ class StepRequest:
         return dict(self.module.hparams.get("config", {}))
 
     @property
+    def rate(self) -> str | None:
+        """The module's own attribute that is a learning rate: `lr`, if runs differ in module.lr."""
+        compared = self.config.get("comparison") or {}
+        group, _, name = str(compared.get("rate")).partition(".")
+        is_own = group == "module" and not hasattr(type(self.module), name)
+        return name if is_own else None
+
+    @property
     def threads(self) -> int:
         """Of an operation on the CPU."""
         return self.config.get("threads", 1)
@@ -155,7 +163,8 @@ class StepRequest:
         config, member = self.config, self.member
         optimizer = {**config.get("optimizer", {}), "lr": None}
         data = {**config.get("data", {}), "seed": None}
-        parts = [data, *(config.get(key) for key in ("module", "model", "loss", "threads"))]
+        module = {**(config.get("module") or {}), self.rate: None}
+        parts = [data, module, *(config.get(key) for key in ("model", "loss", "threads"))]
         tensors = [*member.parameters.items(), *member.buffers.items()]
         shapes = [(name, each.shape, each.dtype) for name, each in tensors]
         kinds = type(self.trainer.precision_plugin), type(member.optimizer), member.gradient_clip
@@ -174,7 +183,7 @@ class StepRequest:
         return (
             ("its batches", (self.tensors_key, self.form.key)),
             ("which of its parameters train", (tuple(member.groups.items()), tuple(member.frozen))),
-            *module_key(self.module),
+            *module_key(self.module, self.rate),
             *data,
         )
 
