@@ -91,7 +91,7 @@ RUNS = {
     "default": [],
     "adam, clipped, with a schedule and dropout": [
         "model=cnn", "model.widths=[8]", "model.dropout=0.2", "optimizer=adam",
-        "scheduler=one_cycle", "gradient_clip=1.0", "loss=mse",
+        "scheduler=one_cycle", "trainer.gradient_clip_val=1.0", "loss=mse",
     ],
     "momentum": ["optimizer.momentum=0.9", "scheduler=cosine", "loss=mse_logits"],
 }  # fmt: skip

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from runlab.blocks.block import Block
 from runlab.blocks.loader import SampleDataset, Samples, TensorLoader, sample_loader
 from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
+from runlab.blocks.size import block_size
 
 LOADERS = ("tensor", "dataloader")
 
@@ -35,8 +36,8 @@ class TensorData(L.LightningDataModule):
     stratified by target and depends on `split_seed` alone; the order of the batches depends on
     `seed` and the epoch alone. `batch_size` counts all devices together.
 
-    `loader="tensor"` keeps all samples on the training device and trains on up to
-    `steps_per_execution` batches at once: inputs [steps, batch, ...], targets [steps, batch].
+    `loader="tensor"` keeps all samples on the training device and gives a `runlab.Module` up to
+    `steps_per_execution` batches at once: inputs [steps, batch, ...], targets [steps, batch, ...].
     `loader="dataloader"` gives the same batches one at a time and is for transforms of single
     samples: `transform` takes a sample's input and is for training, `eval_transform` for validation
     and test. Batches that leave them as bytes are normalized here, floats are not. Blocks of
@@ -120,7 +121,8 @@ class TensorData(L.LightningDataModule):
         sampler = self._train_sampler()
         batch_size = self.batch_size // self._world_size
         if self.loader == "tensor":
-            return TensorLoader(self._train, sampler, batch_size, self.steps_per_execution)
+            steps = block_size(self.trainer, self.steps_per_execution)
+            return TensorLoader(self._train, sampler, batch_size, steps)
         return self._sample_loader(self._train, self.transform, sampler, batch_size)
 
     def val_dataloader(self) -> Loader:
@@ -129,11 +131,13 @@ class TensorData(L.LightningDataModule):
     def test_dataloader(self) -> Loader:
         return self._eval_dataloader(self._test, torch.arange(len(self._test.targets)))
 
-    def on_after_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Any:
+    def on_after_batch_transfer(
+        self, batch: Sequence[Tensor], dataloader_idx: int
+    ) -> Sequence[Tensor]:
         if isinstance(batch, Block):
             return batch
         inputs, targets = batch
-        if inputs.dtype == torch.uint8 and targets.ndim == 1:
+        if inputs.dtype == torch.uint8:
             inputs = self.normalize(inputs)
             if self.trainer is not None:  # Lightning converts a batch before it comes here
                 inputs = self.trainer.precision_plugin.convert_input(inputs)

@@ -4,6 +4,7 @@ What a run's life is besides (its lock and record, going on after it was stopped
 `runs/lifecycle.py`, which calls `fit_and_test`.
 """
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from runlab.components import build_components
 from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
+from runlab.measure import Measure, declared_measures
 from runlab.module import Module
 from runlab.runs import checkpoint
 from runlab.runs.lifecycle import Run, run_lifecycle
@@ -47,25 +49,30 @@ def fit_and_test(run: Run) -> None:
         trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
 
     last = run.resume.last_metrics(trainer)
-    primary = module.measures[0].name
+    measures = declared_measures(run.config)
+    primary = measures[0].name
     require_metric(f"val/{primary}", last, "at least one validation in a run")
-    metrics: dict[str, Any] = {"epochs": last["epochs"], "train/loss": last["train/loss"]}
-    metrics |= load_best(run, module, trainer) | score(module, trainer, data)
+    trained = ("epochs", "train/loss")
+    metrics: dict[str, Any] = {name: last[name] for name in trained if name in last}
+    metrics |= load_best(run, module, trainer, measures) | score(module, trainer, data)
     require_metric(f"test/{primary}", metrics, "a test at the end of a run")
 
     run.end(module, "diverged" if has_diverged(module, last) else "finished", metrics, last)
     log_result(trainer, primary, run.record["metrics"], last)
 
 
-def has_diverged(module: Module, metrics: dict[str, float]) -> bool:
+def has_diverged(module: L.LightningModule, metrics: dict[str, float]) -> bool:
     """Whether a loss or metric is not finite, or the module says that it has learned nothing."""
     own = [value for name, value in metrics.items() if name.startswith(("train/", "val/"))]
-    return module.has_collapsed(metrics) or not all(map(isfinite, own))
+    collapsed = isinstance(module, Module) and module.has_collapsed(metrics)
+    return collapsed or not all(map(isfinite, own))
 
 
-def load_best(run: Run, module: Module, trainer: L.Trainer) -> dict[str, int]:
+def load_best(
+    run: Run, module: L.LightningModule, trainer: L.Trainer, measures: Sequence[Measure]
+) -> dict[str, Any]:
     """Loads the best checkpoint's weights, where one was kept; returns its `best_epoch`, from 0."""
-    best = checkpoint.best_callback(trainer.checkpoint_callbacks, module.measures)
+    best = checkpoint.best_callback(trainer.checkpoint_callbacks, measures)
     if best is None or not best.best_model_path:
         return {}
     content = checkpoint.read(best.best_model_path)

@@ -169,7 +169,7 @@ SETTINGS = {
         "model=cnn", "model.widths=[8]", "model.dropout=0.3", "optimizer=adam",
         "optimizer.lr=0.003", "scheduler=one_cycle",
     ],
-    "momentum and clipping": ["optimizer.momentum=0.9", "gradient_clip=0.5"],
+    "momentum and clipping": ["optimizer.momentum=0.9", "trainer.gradient_clip_val=0.5"],
     "one image after another": ["data.loader=dataloader", "trainer.log_every_n_steps=1"],
     "random transforms": [
         "data.loader=dataloader", "trainer.log_every_n_steps=1",

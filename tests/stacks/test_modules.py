@@ -82,7 +82,7 @@ class Normalized(nn.Module):
 @pytest.mark.parametrize(
     "own",
     [
-        ["optimizer.momentum=0.9", "scheduler=cosine", "gradient_clip=0.5"],
+        ["optimizer.momentum=0.9", "scheduler=cosine", "trainer.gradient_clip_val=0.5"],
         ["optimizer=adam"],
         ["data.loader=dataloader"],  # ordinary batches
     ],
@@ -113,9 +113,11 @@ class Mixup(Classifier):
     def draw(self, batch, generator):
         size = len(batch[1])
         weight = torch.rand((), generator=generator)
-        return {"order": torch.randperm(size, generator=generator), "weight": weight, "none": None}
+        return {"order": torch.randperm(size, generator=generator), "weight": weight}
 
     def loss_step(self, batch, drawn):
+        if drawn is None:  # in validation and test
+            return super().loss_step(batch, drawn)
         images, labels = batch
         self.seen += len(labels)
         order, weight = drawn["order"], drawn["weight"]
@@ -219,11 +221,6 @@ class DrawsByWeights(Mixup):
         return {**drawn, "weight": drawn["weight"] * self.temperature.sum().sigmoid()}
 
 
-class DrawsText(Mixup):
-    def draw(self, batch, generator):
-        return {**super().draw(batch, generator), "name": "mixup"}
-
-
 class Teacher(Mixup):
     """Changes, in a step, a parameter that is frozen."""
 
@@ -264,7 +261,6 @@ class Remembers(Mixup):
         ("Deep", "its helper is or holds a object: a stack cannot see"),
         ("DrawsElsewhere", "its draw or augment draws from another generator than the one"),
         ("DrawsByWeights", "what its draw or augment returns depends on more than the batch"),
-        ("DrawsText", "what its `draw` returns holds a str, and a stack takes nothing but tensors"),
         ("Teacher", "a training step changes its frozen"),
         ("ReadsItsSeed", "its loss_step reads hparams.config, another one in each run"),
         ("Remembers", "a training step changes its taken"),
@@ -307,9 +303,6 @@ class Regression(Module):
         super().__init__()
         self.linear, self.lr = nn.Linear(3, 1), lr
 
-    def training_step(self, batch: Any, batch_index: int) -> Any:
-        return self.take_block(batch)
-
     def loss_step(self, batch, drawn):
         outputs = self.linear(batch["x"]).squeeze(1)
         return nn.functional.mse_loss(outputs, batch["y"]), outputs
@@ -332,7 +325,7 @@ def fit(seed: int, kind: type[Regression] = Regression) -> Regression:
     module.stack = stack_of_run.get()
     trainer = L.Trainer(
         max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
     )  # fmt: skip
     trainer.fit(module, datamodule=Rows())
     return module

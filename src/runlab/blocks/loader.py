@@ -26,9 +26,9 @@ class Samples(NamedTuple):
 class TensorLoader:
     """Slices of tensors that lie on the training device; an epoch waits for no copy and no worker.
 
-    With `steps_per_execution`, up to that many batches come at once, as [steps, batch, ...]: what
-    Python and Lightning cost is then paid once for all of them. The last block may be shorter. A
-    block's inputs are a `LazyBatch`, which runs that train together do not materialize.
+    With `steps_per_execution`, up to that many batches come at once, as a `Block`: what Python and
+    Lightning cost is then paid once for all of them. The last block may be shorter. A block's
+    inputs are a `LazyBatch`, which runs that train together do not materialize.
 
     It resumes within an epoch, by the state that Lightning keeps in its checkpoints.
     """
@@ -52,7 +52,7 @@ class TensorLoader:
     def __len__(self) -> int:
         return -(-len(self.sampler) // self._block_size)
 
-    def __iter__(self) -> Iterator[tuple[Num[Tensor, "..."], Num[Tensor, "..."]]]:
+    def __iter__(self) -> Iterator[Block | tuple[Num[Tensor, "..."], Num[Tensor, "..."]]]:
         order = upload(self.sampler.order(), self.data.targets.device)
         blocks = order.split(self._block_size)
         start, self._start = self._start, 0
@@ -75,7 +75,7 @@ class TensorLoader:
 
     def _slice(
         self, block: Int64[Tensor, " block"]
-    ) -> tuple[Num[Tensor, "..."], Num[Tensor, "..."]]:
+    ) -> Block | tuple[Num[Tensor, "..."], Num[Tensor, "..."]]:
         inputs, targets = self.data
         if self.steps_per_execution is None:
             return inputs.index_select(0, block), targets.index_select(0, block)

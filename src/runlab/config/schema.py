@@ -61,7 +61,6 @@ class Train:
     name: str = MISSING
     seed: int = MISSING
     threads: int = MISSING
-    gradient_clip: float | None = None
     overwrite: bool = False
     retry: Retry | None = None
     fail_fast: bool = False
@@ -86,7 +85,7 @@ def check(config: Mapping[str, Any]) -> None:
     keys = {each.name for each in fields(Train)}
     for key in config.keys() - keys:
         raise ValueError(unknown(key, key, "key", keys - {"run"}))
-    rate = config["optimizer"].get("lr")
+    rate = nested_dict(config, "optimizer").get("lr", 0)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < float("inf"):
         raise ValueError(f"expected optimizer.lr to be a finite number of at least 0, got {rate!r}")
     epochs = config["trainer"].get("max_epochs", 1)

@@ -39,7 +39,7 @@ def copy_module(module: Module) -> Module:
     """
     held = {name: value for name, value in vars(module).items() if name in HELD_BY_MODULE}
     memo = {id(value): value for value in held.values()}
-    memo |= {id(module.metrics): nn.ModuleDict()}
+    memo |= {id(each): nn.ModuleDict() for each in (module.metrics, module.losses)}
     copied = copy.deepcopy(module, memo)
     copied._trainer = module._trainer  # which no copy of Lightning's keeps
     return copied

@@ -18,7 +18,8 @@ OPTIMIZERS = (
 """Whose step is linear in the learning rate, and changes each number by its own gradient alone."""
 
 STEP_METHODS = (
-    *("take_block", "take_steps", "take_step", "step_batch", "prepare", "compute_loss"),
+    *("take_block", "take_steps", "take_step", "step_batches", "step_batch"),
+    *("draws_before_steps", "prepare", "prepare_inputs", "compute_loss"),
     *("manual_backward", "backward", "optimizers", "lr_schedulers", "clip_gradients"),
     *("optimizer_step", "optimizer_zero_grad", "configure_gradient_clipping"),
     *("lr_scheduler_step", "on_before_zero_grad", "on_before_backward", "on_after_backward"),

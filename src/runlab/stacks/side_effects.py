@@ -45,7 +45,8 @@ def find_side_effect(request: StepRequest) -> str | None:
     with torch.no_grad(), data_unchanged(request), generators_unchanged() as moved:
         different = {*OF_RUN, request.rate}
         module._hparams = OwnHyperparameters(module.hparams, different)
-        vars(module).pop(request.rate or "", None)
+        for name in ("seed", "first_step", request.rate or ""):
+            vars(module).pop(name, None)
         module.compute_loss(module.prepare(batch), drawn)
         if moved():
             return "a training step changes Python's or NumPy's random generator"

@@ -87,17 +87,16 @@ class StepRequest:
 
     @property
     def steps(self) -> int:
-        return len(self.batches.targets) if isinstance(self.batches, Block) else 1
+        return self.batches.steps if isinstance(self.batches, Block) else 1
 
     @property
     def is_plain(self) -> bool:
         """Whether a step's batch is what lies in the block: nothing is drawn, nothing augmented."""
-        draws = type(self.module).draw is not Module.draw or self.augments
-        return isinstance(self.batches, Block) and not draws
+        return isinstance(self.batches, Block) and not self.module.draws_before_steps
 
     @property
     def augments(self) -> bool:
-        return getattr(self.data, "augment", None) is not None
+        return hasattr(self.data, "augment")
 
     def step_batch(self, step: int, module: Module) -> tuple[Any, Any]:
         """A step's batch and what is drawn for it, by the run's module or by a copy of it."""
