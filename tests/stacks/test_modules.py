@@ -297,6 +297,8 @@ class Rows(L.LightningDataModule):
         rows = [{"x": x, "y": x.sum()} for x in inputs]
         return DataLoader(rows, batch_size=2)  # type: ignore[arg-type]
 
+    val_dataloader = train_dataloader
+
 
 class Regression(Module):
     def __init__(self, lr: float) -> None:
@@ -325,7 +327,8 @@ def fit(seed: int, kind: type[Regression] = Regression) -> Regression:
     module.stack = stack_of_run.get()
     trainer = L.Trainer(
         max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+        enable_progress_bar=False, enable_model_summary=False,
+        limit_val_batches=1, num_sanity_val_steps=0,
     )  # fmt: skip
     trainer.fit(module, datamodule=Rows())
     return module
