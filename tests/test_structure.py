@@ -29,6 +29,7 @@ EXTRAS = sorted(
 )
 CORE = [
     *(
+        "api",
         "train",
         "module",
         "data",

@@ -18,7 +18,7 @@ from runlab.config import received, targets
 from runlab.config.parts import GROUPS, named_parts
 from runlab.config.schema import accepted_parameters
 from runlab.loggers.names import LoggedNames
-from runlab.measure import Measure, declared_measures, mode_of
+from runlab.measure import Measure, build_metrics, declared_measures, mode_of
 from runlab.module import Module, stack_of_run
 from runlab.runs.checkpoint import AtomicCheckpointIO, best_callback
 
@@ -86,6 +86,15 @@ def build_module(cfg: DictConfig, data: Any) -> L.LightningModule:
             "accumulate_grad_batches": cfg.trainer.get("accumulate_grad_batches", 1),
         }
         parts |= {name: value for name, value in settings.items() if name in named}
+        metrics = build_metrics(cfg, instantiate)
+        if "metrics" in named:
+            parts["metrics"] = metrics
+        elif metrics is not None:
+            raise ValueError(
+                f"expected no metric that the engine computes ({', '.join(map(str, metrics))}), as "
+                f"{cfg.module._target_} takes no metrics: log it in the module, and leave its "
+                "_target_ out, or give the module a parameter metrics"
+            )
         module: L.LightningModule = instantiate(cfg.module, _partial_=True)(**parts)
     if isinstance(module, Module):
         module.seed = cfg.seed

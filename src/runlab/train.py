@@ -17,7 +17,6 @@ from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.measure import Measure, declared_measures
-from runlab.module import Module
 from runlab.runs import checkpoint
 from runlab.runs.lifecycle import Run, run_lifecycle
 from runlab.runs.restart import require_own
@@ -57,15 +56,17 @@ def fit_and_test(run: Run) -> None:
     metrics |= load_best(run, module, trainer, measures) | score(module, trainer, data)
     require_metric(f"test/{primary}", metrics, "a test at the end of a run")
 
-    run.end(module, "diverged" if has_diverged(module, last) else "finished", metrics, last)
+    run.end(module, outcome(module, last, metrics), metrics, last)
     log_result(trainer, primary, run.record["metrics"], last)
 
 
-def has_diverged(module: L.LightningModule, metrics: dict[str, float]) -> bool:
-    """Whether a loss or metric is not finite, or the module says that it has learned nothing."""
-    own = [value for name, value in metrics.items() if name.startswith(("train/", "val/"))]
-    collapsed = isinstance(module, Module) and module.has_collapsed(metrics)
-    return collapsed or not all(map(isfinite, own))
+def outcome(module: L.LightningModule, last: dict[str, float], best: dict[str, Any]) -> str:
+    """`diverged` if a loss or metric is not finite; `collapsed` if the module says so."""
+    own = [value for name, value in last.items() if name.startswith(("train/", "val/"))]
+    if not all(map(isfinite, own)):
+        return "diverged"
+    has_collapsed = getattr(module, "has_collapsed", None)  # that any module may have
+    return "collapsed" if has_collapsed is not None and has_collapsed(last, best) else "finished"
 
 
 def load_best(

@@ -107,7 +107,10 @@ class Throughput(L.Callback):
 
 
 class StopOnDivergence(L.Callback):
-    """Stops a run once a metric `train/*` or `val/*` is no longer finite.
+    """Stops a run once a metric `train/*` or `val/*` is no longer finite: it has diverged.
+
+    A run that guesses trains on: it may have yet to begin to learn, or come back. Whether it
+    collapsed is decided at its end.
 
     It looks at them with each validation, as every look at a GPU waits for it. By then the training
     loss is a mean over the blocks since the validation before: one that was not finite suffices.

@@ -12,7 +12,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from omegaconf import open_dict
 
-from runlab.config.fingerprint import key_of
+from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.schema import check_count
 from runlab.sweeps.jobs import first_alike, setting, swept_keys
 from runlab.text import plural
@@ -62,7 +62,7 @@ class StackedLauncherMixin(BasicLauncher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         processes = self.processes or self.suitable_processes(job_overrides)
-        first = first_alike(job_overrides, list(self.config.watchers))
+        first = first_alike(job_overrides, watchers_of(self.config))
         jobs = [Job(initial_job_idx + i, job_overrides[i]) for i in dict.fromkeys(first)]
         groups = group_jobs([job.overrides for job in jobs], self.size, processes)
         parts = [[jobs[i] for i in group] for group in groups]
