@@ -58,6 +58,7 @@ def fit(tmp_path, tiny, monkeypatch) -> Callable[..., CountEpochs]:
         cfg.run.folder = str(folder)
         data = build_data(cfg)
         module = build_module(cfg, data)
+        module.save_hyperparameters({"config": {}}, logger=False)  # as `build_components` does
         module.stack = stack_of_run.get()
         entry: dict[str, Any] = {"metrics": {}, "timing": {}}
         with Copies() as copies:

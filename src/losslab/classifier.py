@@ -33,7 +33,6 @@ class Classifier(Module):
     """
 
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
-    stackable = True  # a step is loss(network(images), labels), and nothing else
 
     def __init__(
         self,

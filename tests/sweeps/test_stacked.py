@@ -9,7 +9,7 @@ from hydra.errors import InstantiationException
 
 from runlab.config.axes import Axes
 from runlab.runs import record
-from runlab.sweeps.stacked import group_jobs, picklable, stacked_keys
+from runlab.sweeps.stacked import describe_stacks, group_jobs, picklable, stacked_keys
 from tests.runs.test_resume import curves
 
 TRAIN = "scripts/train.py"
@@ -252,3 +252,13 @@ def test_a_stack_of_no_runs_is_refused(tmp_path, commands, tiny):
     assert done.stderr.strip() == (
         "expected hydra.launcher.size to be a whole number of 1 to 1000, got 0"
     )
+
+
+def test_the_launcher_says_what_keeps_runs_apart():
+    swept = {"seed", "model.widths", "loss", "optimizer.lr"}
+    told = describe_stacks(16, 4, swept, 1, Path("logs"))
+    assert told == "16 runs in 4 stacks, apart where they differ in loss, model.widths"
+    assert describe_stacks(3, 1, {"seed"}, 1, Path("logs")) == "3 runs in 1 stack"
+    rates = {"scheduler.lr", "loss"}
+    told = describe_stacks(4, 2, rates, 1, Path("logs"), stacked_keys(Axes("loss", "scheduler.lr")))
+    assert told == "4 runs in 2 stacks, apart where they differ in loss"

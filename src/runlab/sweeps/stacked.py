@@ -15,7 +15,7 @@ from omegaconf import open_dict
 from runlab.config.axes import LEARNING_RATES, Axes
 from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.schema import check_count
-from runlab.sweeps.jobs import first_alike, setting
+from runlab.sweeps.jobs import first_alike, setting, swept_keys
 from runlab.text import plural
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class StackedLauncherMixin(BasicLauncher):
         processes = min(processes, len(parts))
         if initial_job_idx == 0:
             folder = Path(str(self.config.hydra.sweep.dir))
-            log.info("%s", describe_stacks(len(jobs), len(parts), processes, folder))
+            swept = swept_keys([job.overrides for job in jobs])
+            log.info("%s", describe_stacks(len(jobs), len(parts), swept, processes, folder, keys))
         if processes > 1:
             from joblib import Parallel, delayed  # 0.2 s; Hydra imports plugins even for --help
 
@@ -157,9 +158,22 @@ class StackedLauncherMixin(BasicLauncher):
                 handler.close()  # Hydra leaves that to the next run, which has handlers of its own
 
 
-def describe_stacks(runs: int, stacks: int, processes: int, sweep: Path) -> str:
-    """`20 runs in 4 stacks, 2 at a time`; those of several processes show no bars."""
+def describe_stacks(
+    runs: int,
+    stacks: int,
+    swept: Collection[str],
+    processes: int,
+    sweep: Path,
+    stacked: Collection[str] = STACKED_KEYS,
+) -> str:
+    """`20 runs in 4 stacks, apart where they differ in loss, 2 at a time`.
+
+    Those of several processes show no bars.
+    """
     text = f"{plural(runs, 'run')} in {plural(stacks, 'stack')}"
+    apart = sorted(set(swept) - set(stacked))
+    if stacks > 1 and apart:
+        text += f", apart where they differ in {', '.join(apart)}"
     if processes == 1:
         return text
     return f"{text}, {processes} at a time; how far they are: python scripts/status.py {sweep}"
