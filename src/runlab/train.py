@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig
 
 from runlab.components import build_components
@@ -17,7 +18,7 @@ from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.measure import Measure, declared_measures
-from runlab.requirements import require
+from runlab.requirements import has_validation, require
 from runlab.runs import checkpoint
 from runlab.runs.lifecycle import Run, run_lifecycle
 from runlab.runs.restart import require_own
@@ -91,12 +92,18 @@ def load_best(
 def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str, float]:
     """`val/*`, where there is validation, and `test/*` of the weights as they are."""
     metrics: dict[str, float] = {}
-    validate = [("val/", trainer.validate)] if trainer.enable_validation else []
+    validate = [("val/", trainer.validate)] if validates(module, trainer, data) else []
     for split, evaluate in (*validate, ("test/", trainer.test)):
         evaluate(module, datamodule=data, verbose=False)
         scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
         metrics |= {name: value for name, value in scored.items() if name.startswith(split)}
     return metrics
+
+
+def validates(module: L.LightningModule, trainer: L.Trainer, data: L.LightningDataModule) -> bool:
+    """Also before or without `fit`, where `Trainer.enable_validation` says no."""
+    can = has_validation(data) and is_overridden("validation_step", module)
+    return can and trainer.limit_val_batches > 0
 
 
 def require_metric(name: str, metrics: dict[str, Any], what: str) -> None:
