@@ -284,8 +284,10 @@ class Module(L.LightningModule):
 
     def prepare_inputs(self, inputs: Tensor) -> Tensor:
         """Inputs as the network takes them: the data module normalizes bytes, if it can."""
+        if inputs.dtype != torch.uint8:
+            return inputs
         data: Any = getattr(self.trainer, "datamodule", None)
-        if inputs.dtype != torch.uint8 or not hasattr(data, "normalize"):
+        if not hasattr(data, "normalize"):
             return inputs
         return self.trainer.precision_plugin.convert_input(data.normalize(inputs))
 
