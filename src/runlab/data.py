@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from runlab.blocks.loader import SampleDataset, Samples, TensorLoader, sample_loader
+from runlab.blocks.plan import BlockPlan
 from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
+from runlab.blocks.size import plan_blocks
 
 LOADERS = ("tensor", "dataloader")
 
@@ -112,6 +114,10 @@ class TensorData(L.LightningDataModule):
         self._train_indices, self._val_indices = stratified_split(
             content.train.targets, self.val_size, self.split_seed
         )
+        wanted, batches = self.steps_per_execution, self.steps_per_epoch
+        self.plan: BlockPlan | None = BlockPlan(batches, wanted, batches)
+        if self.trainer is not None and stage == "fit":
+            self.plan = plan_blocks(self.trainer, wanted, batches)
         here = on_device(content, self._device) if self.loader == "tensor" else content
         self._train, self._test = here.train, here.test
 
@@ -119,7 +125,7 @@ class TensorData(L.LightningDataModule):
         sampler = self._train_sampler()
         batch_size = self.batch_size // self._world_size
         if self.loader == "tensor":
-            return TensorLoader(self._train, sampler, batch_size, self.steps_per_execution)
+            return TensorLoader(self._train, sampler, batch_size, self.plan)
         return self._sample_loader(self._train, self.transform, sampler, batch_size)
 
     def val_dataloader(self) -> Loader:

@@ -86,6 +86,7 @@ class Module(L.LightningModule):
 
     measures: ClassVar[tuple[Measure, ...]] = ()
     stackable: ClassVar[bool] = False
+    accumulate_grad_batches = 1
 
     def __init__(
         self,

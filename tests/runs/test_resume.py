@@ -32,6 +32,8 @@ STOP = "+callback.stop._target_=tests.runs.test_resume.Stop"
 class Stop(L.Callback):
     """Ends the process, as far as a test can: at one hook of one epoch, the first time."""
 
+    blocks_suffice = True
+
     hook, epoch = "", 0
 
     @classmethod
@@ -535,6 +537,8 @@ def test_curves_are_on_the_disk_as_far_as_the_checkpoint_goes(run):
 class SavesWithin(L.Callback):
     """Saves a checkpoint after each epoch's second block, and sees how far the curve goes then."""
 
+    blocks_suffice = True
+
     seen: list[int]
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -585,6 +589,8 @@ def of_scheduler():
 
 class Announce(L.Callback):
     """Raises a signal in the third epoch, the first time."""
+
+    blocks_suffice = True
 
     def __init__(self, number: int) -> None:
         self.number = number

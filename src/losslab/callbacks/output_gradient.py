@@ -15,6 +15,8 @@ class OutputGradient(L.Callback):
     those of validation also their `probabilities`.
     """
 
+    blocks_suffice = True
+
     def on_train_batch_end(
         self,
         trainer: L.Trainer,
