@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from losslab.classifier import Classifier
 from losslab.losses import CrossEntropy
 from losslab.metrics import classification_metrics
+from runlab.blocks.block import Block
 
 STEPS, BATCH, PIXELS, CLASSES = 6, 8, 5, 10
 GENERATOR = torch.Generator().manual_seed(0)
@@ -37,7 +38,7 @@ def fit(module: Classifier, steps_at_once: int | None, **trainer_options) -> Rec
             LABELS.unflatten(0, (STEPS, BATCH)).split(steps_at_once),
             strict=True,
         )
-        batches = list(blocks)
+        batches = [Block(*each) for each in blocks]
     recorder = Recorder()
     trainer = L.Trainer(
         max_epochs=1,
@@ -109,7 +110,7 @@ def test_clipping_sees_gradients_without_the_loss_scale_of_16_bit_training():
 
 
 def test_gradient_clip_is_positive():
-    with pytest.raises(ValueError, match="gradient_clip above 0 or null, got -1"):
+    with pytest.raises(ValueError, match="gradient_clip_val above 0 or null, got -1"):
         classifier(gradient_clip=-1)
 
 

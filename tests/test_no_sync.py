@@ -91,7 +91,7 @@ RUNS = {
     "default": [],
     "adam, clipped, with a schedule and dropout": [
         "model=cnn", "model.widths=[8]", "model.dropout=0.2", "optimizer=adam",
-        "scheduler=one_cycle", "gradient_clip=1.0", "loss=mse",
+        "scheduler=one_cycle", "trainer.gradient_clip_val=1.0", "loss=mse",
     ],
     "momentum": ["optimizer.momentum=0.9", "scheduler=cosine", "loss=mse_logits"],
 }  # fmt: skip
@@ -138,24 +138,27 @@ def test_nor_does_a_stack(fit_together, reads, caplog, run):
 
 
 class Looking(Classifier):
-    def loss_step(self, images, labels):
-        loss, outputs = super().loss_step(images, labels)
+    def loss_step(self, batch, drawn):
+        loss, outputs = super().loss_step(batch, drawn)
         return (loss if loss.item() > 0 else 2 * loss), outputs
 
 
 class OnTheCPU(Classifier):
-    def loss_step(self, images, labels):
-        return super().loss_step(images * torch.ones(28), labels)
+    def loss_step(self, batch, drawn):
+        images, labels = batch
+        return super().loss_step((images * torch.ones(28), labels), drawn)
 
 
 class Uploading(Classifier):
-    def loss_step(self, images, labels):
-        return super().loss_step(images * torch.ones(28).to(images.device), labels)
+    def loss_step(self, batch, drawn):
+        images, labels = batch
+        return super().loss_step((images * torch.ones(28).to(images.device), labels), drawn)
 
 
 class InDoublePrecision(Classifier):
-    def loss_step(self, images, labels):
-        return super().loss_step(images.double().float(), labels)
+    def loss_step(self, batch, drawn):
+        images, labels = batch
+        return super().loss_step((images.double().float(), labels), drawn)
 
 
 class LookingInValidation(Classifier):

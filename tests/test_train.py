@@ -204,7 +204,7 @@ def test_a_failed_run_is_trained_by_the_same_command(run, tmp_path, monkeypatch)
     assert not (tmp_path / "run" / "traceback.txt").exists()
 
 
-def fail(*arguments):
+def fail(*arguments, **options):
     raise RuntimeError("no luck")
 
 

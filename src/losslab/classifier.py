@@ -1,31 +1,34 @@
 """Classifier: the LightningModule that holds network, loss, optimizer and the training step."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
 
-from losslab.metrics import MEASURES, classification_metrics, update_metrics
+from losslab.metrics import MEASURES, classification_metrics
+from runlab.blocks.block import Block
 from runlab.measure import Measure
-from runlab.module import Module
+from runlab.module import Batch, Module, OptimizerFactory
 
 
 class Classifier(Module):
-    """Classifies images; every part of it is exchanged by one word of the configuration.
+    """Classifies samples, as images; every part of it is exchanged by one word of configuration.
 
     `training_step` gets a block: images [steps, batch, channels, height, width] with labels
     [steps, batch]. `take_block` takes one optimizer step for each batch of it, by `loss_step`.
 
     Args:
         loss: also maps outputs to class probabilities, by `probabilities(outputs)`.
-        optimizer: makes an optimizer from the parameters; None for a module that is not trained.
+        optimizer: makes an optimizer from named parameters; None for a module that is not trained.
         scheduler: makes a learning-rate schedule from the optimizer; it steps with the optimizer.
+        metrics: what is measured besides `losslab.metrics`, of probabilities and labels.
         gradient_clip: largest norm of the whole gradient.
+        accumulate_grad_batches: so many batches make one optimizer step, by their mean gradient.
     """
 
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
@@ -35,58 +38,49 @@ class Classifier(Module):
         self,
         network: nn.Module,
         loss: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None,
+        optimizer: OptimizerFactory | None,
         num_classes: int,
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        metrics: MetricCollection | None = None,
         gradient_clip: float | None = None,
+        accumulate_grad_batches: int = 1,
     ) -> None:
-        metrics = classification_metrics(num_classes)
-        super().__init__(network, loss, optimizer, metrics, scheduler, gradient_clip)
+        own = classification_metrics(num_classes)
+        if metrics is not None:
+            own.add_metrics(metrics)
+        super().__init__(
+            network, loss, optimizer, scheduler, own, gradient_clip, accumulate_grad_batches
+        )
         self.num_classes = num_classes
 
-    def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
-        return self.network(images)
-
-    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Block | Batch, batch_index: int) -> dict[str, Any]:
         """Returns the network's `outputs` on the last batch of the block, before its step."""
         return self.take_block(batch)
 
     def loss_step(
-        self, images: Float[Tensor, "batch ..."], labels: Int[Tensor, " batch"]
+        self, batch: Batch, drawn: Any
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch classes"]]:
-        outputs = self.network(images)  # [batch, classes]
+        images, labels = batch
+        outputs = self(images)  # [batch, classes]
+        if not self.training:  # 16 bits would round what is measured
+            outputs = outputs.float()
         return self.loss(outputs, labels), outputs
 
-    def validation_step(self, batch: Sequence[Tensor], batch_index: int) -> dict[str, Tensor]:
-        return self.evaluation_step(batch, "val")
+    def predictions(
+        self, outputs: Float[Tensor, "batch classes"]
+    ) -> Float[Tensor, "batch classes"]:
+        """The probabilities of classes."""
+        return self.loss.probabilities(outputs)
 
-    def test_step(self, batch: Sequence[Tensor], batch_index: int) -> dict[str, Tensor]:
-        return self.evaluation_step(batch, "test")
-
-    def evaluation_step(self, batch: Sequence[Tensor], split: str) -> dict[str, Tensor]:
-        """Adds a batch to the metrics that are logged as `<split>/<name>`.
-
-        Returns the network's `outputs` on it and the `probabilities` of classes, both
-        [batch, classes], for callbacks.
-        """
-        images, labels = batch
-        outputs = self.network(images).float()
-        probabilities = self.loss.probabilities(outputs)  # type: ignore[operator]
-        metrics: MetricCollection = self.metrics[split]  # type: ignore[assignment]
-        update_metrics(metrics, self.loss(outputs, labels), probabilities, labels)
-        return {"outputs": outputs, "probabilities": probabilities}
-
-    def configure_optimizers(self) -> Optimizer | tuple[list[Optimizer], list[LRScheduler]]:
-        """One optimizer of the network's parameters; a schedule steps with each of its steps."""
-        optimizer = self.optimizer_factory(self.network.parameters())
-        if self.scheduler_factory is None:
-            return optimizer
-        return [optimizer], [self.scheduler_factory(optimizer)]
+    def evaluation_step(self, batch: Batch, split: str) -> dict[str, Any]:
+        """Returns `outputs` and `probabilities`, both [batch, classes], for callbacks."""
+        evaluated = super().evaluation_step(batch, split)
+        return evaluated | {"probabilities": evaluated["predictions"]}
 
     def predict_probabilities(
         self, images: Float[Tensor, "batch ..."]
     ) -> Float[Tensor, "batch classes"]:
-        return self.loss.probabilities(self.network(images).float())  # type: ignore[operator]
+        return self.predictions(self(images).float())
 
     def has_collapsed(self, metrics: dict[str, float]) -> bool:
         """Whether it guesses: accuracy at chance or hardly above, under 20% for 10 classes."""

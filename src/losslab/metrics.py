@@ -23,8 +23,43 @@ MEASURES = (
 """The first one is primary: it chooses learning rates and checkpoints, and ranks losses."""
 
 
+class Accuracy(MeanMetric):
+    """Share of samples whose likeliest class is right."""
+
+    def update(  # type: ignore[override]
+        self, probabilities: Float[Tensor, "batch classes"], labels: Tensor
+    ) -> None:
+        super().update((probabilities.argmax(dim=1) == labels).float())
+
+
+class NLL(MeanMetric):
+    """Mean −log p[label], natural logarithm; p no smaller than float32's least normal number.
+
+    So it is at most 87.3.
+    """
+
+    def update(  # type: ignore[override]
+        self, probabilities: Float[Tensor, "batch classes"], labels: Tensor
+    ) -> None:
+        truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)  # [batch]
+        super().update(-truth.clamp(min=torch.finfo(truth.dtype).tiny).log())
+
+
+class Brier(MeanMetric):
+    """Mean Σ_c (p_c − y_c)², 0 to 2 (Brier 1950)."""
+
+    def update(  # type: ignore[override]
+        self, probabilities: Float[Tensor, "batch classes"], labels: Tensor
+    ) -> None:
+        one_hot = torch.zeros_like(probabilities).scatter(1, labels.unsqueeze(1), 1.0)
+        super().update((probabilities - one_hot).square().sum(dim=1))
+
+
 class CalibrationError(MulticlassCalibrationError):
-    """Expected calibration error over 15 equal bins of the confidence; NaN of NaN."""
+    """Expected calibration error over 15 equal bins of the confidence (Guo et al. 2017).
+
+    NaN of NaN.
+    """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes, n_bins=15, validate_args=False)
@@ -35,32 +70,11 @@ class CalibrationError(MulticlassCalibrationError):
 
 
 def classification_metrics(num_classes: int) -> MetricCollection:
-    """The loss, and four quantities that no loss defines.
-
-    accuracy: share of images whose likeliest class is right. nll: mean −log p[label], natural
-    logarithm, p no smaller than float32's least normal number (so at most 87.3). brier: mean
-    Σ_c (p_c − y_c)², 0 to 2 (Brier 1950). ece: expected calibration error over 15 equal bins of the
-    confidence (Guo et al. 2017). NaN stays NaN.
-    """
+    """Four quantities that no loss defines, of probabilities and labels; NaN stays NaN."""
     metrics: dict[str, Metric | MetricCollection] = {
-        name: MeanMetric(nan_strategy="disable") for name in ("loss", "accuracy", "nll", "brier")
+        "accuracy": Accuracy(nan_strategy="disable"),
+        "nll": NLL(nan_strategy="disable"),
+        "brier": Brier(nan_strategy="disable"),
+        "ece": CalibrationError(num_classes),
     }
-    metrics["ece"] = CalibrationError(num_classes)
     return MetricCollection(metrics, compute_groups=False)
-
-
-def update_metrics(
-    metrics: MetricCollection,
-    loss: Float[Tensor, ""],
-    probabilities: Float[Tensor, "batch classes"],
-    labels: Tensor,
-) -> None:
-    """Adds a batch: its mean loss, and the probabilities of its images' classes."""
-    truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)  # [batch]
-    one_hot = torch.zeros_like(probabilities).scatter(1, labels.unsqueeze(1), 1.0)
-    # once for each image: with nan_strategy="disable" torchmetrics 1.9 ignores a weight
-    metrics["loss"].update(loss.expand(len(labels)))
-    metrics["accuracy"].update((probabilities.argmax(dim=1) == labels).float())
-    metrics["nll"].update(-truth.clamp(min=torch.finfo(truth.dtype).tiny).log())
-    metrics["brier"].update((probabilities - one_hot).square().sum(dim=1))
-    metrics["ece"].update(probabilities, labels)

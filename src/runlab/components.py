@@ -1,7 +1,7 @@
 """What a run is made of, built from its configuration: data, module, trainer."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from multiprocessing import current_process
 from pathlib import Path
@@ -15,15 +15,18 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from runlab.config import received, targets
+from runlab.config.parts import GROUPS, named_parts
 from runlab.config.schema import accepted_parameters
+from runlab.loggers.names import LoggedNames
 from runlab.measure import Measure, declared_measures, mode_of
 from runlab.module import Module, stack_of_run
 from runlab.runs.checkpoint import AtomicCheckpointIO, best_callback
+from runlab.runs.features import check_features, check_flags
 
 
 def build_components(
     cfg: DictConfig, config: dict[str, Any], *callbacks: L.Callback
-) -> tuple[Any, Module, L.Trainer]:
+) -> tuple[Any, L.LightningModule, L.Trainer]:
     """Data module, module and Trainer, seeded and ready to fit.
 
     Args:
@@ -37,8 +40,9 @@ def build_components(
     data = build_data(cfg)
     module = build_module(cfg, data)
     module.save_hyperparameters({"config": config}, logger=False)
-    trainer = build_trainer(cfg, *callbacks)
-    if trainer.world_size == 1:
+    trainer = build_trainer(cfg, *callbacks, is_automatic=not isinstance(module, Module))
+    check_features(module, trainer, config.get("test_weights", "best"))
+    if isinstance(module, Module) and trainer.world_size == 1:
         module.stack = stack_of_run.get()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     return data, module, trainer
@@ -68,26 +72,44 @@ def require_data(
         )
 
 
-def build_module(cfg: DictConfig, data: Any) -> Module:
-    """The module, its initial weights a function of the seed alone."""
-    scheduler: Callable[..., Any] | None = instantiate(cfg.scheduler)
-    if scheduler is not None:
-        total_steps = cfg.trainer.max_epochs * data.steps_per_epoch
-        scheduler = partial(scheduler, total_steps=total_steps)
+def build_module(cfg: DictConfig, data: Any) -> L.LightningModule:
+    """The module with the parts that it names, its initial weights a function of the seed alone."""
+    named = named_parts(cfg.module)
+    parts: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):  # networks are built on the CPU
         torch.manual_seed(cfg.seed)
-        network = instantiate(cfg.model)
-    return instantiate(cfg.module)(
-        network=network,
-        loss=instantiate(cfg.loss),
-        optimizer=instantiate(cfg.optimizer),
-        scheduler=scheduler,
-        gradient_clip=cfg.gradient_clip,
-    )
+        for part in (each for each in GROUPS if each in named):
+            parts[part] = instantiate(cfg[GROUPS[part]])
+        if parts.get("scheduler") is not None:
+            total_steps = cfg.trainer.max_epochs * data.steps_per_epoch
+            parts["scheduler"] = partial(parts["scheduler"], total_steps=total_steps)
+        settings = {
+            "gradient_clip": cfg.trainer.get("gradient_clip_val"),
+            "accumulate_grad_batches": cfg.trainer.get("accumulate_grad_batches", 1),
+        }
+        parts |= {name: value for name, value in settings.items() if name in named}
+        module: L.LightningModule = instantiate(cfg.module, _partial_=True)(**parts)
+    if isinstance(module, Module):
+        module.seed = cfg.seed
+        module.gradient_clip_algorithm = cfg.trainer.get("gradient_clip_algorithm") or "norm"
+        for name in settings.keys() - named - set(cfg.module):
+            setattr(module, name, settings[name])
+    return module
 
 
-def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
+OWN_STEPS = {
+    "gradient_clip_val": None,
+    "gradient_clip_algorithm": None,
+    "accumulate_grad_batches": 1,
+}
+"""What Lightning gets of settings that a `Module` heeds by itself."""
+
+
+def build_trainer(cfg: DictConfig, *others: L.Callback, is_automatic: bool = False) -> L.Trainer:
     """Lightning's, with the configuration's callbacks and loggers, and `others` after them.
+
+    Args:
+        is_automatic: whether Lightning takes the optimizer steps.
 
     Raises:
         ValueError: for a callback that takes the worse of two values for the better one, or if
@@ -96,10 +118,12 @@ def build_trainer(cfg: DictConfig, *others: L.Callback) -> L.Trainer:
     measures = declared_measures(cfg)
     callbacks = build_callbacks(cfg, measures)
     best_callback(callbacks, measures)
+    check_flags(cfg.trainer, callbacks)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
     trainer: L.Trainer = instantiate(cfg.trainer)(
-        callbacks=[*callbacks, *others],
+        callbacks=[LoggedNames(), *callbacks, *others],
         logger=loggers,
+        **({} if is_automatic else OWN_STEPS),
         enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
         enable_progress_bar=any(isinstance(each, ProgressBar) for each in callbacks),
     )

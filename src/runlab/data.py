@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
-from jaxtyping import Float, Int64, Num, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from runlab.blocks.block import Block
 from runlab.blocks.loader import SampleDataset, Samples, TensorLoader, sample_loader
 from runlab.blocks.plan import BlockPlan
 from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
@@ -36,8 +37,8 @@ class TensorData(L.LightningDataModule):
     stratified by target and depends on `split_seed` alone; the order of the batches depends on
     `seed` and the epoch alone. `batch_size` counts all devices together.
 
-    `loader="tensor"` keeps all samples on the training device and trains on up to
-    `steps_per_execution` batches at once: inputs [steps, batch, ...], targets [steps, batch].
+    `loader="tensor"` keeps all samples on the training device and gives a `runlab.Module` up to
+    `steps_per_execution` batches at once: inputs [steps, batch, ...], targets [steps, batch, ...].
     `loader="dataloader"` gives the same batches one at a time and is for transforms of single
     samples: `transform` takes a sample's input and is for training, `eval_transform` for validation
     and test. Batches that leave them as bytes are normalized here, floats are not. Blocks of
@@ -116,7 +117,7 @@ class TensorData(L.LightningDataModule):
         )
         wanted, batches = self.steps_per_execution, self.steps_per_epoch
         self.plan: BlockPlan | None = BlockPlan(batches, wanted, batches)
-        if self.trainer is not None and stage == "fit":
+        if self.trainer is not None and stage == "fit" and self.loader == "tensor":
             self.plan = plan_blocks(self.trainer, wanted, batches)
         here = on_device(content, self._device) if self.loader == "tensor" else content
         self._train, self._test = here.train, here.test
@@ -136,9 +137,11 @@ class TensorData(L.LightningDataModule):
 
     def on_after_batch_transfer(
         self, batch: Sequence[Tensor], dataloader_idx: int
-    ) -> tuple[Num[Tensor, "*batch_and_shape"], Num[Tensor, "..."]]:
+    ) -> Sequence[Tensor]:
+        if isinstance(batch, Block):
+            return batch
         inputs, targets = batch
-        if inputs.dtype == torch.uint8 and targets.ndim == 1:
+        if inputs.dtype == torch.uint8:
             inputs = self.normalize(inputs)
             if self.trainer is not None:  # Lightning converts a batch before it comes here
                 inputs = self.trainer.precision_plugin.convert_input(inputs)

@@ -1,22 +1,30 @@
 """Module: the LightningModule to derive from; its training step takes a block of batches."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from numbers import Number
 from typing import Any, ClassVar
 
 import lightning as L
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MetricCollection
+from torch.utils._pytree import tree_leaves, tree_map
+from torchmetrics import MeanMetric, MetricCollection
 
-from runlab.blocks.metric_buffer import MetricBuffer, number_on_cpu, read_logged
+from runlab.blocks.block import Block
+from runlab.blocks.metric_buffer import (
+    MetricBuffer,
+    forget_logged_step,
+    number_on_cpu,
+    read_logged,
+)
+from runlab.blocks.random import AUGMENT, DRAW, step_generator
 from runlab.measure import Measure
 
 # Lightning 2.6 does this at every checkpoint under torch 2.15; a user can do nothing about it.
@@ -26,17 +34,23 @@ warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual opt
 # Wherever SLURM is installed, Lightning would hint at it in every process of every command.
 warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
 
-Batch = Sequence[Tensor]
-"""Inputs and targets."""
+Batch = Any
+"""What a data module gives for one step: a tuple of inputs and targets, a dict, a tensor."""
 
-TakeSteps = Callable[["Module", Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Takes the optimizer steps of a block: returns what `Module.take_steps` returns."""
+Outputs = Any
+"""A tensor, or a nest of tensors, [batch, ...]."""
+
+OptimizerFactory = Callable[[Iterable[tuple[str, nn.Parameter]]], Optimizer]
+"""Makes an optimizer from named parameters, as every class of `torch.optim` does."""
+
+TakeSteps = Callable[["Module", Any], tuple[Tensor, Outputs]]
+"""Takes the optimizer steps of a block or a batch: returns what `Module.take_steps` returns."""
 
 stack_of_run: ContextVar[TakeSteps | None] = ContextVar("stack_of_run", default=None)
 """Takes a run's steps together with those of other runs; None for a run that trains alone."""
 
 
-def no_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+def no_optimizer(parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
     raise ValueError(
         "expected a module with an optimizer to train, got one without, as it is loaded from a "
         "checkpoint to be evaluated: build it with an optimizer"
@@ -48,68 +62,119 @@ class StackDifferenceError(ValueError):
 
 
 class Module(L.LightningModule):
-    """A network with its loss and optimizer, trained step by step inside blocks of batches.
+    """A LightningModule whose subclass writes how one batch becomes a loss.
+
+    That is `loss_step`. It is pure: it reads parameters, buffers, the batch and what was drawn, and
+    changes nothing else than buffers. So the engine may take many steps at once, and those of
+    several runs in one computation. What a step draws at random comes from `draw`.
 
     Lightning and Python cost about as much for each call as a small network's step does, so one
-    `training_step` takes a whole block: inputs [steps, batch, ...] with targets [steps, batch], one
-    optimizer step for each batch. An ordinary batch, one dimension less, is a block of one step.
-    This is why optimization is manual; `trainer.global_step` counts optimizer steps as usual, and
-    `on_train_batch_end` comes once a block. A block's inputs may still be bytes (uint8): the data
-    module's `normalize` is applied to them in the step.
-
-    A subclass writes `training_step` (which returns `take_block(batch)`), `loss_step`,
-    `validation_step`, `test_step` and `configure_optimizers`.
+    `training_step` takes a whole `Block` of batches, [steps, batch, ...], one optimizer step for
+    each. Any other batch is one step. This is why optimization is manual; `trainer.global_step`
+    counts optimizer steps as usual, and `on_train_batch_end` comes once a block. Inputs may still
+    be bytes (uint8): the data module's `normalize` is applied to them in the step.
 
     Args:
-        optimizer: makes an optimizer from the parameters; None for a module that is not trained.
-        metrics: what an evaluation measures, on validation and on test data. One of them is `loss`,
-            a `MeanMetric` that gets each sample's loss: by its weight samples are counted.
+        network, loss: as `loss_step` needs them; one that is written anew may need neither.
+        optimizer: makes an optimizer from the named parameters; None for a module that is not
+            trained.
         scheduler: makes a learning-rate schedule from the optimizer; it steps with the optimizer.
-        gradient_clip: largest norm of the whole gradient; Lightning's own `gradient_clip_val` does
-            not apply to manual optimization.
+        metrics: what an evaluation measures besides the loss, on validation and on test data; each
+            is updated with `predictions` and `targets`.
+        gradient_clip: largest norm of the whole gradient, or largest value in it, as
+            `gradient_clip_algorithm` (norm or value) says; it is Lightning's `gradient_clip_val`.
+        accumulate_grad_batches: so many batches make one optimizer step, by their mean gradient.
 
     Attributes:
         measures: the metrics that runs are compared by, the primary one first.
-        stackable: whether runs of exactly this class may train together as one computation, since
-            `loss_step` is loss(network(inputs), targets) and nothing else happens in a step. A
-            subclass has to say so again. So may the class of a module in network or loss, of an
-            optimizer or of a data module: that what it holds besides parameters, buffers and plain
-            values is the same for all runs and at each step.
-        metrics: by split, `val` and `test`.
+        stackable: what a module, optimizer or data module holds besides parameters, buffers and
+            plain values keeps its run from being stacked with others, unless exactly its class says
+            here that it is the same for all runs and at each step.
+        metrics, losses: by split, `val` and `test`.
+        seed: of `draw`.
+        pending_batches: whose gradients wait for the next optimizer step.
         stack: takes the steps of a block in place of `take_steps`, with those of other runs.
         metric_buffer: what was logged by `log_deferred`.
         logging_hooks: in which training has given loggers something by `log` in this epoch.
 
     Raises:
-        ValueError: if `gradient_clip` is not above 0.
+        ValueError: if `gradient_clip` is not above 0, or `accumulate_grad_batches` is under 1.
     """
 
-    measures: ClassVar[tuple[Measure, ...]] = ()
+    network: Any
+    loss: Any
+    measures: ClassVar[tuple[Measure, ...]] = (Measure("loss", "loss", comparable=False),)
     stackable: ClassVar[bool] = False
-    accumulate_grad_batches = 1
 
     def __init__(
         self,
-        network: nn.Module,
-        loss: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None,
-        metrics: MetricCollection,
+        network: nn.Module | None = None,
+        loss: nn.Module | None = None,
+        optimizer: OptimizerFactory | None = None,
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        metrics: MetricCollection | None = None,
         gradient_clip: float | None = None,
+        accumulate_grad_batches: int = 1,
     ) -> None:
         super().__init__()
         if gradient_clip is not None and not gradient_clip > 0:
-            raise ValueError(f"expected gradient_clip above 0 or null, got {gradient_clip}")
+            raise ValueError(
+                f"expected trainer.gradient_clip_val above 0 or null, got {gradient_clip}"
+            )
+        if accumulate_grad_batches < 1:
+            raise ValueError(
+                f"expected trainer.accumulate_grad_batches of at least 1, got "
+                f"{accumulate_grad_batches}"
+            )
         self.automatic_optimization = False
+        self.is_in_loss_step = False
         self.network = network
         self.loss = loss
         self.optimizer_factory = no_optimizer if optimizer is None else optimizer
         self.scheduler_factory = scheduler
         self.gradient_clip = gradient_clip
+        self.accumulate_grad_batches = accumulate_grad_batches
+        metrics = MetricCollection({}) if metrics is None else metrics
         self.metrics = nn.ModuleDict({split: metrics.clone() for split in ("val", "test")})
+        self.losses = nn.ModuleDict(
+            {split: MeanMetric(nan_strategy="disable") for split in ("val", "test")}
+        )
+        self.seed = 0
+        self.gradient_clip_algorithm = "norm"
+        self.first_step = 0
+        self.pending_batches = self.first_pending = 0
         self.stack: TakeSteps | None = None
         self.metric_buffer = MetricBuffer()
         self.logging_hooks: set[str] = set()
+
+    # What a subclass writes
+
+    def loss_step(self, batch: Batch, drawn: Any) -> tuple[Float[Tensor, ""], Outputs]:
+        """The mean loss of a batch, and the outputs for it. Without side effects.
+
+        Args:
+            drawn: what `draw` gave for this batch; None in validation and test.
+        """
+        inputs, targets = batch
+        outputs = self.network(inputs)
+        return self.loss(outputs, targets), outputs
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Any:
+        """What a training step draws at random: a tensor, or a nest of tensors, on its device.
+
+        It is called once a step, before the step, and needs not be pure. The generator is on the
+        module's device, and is a function of the seed and the number of the step. The batch is as
+        the data module gives it: bytes are not normalized yet.
+        """
+        return None
+
+    def predictions(self, outputs: Outputs) -> Any:
+        """What metrics get, of the outputs on a batch; 16-bit outputs come as float32."""
+        return outputs
+
+    def targets(self, batch: Batch) -> Any:
+        """What metrics compare predictions with."""
+        return batch[1]
 
     def record_fields(self) -> dict[str, str]:
         """What the run record says of the module besides its configuration."""
@@ -119,68 +184,184 @@ class Module(L.LightningModule):
         """Whether a run whose last metrics are these, all finite, has learned nothing."""
         return False
 
+    # Lightning's hooks
+
+    def forward(self, inputs: Any) -> Outputs:
+        return self.network(inputs)
+
+    def training_step(self, batch: Block | Batch, batch_index: int) -> dict[str, Any]:
+        """Returns the `outputs` on the last batch of the block, before its step."""
+        return self.take_block(batch)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        return self.evaluation_step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        return self.evaluation_step(batch, "test")
+
+    def configure_optimizers(self) -> Optimizer | tuple[list[Optimizer], list[LRScheduler]]:
+        """One optimizer of all parameters; a schedule steps with each of its steps."""
+        optimizer = self.optimizer_factory(self.named_parameters())
+        if self.scheduler_factory is None:
+            return optimizer
+        return [optimizer], [self.scheduler_factory(optimizer)]
+
     # The training step, from the block down to the single step
 
-    def take_block(self, batch: Batch) -> dict[str, Tensor]:
-        """Takes one optimizer step for each batch of a block, and logs their mean loss.
-
-        Returns the network's `outputs` on the last batch, before the step on it.
-        """
+    def take_block(self, batch: Block | Batch) -> dict[str, Any]:
+        """Takes one optimizer step for each batch of a block, and logs their mean loss."""
         if self.metric_buffer.is_overdue or self.trainer.world_size > 1:  # devices' clocks differ
             self.metric_buffer.flush(self.trainer)
-        inputs, targets = batch
-        if targets.ndim == 1:  # an ordinary batch: [batch] -> [1, batch]
-            inputs, targets = inputs.unsqueeze(0), targets.unsqueeze(0)
         # a product, since a rate that is a tensor is changed in place
         learning_rate = 1 * self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        self.first_step, self.first_pending = self.trainer.global_step, self.pending_batches
         take_steps = type(self).take_steps if self.stack is None else self.stack
-        losses, outputs = take_steps(self, inputs, targets)
+        losses, outputs = take_steps(self, batch)
         self.log_deferred("train/loss", losses.mean())
         self.log_deferred("train/learning_rate", learning_rate)
         return {"outputs": outputs}
 
-    def take_steps(
-        self, inputs: Num[Tensor, "steps batch ..."], targets: Num[Tensor, "steps batch ..."]
-    ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch ..."]]:
+    def take_steps(self, batch: Block | Batch) -> tuple[Float[Tensor, " steps"], Outputs]:
         """Each step's loss, and the outputs on the last batch, before the step on it."""
-        inputs = self.prepare_inputs(inputs)
         optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
         scheduler = self.lr_schedulers()
         losses = []
-        for step_inputs, step_targets in zip(inputs, targets, strict=True):
-            loss, outputs = self.take_step(step_inputs, step_targets, optimizer)
+        size = batch.steps if isinstance(batch, Block) else 1
+        for number, (ready, drawn) in enumerate(self.step_batches(batch), start=1):
+            is_last = number == size and self.trainer.is_last_batch
+            loss, outputs = self.take_step(ready, drawn, optimizer, is_last)
             losses.append(loss)
-            if scheduler is not None:
+            if scheduler is not None and self.pending_batches == 0:
                 scheduler.step()  # type: ignore[union-attr]
         return torch.stack(losses), outputs
 
-    def prepare_inputs(self, inputs: Num[Tensor, "*block"]) -> Float[Tensor, "*block"]:
-        """Inputs as the network takes them: the data module normalizes bytes."""
-        if inputs.dtype != torch.uint8:
+    def step_batches(self, batch: Block | Batch) -> Iterator[tuple[Batch, Any]]:
+        """For each step, what `loss_step` gets."""
+        if isinstance(batch, Block) and not self.draws_before_steps:
+            inputs = self.prepare_inputs(batch.inputs)  # of the whole block at once
+            yield from ((pair, None) for pair in zip(inputs, batch.targets, strict=True))
+            return
+        for step in range(batch.steps if isinstance(batch, Block) else 1):
+            raw, drawn = self.step_batch(batch, step)
+            yield self.prepare(raw), drawn
+
+    @property
+    def draws_before_steps(self) -> bool:
+        """Whether data module or module draw something at random for each step."""
+        augments = hasattr(getattr(self.trainer, "datamodule", None), "augment")
+        return augments or type(self).draw is not Module.draw
+
+    def step_batch(self, batch: Block | Batch, step: int) -> tuple[Batch, Any]:
+        """One step's batch, not prepared yet, and what is drawn for it: eager, never traced.
+
+        An ordinary batch was augmented by its data module, if it does that.
+        """
+        steps, part = divmod(self.first_pending + step, self.accumulate_grad_batches)
+        number = self.first_step + steps
+        if isinstance(batch, Block):
+            data: Any = getattr(self.trainer, "datamodule", None)
+            inputs, targets = batch.batch(step)
+            if hasattr(data, "augment"):
+                seed = getattr(data, "seed", self.seed)
+                generator = step_generator(seed, number, AUGMENT, inputs.device, part)
+                inputs = data.augment(inputs, generator)
+            batch = inputs, targets
+        if type(self).draw is Module.draw:
+            return batch, None
+        drawn = self.draw(batch, step_generator(self.seed, number, DRAW, self.device, part))
+        for each in tree_leaves(drawn):
+            if not isinstance(each, Tensor):
+                raise ValueError(
+                    f"expected draw of {type(self).__name__} to return tensors, got a "
+                    f"{type(each).__name__}: make it a tensor"
+                )
+        return batch, drawn
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch as `loss_step` gets it: inputs that are bytes are normalized."""
+        if not isinstance(batch, tuple | list) or not isinstance(batch[0], Tensor):
+            return batch
+        return (self.prepare_inputs(batch[0]), *batch[1:])
+
+    def prepare_inputs(self, inputs: Tensor) -> Tensor:
+        """Inputs as the network takes them: the data module normalizes bytes, if it can."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if inputs.dtype != torch.uint8 or not hasattr(data, "normalize"):
             return inputs
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         return self.trainer.precision_plugin.convert_input(data.normalize(inputs))
 
     def take_step(
-        self, inputs: Float[Tensor, "batch ..."], targets: Num[Tensor, "batch ..."], optimizer: Any
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch ..."]]:
-        """Loss and outputs before the step."""
-        optimizer.zero_grad()
-        loss, outputs = self.loss_step(inputs, targets)
-        self.manual_backward(loss)
-        optimizer.step()
-        return loss.detach(), outputs.detach()
+        self, batch: Batch, drawn: Any, optimizer: Any, is_last: bool = False
+    ) -> tuple[Float[Tensor, ""], Outputs]:
+        """Loss and outputs before the step, for which a batch may have to wait for others.
 
-    def loss_step(
-        self, inputs: Float[Tensor, "batch ..."], targets: Num[Tensor, "batch ..."]
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch ..."]]:
-        """The loss of a batch, and the network's outputs on it."""
-        raise NotImplementedError(f"{type(self).__name__} has to write loss_step(inputs, targets)")
+        As in Lightning, an epoch's last batch (`is_last`) does not wait, and a sum of fewer
+        gradients is divided by as many batches as any other.
+        """
+        if self.pending_batches == 0:
+            optimizer.zero_grad()
+        loss, outputs = self.compute_loss(batch, drawn)
+        together = self.accumulate_grad_batches
+        self.manual_backward(loss if together == 1 else loss / together)
+        self.pending_batches += 1
+        if self.pending_batches == together or is_last:
+            self.pending_batches = 0
+            optimizer.step()
+        return loss.detach(), tree_map(Tensor.detach, outputs)
+
+    def compute_loss(self, batch: Batch, drawn: Any) -> tuple[Float[Tensor, ""], Outputs]:
+        """What `loss_step` returns; meanwhile there is no trainer, and nothing can be logged.
+
+        Raises:
+            ValueError: where it reads the trainer or logs.
+        """
+        vars(self)["is_in_loss_step"] = True  # past nn.Module, which would look it over
+        try:
+            return self.loss_step(batch, drawn)
+        finally:
+            vars(self)["is_in_loss_step"] = False
+
+    def require_no_loss_step(self, what: str) -> None:
+        if self.is_in_loss_step:
+            raise ValueError(
+                f"expected loss_step of {type(self).__name__} to read parameters, buffers, its "
+                f"batch and what was drawn alone, got {what} in it: move that to training_step or "
+                "to a callback, so that several runs can train as one"
+            )
+
+    @property
+    def trainer(self) -> L.Trainer:
+        self.require_no_loss_step("self.trainer")
+        return L.LightningModule.trainer.fget(self)  # type: ignore[attr-defined]
+
+    @trainer.setter
+    def trainer(self, trainer: L.Trainer | None) -> None:
+        L.LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips here, where 16-bit training has divided its loss scale out again."""
         if self.gradient_clip is not None:
-            self.clip_gradients(optimizer, self.gradient_clip, "norm")
+            self.clip_gradients(optimizer, self.gradient_clip, self.gradient_clip_algorithm)
+
+    def on_validation_model_zero_grad(self) -> None:
+        if self.pending_batches == 0:
+            super().on_validation_model_zero_grad()
+
+    # Validation and test
+
+    def evaluation_step(self, batch: Batch, split: str) -> dict[str, Any]:
+        """Adds a batch to what is logged as `<split>/<name>`.
+
+        Returns its `outputs`, and the `predictions` that metrics got of them.
+        """
+        loss, outputs = self.compute_loss(self.prepare(batch), None)
+        predictions = self.predictions(tree_map(upcast_float16, outputs))
+        size = len(next(each for each in tree_leaves(batch) if isinstance(each, Tensor)))
+        # once for each sample: with nan_strategy="disable" torchmetrics 1.9 ignores a weight
+        self.losses[split].update(loss.expand(size))  # type: ignore[operator]
+        if len(self.metrics[split]):  # type: ignore[arg-type]
+            self.metrics[split].update(predictions, self.targets(batch))  # type: ignore[operator]
+        return {"outputs": outputs, "predictions": predictions}
 
     # What is logged, and when
 
@@ -204,6 +385,7 @@ class Module(L.LightningModule):
         *args: Any, **kwargs: Any,
     ) -> None:  # fmt: skip
         """Lightning's; in training, too, against optimizer steps."""
+        self.require_no_loss_step("log")
         trainer = self._trainer
         if isinstance(value, Number) and trainer is not None and trainer.world_size == 1:
             value = number_on_cpu(value)  # Lightning would take it to the device, and back
@@ -214,6 +396,10 @@ class Module(L.LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self.metric_buffer = MetricBuffer()
+            self.pending_batches = 0
+
+    def on_train_start(self) -> None:
+        forget_logged_step(self.trainer)
 
     def on_train_batch_end(self, *_: Any) -> None:
         if any("epoch" not in hook for hook in self.logging_hooks):
@@ -250,8 +436,10 @@ class Module(L.LightningModule):
     def log_metrics(self, split: str) -> None:
         """Logs what an evaluation has measured, `<split>/<name>`, and how many samples it saw."""
         metrics: MetricCollection = self.metrics[split]  # type: ignore[assignment]
-        values = metrics.compute()
-        samples: Any = metrics["loss"].weight  # as many as this process looked at
+        loss: Any = self.losses[split]
+        values = {"loss": loss.compute()} | metrics.compute()
+        samples: Any = loss.weight  # as many as this process looked at
+        loss.reset()
         metrics.reset()
         # What is measured outside of fit, of the best weights, is no point of a curve.
         fitting = self.trainer.state.fn == TrainerFn.FITTING
@@ -266,3 +454,18 @@ class Module(L.LightningModule):
         step = float(self.trainer.global_step)
         # of one device, and so without waiting for others, which may have nothing to log
         self.log("step", step, sync_dist=True, rank_zero_only=True)
+
+
+def upcast_float16(outputs: Any) -> Any:
+    """As float32, so that what is measured of 16-bit outputs is not rounded any further."""
+    is_small = isinstance(outputs, Tensor) and outputs.is_floating_point()
+    return outputs.float() if is_small and outputs.element_size() < 4 else outputs
+
+
+def require_network(module: L.LightningModule) -> Module:
+    """The module, if it is one of a network and a loss; raises ValueError if not."""
+    if not isinstance(module, Module) or module.network is None or module.loss is None:
+        raise ValueError(
+            f"expected a runlab.Module of a network and a loss, got a {type(module).__name__}"
+        )
+    return module

@@ -1,11 +1,10 @@
-"""One run: build its components, fit, test the best checkpoint.
+"""One run: build its components, fit, test the best checkpoint, or what `test_weights` says.
 
 What a run's life is besides (its lock and record, going on after it was stopped, its failure) is in
 `runs/lifecycle.py`, which calls `fit_and_test`.
 """
 
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -15,10 +14,10 @@ from runlab.components import build_components
 from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
+from runlab.measure import declared_measures
 from runlab.module import Module
-from runlab.runs import checkpoint
 from runlab.runs.lifecycle import Run, run_lifecycle
-from runlab.runs.restart import require_own
+from runlab.runs.weights import load_tested_weights
 
 
 def train(cfg: DictConfig) -> dict[str, Any] | None:
@@ -47,31 +46,23 @@ def fit_and_test(run: Run) -> None:
         trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
 
     last = run.resume.last_metrics(trainer)
-    primary = module.measures[0].name
+    measures = declared_measures(run.config)
+    primary = measures[0].name
     require_metric(f"val/{primary}", last, "at least one validation in a run")
-    metrics: dict[str, Any] = {"epochs": last["epochs"], "train/loss": last["train/loss"]}
-    metrics |= load_best(run, module, trainer) | score(module, trainer, data)
+    trained = ("epochs", "train/loss")
+    metrics: dict[str, Any] = {name: last[name] for name in trained if name in last}
+    metrics |= load_tested_weights(run, module, trainer, measures) | score(module, trainer, data)
     require_metric(f"test/{primary}", metrics, "a test at the end of a run")
 
     run.end(module, "diverged" if has_diverged(module, last) else "finished", metrics, last)
     log_result(trainer, primary, run.record["metrics"], last)
 
 
-def has_diverged(module: Module, metrics: dict[str, float]) -> bool:
+def has_diverged(module: L.LightningModule, metrics: dict[str, float]) -> bool:
     """Whether a loss or metric is not finite, or the module says that it has learned nothing."""
     own = [value for name, value in metrics.items() if name.startswith(("train/", "val/"))]
-    return module.has_collapsed(metrics) or not all(map(isfinite, own))
-
-
-def load_best(run: Run, module: Module, trainer: L.Trainer) -> dict[str, int]:
-    """Loads the best checkpoint's weights, where one was kept; returns its `best_epoch`, from 0."""
-    best = checkpoint.best_callback(trainer.checkpoint_callbacks, module.measures)
-    if best is None or not best.best_model_path:
-        return {}
-    content = checkpoint.read(best.best_model_path)
-    require_own(Path(best.best_model_path), content, run.cfg, run.config)
-    module.load_state_dict(content["state_dict"])
-    return {"best_epoch": content["epoch"]}
+    collapsed = isinstance(module, Module) and module.has_collapsed(metrics)
+    return collapsed or not all(map(isfinite, own))
 
 
 def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str, float]:

@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.utils.data import IterableDataset
-from torchmetrics import MeanMetric, MetricCollection
 
+from runlab.blocks.block import Block
 from runlab.measure import Measure
 from runlab.module import Module
 
@@ -33,22 +33,7 @@ class Regression(Module):
             network=nn.Sequential(OrderedDict(layers=layers)),
             loss=nn.MSELoss(),
             optimizer=partial(torch.optim.SGD, lr=learning_rate),
-            metrics=MetricCollection({"loss": MeanMetric()}, compute_groups=False),
         )
-
-    def training_step(self, batch, batch_index):
-        return self.take_block(batch)
-
-    def loss_step(self, inputs, targets):
-        outputs = self.network(inputs)
-        return self.loss(outputs, targets), outputs
-
-    def validation_step(self, batch, batch_index):
-        loss, _ = self.loss_step(*batch)
-        self.metrics["val"]["loss"].update(loss.expand(len(batch[1])))
-
-    def configure_optimizers(self):
-        return self.optimizer_factory(self.network.parameters())
 
 
 def samples(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,7 +47,7 @@ def fit(
     *callbacks: L.Callback,
     epochs: int = 2,
     logger: Any = False,
-    train: Sequence[Any] = tuple(samples(steps, 16) for steps in BLOCKS),
+    train: Sequence[Any] = tuple(Block(*samples(steps, 16)) for steps in BLOCKS),
     val: Sequence[Any] = (samples(8),),
     **options: Any,
 ) -> L.Trainer:

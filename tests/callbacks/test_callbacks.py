@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from runlab.blocks.block import Block
 from runlab.callbacks import GradientNorm, Progress, StopOnDivergence, Throughput
 from runlab.measure import Measure
 from tests.callbacks import regression
@@ -72,7 +73,7 @@ def test_gradient_norm_is_that_of_the_last_step():
 
 
 def test_gradient_norms_of_layers_make_up_that_of_all():
-    one_block = [samples(10, 16)]
+    one_block = [Block(*samples(10, 16))]
     trainer = regression.fit(Regression(), GradientNorm(), epochs=1, train=one_block)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     layers = [metrics[f"train_gradient_norm/layers.{layer}"] for layer in (0, 2)]

@@ -8,6 +8,7 @@ import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import IterableDataset
 
+from runlab.blocks.block import Block
 from runlab.callbacks import Curves, GradientNorm
 from runlab.callbacks.progress import Progress
 from tests.callbacks.regression import BLOCKS, Regression, fit, samples, scalars
@@ -41,7 +42,7 @@ class Unsized(IterableDataset):
     """Ten steps an epoch, though it does not say so."""
 
     def __iter__(self):
-        return iter([samples(steps, 16) for steps in BLOCKS])
+        return iter([Block(*samples(steps, 16)) for steps in BLOCKS])
 
 
 @pytest.mark.parametrize("shown", [False, True])

@@ -153,7 +153,6 @@ def test_a_name_that_no_folder_can_have_is_refused_where_hydra_computes_it(name)
     ("spellings", "part"),
     [
         (["optimizer.lr=1", "optimizer.lr=1.0", "optimizer.lr=1e0"], ",lr=1,seed=0"),
-        (["gradient_clip=1", "gradient_clip=1.0"], ",gradient_clip=1"),
         (["model.widths=[128,64]", "model.widths=[128.0, 64]"], ",widths=[128,64]"),
         ([f"optimizer.weight_decay={zero}" for zero in ("0", "0.0", "-0.0")], ",weight_decay=0"),
         (["+trainer.limit_val_batches=1"], ",limit_val_batches=1"),

@@ -89,7 +89,6 @@ def test_a_message_moves_no_cursor():
             ["-m", "hydra/sweeper=optuna", "hydra.sweeper.n_jobs=0"],
             "expected hydra.sweeper.n_jobs to be a whole number of 1 to ",
         ),
-        (["+trainer.gradient_clip_val=1"], "(gradient_clip=… is ours)"),
         (["seed=null"], "expected seed to be of type int"),
         (["-m", "seed=null,1"], "expected seed to be of type int"),
         (["seed=0.5"], "expected seed to be of type int"),

@@ -14,7 +14,15 @@ from runlab.stacks import train_together
 from runlab.train import train
 from tests.compose import compose
 from tests.runs.test_resume import STOP, Stop, assert_same
-from tests.stacks.test_stack import ADAPTIVE, DOUBLE, RUNS, SMALL_CNN, assert_equal, assert_shared
+from tests.stacks.test_stack import (
+    ADAPTIVE,
+    CLIPPED,
+    DOUBLE,
+    RUNS,
+    SMALL_CNN,
+    assert_equal,
+    assert_shared,
+)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,7 +30,7 @@ pytestmark = [
 ]
 
 ADAM = [*SMALL_CNN, "model.dropout=0.2", "optimizer=adam", "optimizer.lr=0.003",
-        "scheduler=one_cycle", "gradient_clip=1.0"]  # fmt: skip
+        "scheduler=one_cycle", "trainer.gradient_clip_val=1.0"]  # fmt: skip
 SETTINGS = {
     "default": [],
     "adam, clipped, with a schedule and dropout": ADAM,
@@ -100,7 +108,15 @@ def test_a_stopped_stack_ends_as_one_that_was_not(stack, tmp_path):
     ("runs", "common"),
     [
         (RUNS, []),
-        (RUNS, ["optimizer.momentum=0.9", "scheduler=cosine", "gradient_clip=0.5", "loss=mse"]),
+        (
+            RUNS,
+            [
+                "optimizer.momentum=0.9",
+                "scheduler=cosine",
+                *CLIPPED,
+                "loss=mse",
+            ],
+        ),
         (ADAPTIVE, [*SMALL_CNN, "optimizer=adam", "scheduler=one_cycle"]),
     ],
 )

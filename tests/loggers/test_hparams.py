@@ -64,7 +64,7 @@ def events_of(folder: Path) -> list[tuple[str, int, str]]:
 
 def test_hparams_has_a_typed_column_for_whatever_any_run_of_a_sweep_overrides(run, tmp_path):
     run("a", "seed=1", "optimizer.momentum=0.9", "optimizer.nesterov=true")
-    run("b", "loss=mse", "optimizer.lr=0.5", "gradient_clip=null")
+    run("b", "loss=mse", "optimizer.lr=0.5", "trainer.gradient_clip_val=null")
     columns, rows = hparams(tmp_path)
     types = {column.name: column.type for column in columns.hparam_infos if column.differs}
     assert types == {
@@ -79,7 +79,7 @@ def test_hparams_has_a_typed_column_for_whatever_any_run_of_a_sweep_overrides(ru
     )
     assert rows["a"].hparams["nesterov"].bool_value is True
     assert rows["a"].hparams["momentum"].number_value == 0.9
-    assert rows["b"].hparams["gradient_clip"].string_value == "null"
+    assert rows["b"].hparams["gradient_clip_val"].string_value == "null"
     assert rows["b"].hparams["loss"].string_value == "mse"
 
 

@@ -139,8 +139,8 @@ def test_a_stopped_run_ends_as_one_that_was_not(run, tmp_path, unstopped, hook, 
 
 @pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
 def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unstopped):
-    within = "+callback.last.every_n_train_steps=4"  # one block
-    Stop.at("second block", 2)
+    within = "+callback.last.every_n_train_steps=4"  # blocks of 2, as an epoch has 10
+    Stop.at("fourth block", 2)
     with pytest.raises(SystemExit, match="stopped by the test"):
         run("run", STOP, within)
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"
@@ -151,13 +151,17 @@ def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unsto
 
 @pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
 @pytest.mark.parametrize(
-    ("within", "resumed"), [([], 0), (["+callback.last.every_n_train_steps=4"], 1)]
+    ("within", "hook", "resumed"),
+    [
+        ([], "second block", 0),
+        (["+callback.last.every_n_train_steps=4"], "fourth block", 1),
+    ],
 )
 def test_with_max_steps_a_run_goes_on_where_that_is_exact(
-    run, tmp_path, unstopped, caplog, within, resumed
+    run, tmp_path, unstopped, caplog, within, hook, resumed
 ):
     overrides = ["+trainer.max_steps=34", STOP, *within]
-    Stop.at("second block", 2)
+    Stop.at(hook, 2)
     with pytest.raises(SystemExit, match="stopped by the test"):
         run("run", *overrides)
     assert run("run", *overrides)["timing"]["resumed"] == resumed
@@ -171,7 +175,7 @@ SETTINGS = {
         "model=cnn", "model.widths=[8]", "model.dropout=0.3", "optimizer=adam",
         "optimizer.lr=0.003", "scheduler=one_cycle",
     ],
-    "momentum and clipping": ["optimizer.momentum=0.9", "gradient_clip=0.5"],
+    "momentum and clipping": ["optimizer.momentum=0.9", "trainer.gradient_clip_val=0.5"],
     "one image after another": ["data.loader=dataloader", "trainer.log_every_n_steps=1"],
     "random transforms": [
         "data.loader=dataloader", "trainer.log_every_n_steps=1",
@@ -199,7 +203,7 @@ def test_so_it_does_with_other_settings(run, tmp_path, unstopped, setting):
 def test_a_run_goes_on_within_an_epoch_from_its_latest_validation(
     run, tmp_path, unstopped, hook, epoch, scheduler
 ):
-    overrides = ["data.steps_per_execution=2", "+trainer.val_check_interval=2"]
+    overrides = ["data.steps_per_execution=2", "+trainer.val_check_interval=4"]
     overrides += [STOP, f"scheduler={scheduler}"]
     Stop.at(hook, epoch)
     with pytest.raises(SystemExit, match="stopped by the test"):

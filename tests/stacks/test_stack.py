@@ -21,6 +21,7 @@ RUNS = {
     "third": ["optimizer.lr=0.05", "seed=2"],
 }
 PAIR = {name: RUNS[name] for name in ("first", "second")}
+CLIPPED = ["trainer.gradient_clip_val=0.1"]
 ADAPTIVE = {name: [own[0].replace("0.", "0.0"), own[1]] for name, own in RUNS.items()}
 SMALL_CNN = ["model=cnn", "model.widths=[8]"]
 HEAVY_BALL = ["optimizer.momentum=0.9", "optimizer.weight_decay=0.01"]
@@ -74,8 +75,11 @@ def assert_shared(entries, runs=3):
         (RUNS, ["model=linear"]),
         (RUNS, [*HEAVY_BALL, "scheduler=one_cycle"]),
         (RUNS, [*HEAVY_BALL, *SMALL_CNN, "optimizer.nesterov=true", "scheduler=cosine"]),
-        (RUNS, ["gradient_clip=0.5", "loss=mse_logits"]),
-        (ADAPTIVE, ["optimizer=adam", "scheduler=cosine", "gradient_clip=0.1", "loss=mse"]),
+        (RUNS, ["trainer.gradient_clip_val=0.5", "loss=mse_logits"]),
+        (
+            ADAPTIVE,
+            ["optimizer=adam", "scheduler=cosine", *CLIPPED, "loss=mse"],
+        ),
         (ADAPTIVE, ["optimizer=adamw", *SMALL_CNN]),
         (ADAPTIVE, ["optimizer=adamw", "model=linear", "scheduler=one_cycle"]),
         (ADAPTIVE, ["optimizer=adam", "optimizer.weight_decay=0.1", "data.loader=dataloader"]),

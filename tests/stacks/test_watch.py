@@ -123,7 +123,7 @@ CHAOTIC = {f"{lr}": [f"optimizer.lr={lr}", f"seed={i}"] for i, lr in enumerate((
     [
         ["loss=mse", "optimizer.momentum=0.9"],
         ["loss=cross_entropy", "optimizer=adam", "+trainer.precision=bf16-mixed"],
-        ["loss=mse_logits", *SMALL_CNN, "gradient_clip=0.5", "scheduler=one_cycle"],
+        ["loss=mse_logits", *SMALL_CNN, "trainer.gradient_clip_val=0.5", "scheduler=one_cycle"],
         ["loss=mse", *SMALL_CNN, "model.dropout=0.5", "optimizer=adamw"],
         ["+trainer.precision=bf16-true"],
     ],

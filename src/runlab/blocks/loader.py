@@ -8,6 +8,7 @@ from jaxtyping import Int64, Num
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from runlab.blocks.block import Block
 from runlab.blocks.lazy_batch import LazyBatch
 from runlab.blocks.plan import BlockPlan
 from runlab.blocks.sampler import EpochSampler, FixedSampler
@@ -26,9 +27,9 @@ class Samples(NamedTuple):
 class TensorLoader:
     """Slices of tensors that lie on the training device; an epoch waits for no copy and no worker.
 
-    With a plan of blocks, several batches come at once, as [steps, batch, ...]: what Python and
-    Lightning cost is then paid once for all of them. A block's inputs are a `LazyBatch`, which runs
-    that train together do not materialize.
+    With a plan of blocks, several batches come at once, as a `Block`: what Python and Lightning
+    cost is then paid once for all of them. A block's inputs are a `LazyBatch`, which runs that
+    train together do not materialize.
 
     It resumes within an epoch, by the state that Lightning keeps in its checkpoints.
     """
@@ -54,7 +55,7 @@ class TensorLoader:
             return -(-len(self.sampler) // self.batch_size)
         return self.plan.blocks
 
-    def __iter__(self) -> Iterator[tuple[Num[Tensor, "..."], Num[Tensor, "..."]]]:
+    def __iter__(self) -> Iterator[Block | tuple[Num[Tensor, "..."], Num[Tensor, "..."]]]:
         order = upload(self.sampler.order(), self.data.targets.device)
         parts = self._parts(order)
         start, self._start = self._start, 0
@@ -67,9 +68,9 @@ class TensorLoader:
         sizes = [length * self.batch_size for length in self.plan.lengths(self.sampler.epoch)]
         return order[: sum(sizes)].split(sizes)
 
-    def batches_in(self, blocks: int) -> int:
-        """How many batches so many blocks from the start of this epoch hold."""
-        return blocks if self.plan is None else sum(self.plan.lengths(self.sampler.epoch)[:blocks])
+    def steps_in(self, blocks: int) -> int:
+        """How many batches the first blocks of an epoch hold, if the run does not end in it."""
+        return blocks if self.plan is None else sum(self.plan.uncut()[:blocks])
 
     def state_dict(self) -> dict[str, int]:
         return {"yielded": self._yielded}
@@ -77,12 +78,14 @@ class TensorLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         self._start = state["yielded"] % len(self)  # a finished epoch is followed by a whole one
 
-    def _slice(self, part: Int64[Tensor, " part"]) -> tuple[Num[Tensor, "..."], Num[Tensor, "..."]]:
+    def _slice(
+        self, part: Int64[Tensor, " part"]
+    ) -> Block | tuple[Num[Tensor, "..."], Num[Tensor, "..."]]:
         inputs, targets = self.data
         if self.plan is None:
             return inputs.index_select(0, part), targets.index_select(0, part)
         indices = part.view(-1, self.batch_size)  # [steps, batch]
-        return LazyBatch(inputs, indices), targets[indices]
+        return Block(LazyBatch(inputs, indices), targets[indices])
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

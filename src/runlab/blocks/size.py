@@ -49,12 +49,16 @@ def plan_blocks(trainer: L.Trainer, wanted: int, batches: int) -> BlockPlan | No
             gcd(interval, batches) if across_epochs else interval
         )}  # fmt: skip
     segment = gcd(*periods.values()) if periods else batches
-    if segment < together or segment == 1 < batches:
-        return one_by_one(periods)
-    size = min(max(wanted // together * together, together), segment)
-    if interval == segment <= size and interval < batches:
+    if segment == 1 < batches:
+        tell(
+            "training goes step by step, as no larger block ends wherever "
+            f"{' and '.join(periods)} may fall due"
+        )
+        return None
+    size = min(wanted, segment)
+    if interval == segment == size < batches:
         # one block would make the interval 1, which Lightning takes for 1.0: the whole epoch
-        size = ceil(ceil(segment / 2) / together) * together
+        size = ceil(segment / 2)
     plan = BlockPlan(batches, size, segment, last_batch(trainer, batches, together))
     trainer.limit_train_batches = 1.0
     if interval is not None:
@@ -91,13 +95,6 @@ def blocks_suffice(thing: Any) -> bool:
     return bool(getattr(type(thing), "blocks_suffice", isinstance(thing, STOCK)))
 
 
-def one_by_one(periods: dict[str, int]) -> None:
-    tell(
-        f"training goes step by step, as no larger block ends wherever "
-        f"{' and '.join(periods)} may fall due"
-    )
-
-
 @cache  # once a process: the runs of a sweep are alike
 def tell(told: str) -> None:
     log.info("%s", told)
@@ -110,8 +107,10 @@ def limited(batches: int, limit: int | float) -> int:
 
 def validation_interval(trainer: L.Trainer, batches: int) -> int | None:
     """Batches between two validations; None for one after whole epochs, or after some time."""
+    if trainer._val_check_time_interval is not None:  # type: ignore[attr-defined]
+        return None
     every: Any = trainer.val_check_interval
-    if trainer._val_check_time_interval is not None or (isinstance(every, float) and every == 1.0):
+    if isinstance(every, float) and every == 1.0:
         return None
     interval = every if isinstance(every, int) else max(int(batches * every), 1)
     if interval > batches and trainer.check_val_every_n_epoch is not None:

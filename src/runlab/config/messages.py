@@ -39,7 +39,6 @@ OPTIONAL_PACKAGES = {"hydra/sweeper/optuna": "hydra-optuna-sweeper"}
 HINTS = {
     "accelerator": "trainer=default takes the device that is there",
     "backend found": "trainer=default takes the device that is there",
-    "gradient clipping": "gradient_clip=… is ours",
 }
 """What to do about what Lightning says, by a part of its message."""
 

@@ -21,6 +21,9 @@ from runlab.config.targets import (
 )
 
 OWN_VALUES = re.compile(r"\$\{run\.(?:folder|name|position)\}")
+REQUIRED = ("module", "data", "trainer")
+"""Groups of every configuration; of the others, those that its module takes."""
+
 PLACE_OF_FILES = re.compile(r"(?:^|_)(?:path|folder|root|file|location)$|(?<!sub_)dir(?:path)?$")
 """Keys whose value is where files lie."""
 
@@ -46,7 +49,7 @@ def check(config: Any, runs: bool) -> None:
             )
         require_no_other_target(config)
         for place in BASES:
-            for key, node in nodes_of(config, place):
+            for key, node in nodes_of(config, place) if place in config else ():
                 require_targets(key, node, place)
         for place in ("callback", "logger", "trainer"):
             require_own_folder(place, config.get(place))
@@ -75,7 +78,7 @@ def require_plain(config: Any) -> None:
 
 def require_groups(config: Mapping[str, Any]) -> None:
     """Raises ValueError unless each place, and each of several, has its node."""
-    for place in BASES:
+    for place in (each for each in BASES if each in config or each in REQUIRED):
         for key, node in nodes_of(config, place):
             if not isinstance(node, Mapping) and not (node is None and key in OPTIONAL):
                 raise ValueError(f"expected {key} by its keys, with a _target_, got {shown(node)}")

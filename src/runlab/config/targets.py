@@ -12,7 +12,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar
@@ -242,7 +241,7 @@ def build(place: str, config: Mapping[str, Any], **given: Any) -> Any:
     """What a received configuration has at a place, built without a run.
 
     Args:
-        given: what is passed, where the node leaves the rest to be called (`_partial_`).
+        given: parameters that the node leaves open.
 
     Raises:
         ValueError: if it may not be built, cannot be, or is not what the place demands.
@@ -255,8 +254,8 @@ def build(place: str, config: Mapping[str, Any], **given: Any) -> Any:
                 f"expected {key} without ${{run.…}} to build it without a run, got {shown(value)}"
             )
     try:
-        built = hydras_instantiate(node)
-        if given and isinstance(built, partial):
+        built = hydras_instantiate({**node, "_partial_": True} if given else node)
+        if given:
             built = built(**given)
     except Exception as error:  # of whatever class is built
         reason = " ".join(str(error.__cause__ or error).split())  # Hydra's own says less

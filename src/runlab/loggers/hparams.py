@@ -27,6 +27,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 
 from runlab.config.fingerprint import flatten, key_of
 from runlab.loggers.services import close_service_runs
+from runlab.module import Module
 from runlab.text import piped
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,9 @@ class HParamsLogger(L.Callback):
         if isinstance(exception, Exception) and not isinstance(exception, OSError):  # a full disk
             try:
                 add_summary(trainer, session_end(STATUS_FAILURE))
-                if trainer.world_size == 1:  # other ranks may not have failed
-                    pl_module.metric_buffer.flush(trainer)  # type: ignore[operator, union-attr]
+                # other ranks may not have failed
+                if trainer.world_size == 1 and isinstance(pl_module, Module):
+                    pl_module.metric_buffer.flush(trainer)
             except Exception as error:  # a device that failed lets nothing be read
                 log.warning("curves end before the failure, as they could not be read: %s", error)
         close_service_runs(trainer.loggers, exit_code=1)

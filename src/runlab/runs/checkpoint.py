@@ -16,6 +16,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from runlab import atomic
 from runlab.config import received, targets
+from runlab.config.parts import GROUPS, named_parts
 from runlab.measure import Measure
 from runlab.memory import is_out_of_memory
 
@@ -167,6 +168,17 @@ def is_loadable(part: Any) -> bool:
     return True
 
 
+def build_parts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a module of a received configuration takes, but for what trains it."""
+    module = config["module"]
+    targets.require_targets("module", module, "module")  # before it is imported
+    named = named_parts(module)
+    parts: dict[str, Any] = {"optimizer": None} if "optimizer" in named else {}
+    for part in {"network", "loss"} & named:
+        parts[part] = targets.build(GROUPS[part], config)
+    return parts
+
+
 def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
     """The trained module, on the CPU, and the resolved configuration that it was trained with.
 
@@ -198,8 +210,7 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
         )
     try:
         received.check(config, runs=False)
-        network, loss = (targets.build(place, config) for place in ("model", "loss"))
-        module = targets.build("module", config, network=network, loss=loss, optimizer=None)
+        module = targets.build("module", config, **build_parts(config))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     try:

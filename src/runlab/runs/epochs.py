@@ -13,13 +13,15 @@ def trained_epochs(trainer: L.Trainer) -> float:
     epochs: Any = trainer.fit_loop.epoch_progress.current
     if epochs.started == epochs.completed:  # between two
         return epochs.completed
+    # a block of steps is a batch to Lightning; the last of an epoch may be a shorter one
+    steps = getattr(trainer.train_dataloader, "steps_in", int)
     progress, of = trainer.fit_loop.epoch_loop.batch_progress, trainer.num_training_batches
     if of == float("inf"):  # of data without a length: whole epochs are all that is known
         return epochs.completed + progress.is_last_batch
-    ready, loader = progress.current.ready, trainer.train_dataloader
-    if (plan := getattr(loader, "plan", None)) is not None:  # a block is a batch to Lightning
-        ready, of = loader.batches_in(ready), plan.batches
-    return whole(epochs.completed + ready / of)
+    taken = steps(progress.current.ready)
+    if (plan := getattr(trainer.train_dataloader, "plan", None)) is not None:
+        taken = plan.trained(epochs.completed, progress.current.ready)  # cut off by max_steps
+    return whole(epochs.completed + taken / steps(of))
 
 
 def whole(number: float) -> float:

@@ -16,6 +16,7 @@ from runlab import atomic
 from runlab.config import run_name, schema
 from runlab.config.fingerprint import fingerprint
 from runlab.config.messages import user_message
+from runlab.config.parts import GROUPS, without_unused
 from runlab.measure import Measure, declared_measures
 from runlab.module import Module
 from runlab.runs import provenance, record
@@ -68,21 +69,26 @@ class Run:
     def folder(self) -> Path:
         return self.resume.folder
 
-    def begin(self, data: Any, module: Module, trainer: L.Trainer) -> None:
+    def begin(self, data: Any, module: L.LightningModule, trainer: L.Trainer) -> None:
         """Records what is known of a run once its components are built."""
-        self.record["module"] = module.record_fields()
+        self.record["module"] = module.record_fields() if isinstance(module, Module) else {}
         self.record["provenance"]["data"] = getattr(data, "checksum", None)
         module.hparams[ORIGIN] = origin_of(self.folder, self.record["provenance"])
         if trainer.is_global_zero:
             record.write(self.folder, self.record)  # whatever is trained now is of these data
 
     def end(
-        self, module: Module, status: str, metrics: dict[str, Any], last: dict[str, float]
+        self,
+        module: L.LightningModule,
+        status: str,
+        metrics: dict[str, Any],
+        last: dict[str, float],
     ) -> None:
         """Records how it ended; `last` are the latest metrics of the fit."""
         timing = {name: value for name, value in last.items() if name.startswith("timing/")}
         self.record["timing"] |= {n.removeprefix("timing/"): value for n, value in timing.items()}
-        self.record["timing"]["stack"] = getattr(module.stack, "largest", 1)
+        stack = module.stack if isinstance(module, Module) else None
+        self.record["timing"]["stack"] = getattr(stack, "largest", 1)
         self.record["metrics"] |= metrics
         self.record["status"] = status
 
@@ -130,12 +136,18 @@ def is_done(cfg: DictConfig) -> bool:
 
 
 def resolved_config(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved configuration, but for where the run lies: that stays `${run.folder}`."""
+    """The resolved configuration, but for where the run lies: that stays `${run.folder}`.
+
+    Groups of which its module takes nothing are left out.
+
+    Raises:
+        ValueError: if one of them was overridden, or the module cannot be imported.
+    """
     config: Any = OmegaConf.to_container(
         run_name.without_place(cfg), resolve=True, throw_on_missing=True, enum_to_str=True
     )
     del config["run"]
-    return config
+    return without_unused(config, run_name.as_given(cfg.run.overrides))
 
 
 def train_recorded(
@@ -197,7 +209,11 @@ def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
         "sweep_index": run_name.sweep_index(),
         "launch": run_name.launch(),
         "overrides": sorted(run_name.as_given(cfg.run.overrides)),
-        "choices": {k: v for k, v in cfg.run.choices.items() if "/" not in k},
+        "choices": {
+            key: value
+            for key, value in cfg.run.choices.items()
+            if "/" not in key and (key in config or key not in GROUPS.values())
+        },
         "config": config,
         "fingerprint": fingerprint(config),
         "measures": [each.to_record() for each in declared_measures(config)],

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from runlab.loggers.rewind import flush, rewind
 from runlab.loggers.services import continue_service_runs, service_run_ids
+from runlab.module import Module
 from runlab.runs import record
 from runlab.runs.epochs import has_taken_last_step, may_end, trained_epochs
 from runlab.runs.restart import ASIDE, STATE_KEY, Restart
@@ -79,10 +80,14 @@ class ResumeCallback(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         # curves up to the checkpoint have to outlive the process as the checkpoint does
-        pl_module.metric_buffer.flush(trainer)  # type: ignore[operator, union-attr]
+        buffer = pl_module.metric_buffer if isinstance(pl_module, Module) else None
+        if buffer is not None:
+            buffer.flush(trainer)
         for logger in trainer.loggers:
             flush(logger)
         self.leave_out_others(pl_module)
+        hparams = checkpoint["hyper_parameters"]  # a module may have saved whatever it was given
+        checkpoint["hyper_parameters"] = {k: v for k, v in hparams.items() if is_plain(v)}
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         checkpoint[STATE_KEY] = {
             "rng_states": rng_states(pl_module.device),
@@ -91,7 +96,7 @@ class ResumeCallback(L.Callback):
             "is_inexact": self.is_inexact(trainer),
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
-            "metric_buffer": pl_module.metric_buffer.state_dict(),  # type: ignore[union-attr]
+            "metric_buffer": None if buffer is None else buffer.state_dict(),
             "service_run_ids": service_run_ids(trainer.loggers),
         }
 
@@ -102,7 +107,8 @@ class ResumeCallback(L.Callback):
         self.rng_states = state["rng_states"]
         self.measured_step = state["measured_step"]
         trainer.should_stop = state["should_stop"]
-        pl_module.metric_buffer.load_state_dict(state["metric_buffer"])  # type: ignore[union-attr]
+        if isinstance(pl_module, Module):
+            pl_module.metric_buffer.load_state_dict(state["metric_buffer"])
         for callback in trainer.checkpoint_callbacks:  # whose folder may have been moved
             own = checkpoint["callbacks"].get(callback.state_key)
             if own and isinstance(callback, ModelCheckpoint):
@@ -122,9 +128,11 @@ class ResumeCallback(L.Callback):
     def is_inexact(self, trainer: L.Trainer) -> bool:
         """Whether Lightning would not go on as if nothing had been.
 
-        With `max_steps` it repeats the end of an epoch that it has ended, and leaves out the
-        validation of the last step.
+        It forgets gradients that wait for those of other batches. With `max_steps` it repeats the
+        end of an epoch that it has ended, and leaves out the validation of the last step.
         """
+        if getattr(trainer.lightning_module, "pending_batches", 0) > 0:
+            return True  # no checkpoint holds gradients that wait for others
         if has_taken_last_step(trainer):
             return not self.is_measured(trainer)
         is_whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
@@ -141,7 +149,17 @@ class ResumeCallback(L.Callback):
             record.write(self.folder, self.entry)
 
     def leave_out_others(self, pl_module: L.LightningModule) -> None:
-        self.seconds_of_others = getattr(pl_module.stack, "seconds_of_others", 0.0)
+        stack = pl_module.stack if isinstance(pl_module, Module) else None
+        self.seconds_of_others = getattr(stack, "seconds_of_others", 0.0)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a checkpoint can hold it, and give it back without running any code."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(each) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def validate(trainer: L.Trainer) -> None:

@@ -77,7 +77,7 @@ def backward_of(request: StepRequest, member: Member) -> Backward:
     loss_step = loss_step_of(request, member)
 
     def backward(inputs: Tensor, targets: Tensor) -> Tensor:
-        loss, _ = loss_step(inputs, targets)
+        loss, _ = loss_step((inputs, targets), None)
         loss.backward()
         return loss
 

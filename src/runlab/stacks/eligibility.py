@@ -16,7 +16,10 @@ OPTIMIZERS = (
 )
 """Whose step is linear in the learning rate, and changes each number by its own gradient alone."""
 
-METHODS_OF_A_STEP = ("loss_step", "take_step", "prepare_inputs", "on_before_optimizer_step")
+METHODS_OF_A_STEP = (
+    *("loss_step", "take_step", "prepare", "prepare_inputs", "draw", "compute_loss"),
+    "on_before_optimizer_step",
+)
 
 STEP_HOOKS = (
     *("on_before_zero_grad", "on_before_backward", "on_after_backward"),
@@ -35,6 +38,12 @@ def why_ineligible(request: StepRequest) -> str | None:
         return f"{type(module).__name__} may take its steps in a way of its own"
     if own := [name for name in METHODS_OF_A_STEP if name in vars(module)]:
         return f"its {type(module).__name__} has a {own[0]} of its own"
+    if module.draws_before_steps:
+        return "its data or its module draw something for each step"
+    if module.accumulate_grad_batches > 1:
+        return "several batches make one of its steps (trainer.accumulate_grad_batches)"
+    if module.gradient_clip is not None and module.gradient_clip_algorithm != "norm":
+        return f"its gradients are clipped by {module.gradient_clip_algorithm}"
     if getattr(request.trainer.precision_plugin, "scaler", None) is not None:
         return "in 16-bit precision each run scales its loss by a number of its own"
     for callback in request.trainer.callbacks:  # type: ignore[attr-defined]

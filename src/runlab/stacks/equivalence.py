@@ -68,7 +68,7 @@ def find_side_effect(request: StepRequest, member: Member) -> str | None:
     try:
         with torch.no_grad(), data_unchanged(request):
             inputs, targets = request.batch(0)
-            loss_step_of(request, member)(member.prepare_inputs(inputs), targets)
+            loss_step_of(request, member)((member.prepare_inputs(inputs), targets), None)
             after = state_of(request, member)
         drawn = repr((random.getstate(), np.random.get_state())) != repr(generators)
     finally:

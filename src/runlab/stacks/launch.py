@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
+from runlab.blocks.block import Block
 from runlab.module import Module, stack_of_run
 from runlab.stacks.scheduler import Scheduler
 from runlab.stacks.step_request import StepRequest
@@ -35,20 +36,19 @@ class SharedSteps:
             return None
         return f" and {self.task.others} more" if self.task.others else ""
 
-    def __call__(
-        self,
-        module: Module,
-        inputs: Num[Tensor, "steps batch ..."],
-        targets: Num[Tensor, "steps batch ..."],
-    ) -> tuple[Float[Tensor, " steps"], Float[Tensor, "batch ..."]]:
-        request = StepRequest(module, inputs, targets)
+    def __call__(self, module: Module, batch: Any) -> tuple[Float[Tensor, " steps"], Any]:
+        is_pair = isinstance(batch, tuple | list) and all(isinstance(e, Tensor) for e in batch)
+        if not isinstance(batch, Block) and not (is_pair and len(batch) == 2):
+            return module.take_steps(batch)
+        block = batch if isinstance(batch, Block) else Block(*(e.unsqueeze(0) for e in batch))
+        request = StepRequest(module, *block)
         started = time.perf_counter()
         self.task.wait(request)
         if request.error is not None:
             raise request.error
         if request.result is None:
             self.seconds_of_others += time.perf_counter() - started
-            return module.take_steps(inputs, targets)
+            return module.take_steps(batch)
         self.largest = max(self.largest, request.runs)
         return request.result
 

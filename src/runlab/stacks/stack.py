@@ -38,7 +38,7 @@ class Stack:
     def build_optimizer(self) -> Optimizer:
         """One for the whole stack, with the runs' states and settings, but learning rate 1."""
         first = self.members[0]
-        optimizer = first.make_optimizer(self.parameters.values())  # type: ignore[arg-type]
+        optimizer = first.make_optimizer(self.parameters.values())
         [group], [own] = optimizer.param_groups, first.optimizer.param_groups
         group.update({key: own[key] for key in group if key not in ("params", "lr")} | {"lr": 1.0})
         for name, parameter in self.parameters.items():

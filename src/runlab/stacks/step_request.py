@@ -29,7 +29,7 @@ class Member(NamedTuple):
     network: nn.Module
     loss: nn.Module
     optimizer: Optimizer
-    make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    make_optimizer: Callable[[Iterable[Any]], Optimizer]
     gradient_clip: float | None
 
     @property
@@ -121,8 +121,8 @@ class StepRequest:
         config = self.config
         optimizer = {**config.get("optimizer", {}), "lr": None}
         data = {**config.get("data", {}), "seed": None}
-        keys = ("module", "model", "loss", "gradient_clip", "threads")
-        parts = [data, *(config.get(key) for key in keys)]
+        keys = ("module", "model", "loss", "threads")
+        parts = [data, self.module.gradient_clip, *(config.get(key) for key in keys)]
         shapes = [(name, p.shape, p.dtype) for name, p in self.member.network.state_dict().items()]
         return repr(optimizer), repr(parts), repr(shapes), type(self.trainer.precision_plugin)
 

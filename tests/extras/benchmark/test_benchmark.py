@@ -540,7 +540,10 @@ def test_what_is_timed_is_what_is_trained():
         ("stacks=[0]", "expected stacks to be a whole number of 1 to 1000, got 0"),
         ("stacks=[1000000]", "expected stacks to be a whole number of 1 to 1000, got 1000000"),
         ("scheduler=cosine", "expected scheduler=none"),
-        ("gradient_clip=1", "expected scheduler=none and gradient_clip=null"),
+        (
+            "trainer.gradient_clip_val=1",
+            "and trainer.gradient_clip_val=null",
+        ),
         ("json=/no/such/folder/raw.json", "expected json in a folder that exists"),
         ("figure=/no/such/folder/scaling.png", "expected figure in a folder that exists"),
         ("figure=scaling.pdf", r"expected figure to end in \.png or \.svg, got scaling\.pdf"),

@@ -19,8 +19,8 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from runlab.components import build_components
-from runlab.extras.benchmark.limits import OptimizerFactory
 from runlab.extras.benchmark.timing import Stopwatch, clock
+from runlab.module import OptimizerFactory
 
 S = TypeVar("S", bound=Stopwatch)
 
@@ -52,7 +52,7 @@ class BareLoop:
 
     def run(self, steps: int) -> float:
         self.network = deepcopy(self.initial)
-        optimizer = self.optimizer(self.network.parameters())
+        optimizer = self.optimizer(self.network.named_parameters())
         started = clock(self.device)
         for inputs, targets in islice(self.batches(), steps):
             optimizer.zero_grad()
@@ -183,4 +183,4 @@ class PlainModule(L.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Optimizer:
-        return self.optimizer(self.parameters())
+        return self.optimizer(self.named_parameters())

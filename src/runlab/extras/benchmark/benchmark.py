@@ -36,6 +36,7 @@ from runlab.extras.benchmark.timing import (
     run_interleaved,
     run_once,
 )
+from runlab.module import require_network
 from runlab.runs.provenance import provenance
 from runlab.stacks import available_cores
 from runlab.text import plural
@@ -133,7 +134,7 @@ def bare_loop(
     cfg: DictConfig, data: Any, device: torch.device, autocast: torch.dtype | None = None
 ) -> BareLoop:
     """With the template's own initial weights and batches."""
-    module = build_module(cfg, data)
+    module = require_network(build_module(cfg, data))
     return BareLoop(
         module.network,
         module.loss,
@@ -147,7 +148,7 @@ def bare_loop(
 
 
 def lightning_data_loader(cfg: DictConfig, data: Any, workers: int) -> LightningDataLoader:
-    module = build_module(cfg, data)
+    module = require_network(build_module(cfg, data))
     return LightningDataLoader(
         module.network,
         module.loss,

@@ -1,20 +1,18 @@
 """What a training step cannot be faster than: its arithmetic and bytes at the machine's rates."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
 from jaxtyping import Num
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
 from runlab.extras.benchmark.timing import clock
+from runlab.module import OptimizerFactory
 from runlab.text import plural
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 def step_flops(
@@ -53,7 +51,7 @@ def step_bytes(
     """
     network = deepcopy(network)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    step = optimizer(trained)
+    step = optimizer(each for each in network.named_parameters() if each[1].requires_grad)
     kept: set[int] = set()
 
     def keep(tensor: Tensor) -> Tensor:

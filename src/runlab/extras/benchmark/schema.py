@@ -65,9 +65,9 @@ def check(cfg: DictConfig) -> None:
         configuration.check_count("stacks", runs, most=LARGEST_STACK)
     if len(set(config["stacks"])) < len(config["stacks"]):
         raise ValueError(f"expected stacks of different sizes, got {config['stacks']}")
-    if config["scheduler"] is not None or config["gradient_clip"] is not None:
+    if config["scheduler"] is not None or config["trainer"]["gradient_clip_val"] is not None:
         raise ValueError(
-            "expected scheduler=none and gradient_clip=null: the bare loop has neither"
+            "expected scheduler=none and trainer.gradient_clip_val=null: the bare loop has neither"
         )
     for key in ("json", "markdown", "figure"):
         if config[key] is not None and not Path(config[key]).absolute().parent.is_dir():

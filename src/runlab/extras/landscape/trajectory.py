@@ -18,6 +18,7 @@ from runlab.components import build_components, received_data, require_data, to_
 from runlab.config import received
 from runlab.config.targets import find
 from runlab.extras.landscape.choice import ChosenRun
+from runlab.module import require_network
 from runlab.runs import checkpoint
 
 SNAPSHOTS = 60
@@ -119,7 +120,8 @@ def is_output(key: str, node: Mapping[str, Any]) -> bool:
 
 def train_again(run: ChosenRun, cfg: DictConfig) -> Trajectory:
     snapshots = Snapshots()
-    data, module, trainer = build_components(cfg, run.config, snapshots)
+    data, built, trainer = build_components(cfg, run.config, snapshots)
+    module = require_network(built)
     if trainer.world_size > 1:
         raise ValueError(
             f"expected runs trained on one device, got {run.folder.name} on {trainer.world_size}, "

@@ -1,0 +1,49 @@
+"""What the engine builds for a module: those parts that its constructor names."""
+
+import pkgutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runlab.config.fingerprint import key_of
+from runlab.config.schema import accepted_parameters
+
+GROUPS: Mapping[str, str] = {
+    "network": "model",
+    "loss": "loss",
+    "optimizer": "optimizer",
+    "scheduler": "scheduler",
+}
+"""Parameters of a module's constructor, and the configuration groups that they are built from."""
+
+
+def named_parts(module: Mapping[Any, Any]) -> set[str]:
+    """The parameters that a module's constructor names and its node leaves open.
+
+    Raises:
+        ValueError: if the module cannot be imported.
+    """
+    name = module["_target_"]
+    try:
+        taken = accepted_parameters(pkgutil.resolve_name(name))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"cannot import module._target_={name}: {error}") from None
+    return (taken or set()) - set(map(str, module))
+
+
+def without_unused(config: dict[str, Any], overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The configuration without groups of which nothing is built for its module.
+
+    Raises:
+        ValueError: if an override sets one of them: it would change nothing.
+    """
+    named = named_parts(config["module"])
+    unused = {group for part, group in GROUPS.items() if part not in named}
+    for override in overrides:
+        group = key_of(override).split(".")[0]
+        if group in unused:
+            [part] = [each for each, own in GROUPS.items() if own == group]
+            raise ValueError(
+                f"expected no {key_of(override)}, as {config['module']['_target_']} takes no "
+                f"{part}, got {override}: leave it out, or choose another module"
+            )
+    return {key: value for key, value in config.items() if key not in unused}
