@@ -401,6 +401,9 @@ class Module(L.LightningModule):
     def on_train_start(self) -> None:
         forget_logged_step(self.trainer)
 
+    def on_train_end(self) -> None:
+        forget_logged_step(self.trainer, False)
+
     def on_train_batch_end(self, *_: Any) -> None:
         if any("epoch" not in hook for hook in self.logging_hooks):
             self.log_step()

@@ -159,6 +159,8 @@ class WithoutStep(dict[str, Tensor]):
         super().update({k: v for k, v in metrics.items() if k != "step"}, **others)
 
 
-def forget_logged_step(trainer: L.Trainer) -> None:
+def forget_logged_step(trainer: L.Trainer, forget: bool = True) -> None:
+    """Until it is told otherwise: processes hand each other plain values."""
     connector = trainer._logger_connector
-    connector._callback_metrics = WithoutStep(connector._callback_metrics)
+    kind = WithoutStep if forget else dict
+    connector._callback_metrics = kind(connector._callback_metrics)
