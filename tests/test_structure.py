@@ -29,12 +29,14 @@ EXTRAS = sorted(
 )
 CORE = [
     *(
+        "api",
         "train",
         "module",
         "data",
         "components",
         "measure",
         "memory",
+        "requirements",
         "blocks",
         "runs",
         "config",
@@ -44,6 +46,7 @@ CORE = [
 ]
 COMPONENTS_OUTSIDE = {
     *("torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "numpy"),
+    *("pandas", "PIL", "sklearn"),
 }
 ALWAYS = (
     r"accurac|softmax|probabilities|confusion|num_class|mnist|\bnll\b|brier|\bece\b|cross_entropy"

@@ -51,7 +51,7 @@ def test_a_run_learns_and_is_recorded(finished):
         "status", "error", "metrics", "timing", "sweep_index", "launch", "overrides", "choices",
         "config", "fingerprint", "provenance", "measures", "module",
     }  # fmt: skip
-    measured = {"loss", "accuracy", "nll", "brier", "ece", "samples"}
+    measured = {"loss", "accuracy", "nll", "brier", "ece", "chance", "samples"}
     expected = {f"{split}/{name}" for split in ("val", "test") for name in measured}
     assert set(entry["metrics"]) == expected | {"train/loss", "best_epoch", "epochs"}
     assert entry["metrics"]["test/accuracy"] > 0.9
@@ -132,8 +132,26 @@ def test_a_run_whose_loss_explodes_is_recorded_diverged_and_stops(run, tmp_path)
     assert checkpoint["epoch"] == 0
 
 
-def test_a_run_that_ends_at_chance_is_recorded_diverged(run):
-    assert run("asleep", "optimizer.lr=0")["status"] == "diverged"
+def test_a_run_that_ends_at_chance_is_recorded_collapsed(run):
+    assert run("asleep", "optimizer.lr=0")["status"] == "collapsed"
+
+
+class Forgetting(L.Callback):
+    """Makes the network guess from its second epoch on: of zeros it learns but the last bias."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch >= 1:
+            for parameter in pl_module.parameters():
+                parameter.data.zero_()
+
+
+def test_a_run_that_falls_back_to_chance_collapsed_and_counts_by_its_best_weights(run):
+    forgetting = "+callback.forgetting._target_=tests.test_train.Forgetting"
+    entry = run("run", forgetting, "trainer.max_epochs=3", "optimizer.lr=0.1")
+    assert entry["status"] == "collapsed"
+    assert entry["metrics"]["epochs"] == 3, "it may come back, and trains on"
+    assert entry["metrics"]["best_epoch"] == 0
+    assert entry["metrics"]["test/accuracy"] > 0.5
 
 
 def test_a_finished_run_is_skipped_and_keeps_its_files(run, tmp_path):

@@ -1,7 +1,7 @@
 """Classifier: the LightningModule that holds network, loss, optimizer and the training step."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -10,9 +10,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
 
-from losslab.metrics import MEASURES, classification_metrics
+from losslab.metrics import CALIBRATION, MEASURES, Chance, classification_metrics, is_guess
 from runlab.blocks.block import Block
-from runlab.measure import Measure
+from runlab.measure import Measure, target_of
 from runlab.module import Batch, Module, OptimizerFactory
 
 
@@ -23,7 +23,8 @@ class Classifier(Module):
     [steps, batch]. `take_block` takes one optimizer step for each batch of it, by `loss_step`.
 
     Args:
-        loss: also maps outputs to class probabilities, by `probabilities(outputs)`.
+        loss: may map outputs to class probabilities, by `probabilities(outputs)`. Without them
+            accuracy, by the largest output, is all that is measured beside the loss.
         optimizer: makes an optimizer from named parameters; None for a module that is not trained.
         scheduler: makes a learning-rate schedule from the optimizer; it steps with the optimizer.
         metrics: what is measured besides `losslab.metrics`, of probabilities and labels.
@@ -32,7 +33,6 @@ class Classifier(Module):
     """
 
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
-    stackable = True  # a step is loss(network(images), labels), and nothing else
 
     def __init__(
         self,
@@ -45,13 +45,21 @@ class Classifier(Module):
         gradient_clip: float | None = None,
         accumulate_grad_batches: int = 1,
     ) -> None:
-        own = classification_metrics(num_classes)
+        has_probabilities = hasattr(loss, "probabilities")
+        own = classification_metrics(num_classes, has_probabilities)
         if metrics is not None:
             own.add_metrics(metrics)
         super().__init__(
             network, loss, optimizer, scheduler, own, gradient_clip, accumulate_grad_batches
         )
-        self.num_classes = num_classes
+        self.has_probabilities = has_probabilities
+        self.chances = nn.ModuleDict({split: Chance(num_classes) for split in self.metrics})
+
+    @classmethod
+    def measures_for(cls, config: Mapping[str, Any]) -> tuple[Measure, ...]:
+        """Without those of probabilities, if the configuration's loss makes none."""
+        makes = hasattr(target_of("loss", config.get("loss")), "probabilities")
+        return tuple(each for each in cls.measures if makes or each.name not in CALIBRATION)
 
     def training_step(self, batch: Block | Batch, batch_index: int) -> dict[str, Any]:
         """Returns the network's `outputs` on the last batch of the block, before its step."""
@@ -59,35 +67,55 @@ class Classifier(Module):
 
     def loss_step(
         self, batch: Batch, drawn: Any
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch classes"]]:
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch outputs"]]:
         images, labels = batch
-        outputs = self(images)  # [batch, classes]
+        outputs = self(images)  # [batch, classes], or [batch, 1] of two
         if not self.training:  # 16 bits would round what is measured
             outputs = outputs.float()
         return self.loss(outputs, labels), outputs
 
     def predictions(
-        self, outputs: Float[Tensor, "batch classes"]
+        self, outputs: Float[Tensor, "batch outputs"]
     ) -> Float[Tensor, "batch classes"]:
-        """The probabilities of classes."""
-        return self.loss.probabilities(outputs)
+        """The probabilities of classes; the outputs, if the loss makes none of them."""
+        return self.loss.probabilities(outputs) if self.has_probabilities else outputs
 
     def evaluation_step(self, batch: Batch, split: str) -> dict[str, Any]:
-        """Returns `outputs` and `probabilities`, both [batch, classes], for callbacks."""
+        """Returns `outputs`, `predictions` and, where the loss makes them, `probabilities`.
+
+        All are [batch, classes], for callbacks.
+        """
         evaluated = super().evaluation_step(batch, split)
-        return evaluated | {"probabilities": evaluated["predictions"]}
+        self.chances[split].update(evaluated["predictions"], self.targets(batch))  # type: ignore[operator]
+        if self.has_probabilities:
+            evaluated["probabilities"] = evaluated["predictions"]
+        return evaluated
+
+    def log_metrics(self, split: str) -> None:
+        """Logs `<split>/chance` too, for no logger: it is what `has_collapsed` compares with."""
+        super().log_metrics(split)
+        chance: Any = self.chances[split]
+        self.log(f"{split}/chance", chance.compute(), logger=False, sync_dist=True)
+        chance.reset()
 
     def predict_probabilities(
         self, images: Float[Tensor, "batch ..."]
     ) -> Float[Tensor, "batch classes"]:
+        """Raises ValueError if the loss makes no probabilities of outputs."""
+        if not self.has_probabilities:
+            raise ValueError(
+                "expected a loss that makes class probabilities of outputs, by a method "
+                f"probabilities, got {type(self.loss).__name__}, which has none"
+            )
         return self.predictions(self(images).float())
 
-    def has_collapsed(self, metrics: dict[str, float]) -> bool:
-        """Whether it guesses: accuracy at chance or hardly above, under 20% for 10 classes."""
-        chance = 1 / self.num_classes
-        return metrics["val/accuracy"] < chance + (1 - chance) / 9
+    def has_collapsed(self, last: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Whether it ends as a guess, or kept less than it lost of what it had learned."""
+        return is_guess(last, best)
 
     def record_fields(self) -> dict[str, str]:
         """`probability_formula`: how the loss makes probabilities of outputs, as `softmax(z)`."""
+        if not self.has_probabilities:
+            return {}
         documented = inspect.getdoc(self.loss.probabilities) or ""
         return {"probability_formula": documented.partition("\n")[0].rstrip(".")}

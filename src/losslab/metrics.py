@@ -1,4 +1,7 @@
-"""What is measured of a classifier's predictions, and how a comparison shows it."""
+"""What is measured of a classifier's predictions, how that is shown, and what a guess is."""
+
+from collections.abc import Mapping
+from math import sqrt
 
 import torch
 from jaxtyping import Float
@@ -21,6 +24,9 @@ MEASURES = (
     Measure("loss", "loss", comparable=False),
 )  # fmt: skip
 """The first one is primary: it chooses learning rates and checkpoints, and ranks losses."""
+
+CALIBRATION = ("nll", "brier", "ece")
+"""Those of probabilities: without these there are none."""
 
 
 class Accuracy(MeanMetric):
@@ -69,12 +75,61 @@ class CalibrationError(MulticlassCalibrationError):
         return super().compute() + nothing
 
 
-def classification_metrics(num_classes: int) -> MetricCollection:
-    """Four quantities that no loss defines, of probabilities and labels; NaN stays NaN."""
-    metrics: dict[str, Metric | MetricCollection] = {
-        "accuracy": Accuracy(nan_strategy="disable"),
-        "nll": NLL(nan_strategy="disable"),
-        "brier": Brier(nan_strategy="disable"),
-        "ece": CalibrationError(num_classes),
-    }
+def classification_metrics(num_classes: int, has_probabilities: bool = True) -> MetricCollection:
+    """Quantities that no loss defines, of probabilities and labels; NaN stays NaN.
+
+    Without probabilities it is the accuracy alone: the largest output is the likeliest class.
+    """
+    metrics: dict[str, Metric | MetricCollection] = {"accuracy": Accuracy(nan_strategy="disable")}
+    if has_probabilities:
+        metrics |= {
+            "nll": NLL(nan_strategy="disable"),
+            "brier": Brier(nan_strategy="disable"),
+            "ece": CalibrationError(num_classes),
+        }
     return MetricCollection(metrics, compute_groups=False)
+
+
+class Chance(Metric):
+    """Σ_c P(label = c) · P(prediction = c): how often guesses would be right.
+
+    Guesses that name each class as often as the predictions do, and know nothing of the image
+    (Cohen 1960). Whoever always names one class has exactly this accuracy, however common it is.
+    """
+
+    labels: Tensor
+    predictions: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        for state in ("labels", "predictions"):
+            self.add_state(state, torch.zeros(num_classes), dist_reduce_fx="sum")
+
+    def update(self, probabilities: Float[Tensor, "batch classes"], labels: Tensor) -> None:
+        nothing, predicted = torch.zeros_like(probabilities), probabilities.argmax(dim=1)
+        # not `bincount`, for which a GPU would have to tell the largest
+        self.labels += nothing.scatter(1, labels.unsqueeze(1), 1.0).sum(dim=0)
+        self.predictions += nothing.scatter(1, predicted.unsqueeze(1), 1.0).sum(dim=0)
+
+    def compute(self) -> Float[Tensor, ""]:
+        return (self.predictions * self.labels).sum() / self.labels.sum().square()
+
+
+def is_guess(last: Mapping[str, float], best: Mapping[str, float]) -> bool:
+    """Whether a classifier ends as a guess, or kept less than it lost of what it had learned.
+
+    It ends as a guess if its accuracy is above chance by at most two standard errors of a share of
+    n samples, √(chance (1 − chance) / n): of guesses 2% are further above. Chance is what guesses
+    reach that name the classes as often as its predictions do, so neither the number of classes
+    nor their shares matter: 10% of 1,000 classes is learned, all ones is not. A run that had
+    learned more and fell back, as from 97% to 20.6% of 10 classes, is not above it by half as much
+    as its best weights were.
+
+    Args:
+        last: `val/accuracy`, `val/chance` and `val/samples` of the last validation.
+        best: those of the best weights.
+    """
+    chance = last["val/chance"]
+    error = sqrt(chance * (1 - chance) / last["val/samples"])
+    gain, best_gain = (each["val/accuracy"] - each["val/chance"] for each in (last, best))
+    return gain <= 2 * error or gain < best_gain / 2

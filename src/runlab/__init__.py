@@ -4,7 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runlab.blocks.sampler import EpochSampler as EpochSampler
     from runlab.config.targets import configurable as configurable
+    from runlab.data import Content as Content
     from runlab.data import TensorData as TensorData
     from runlab.measure import Measure as Measure
     from runlab.module import Module as Module
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
+    "Content": "runlab.data",
+    "EpochSampler": "runlab.blocks.sampler",
     "Measure": "runlab.measure",
     "Module": "runlab.module",
     "TensorData": "runlab.data",

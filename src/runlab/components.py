@@ -18,7 +18,7 @@ from runlab.config import received, targets
 from runlab.config.parts import GROUPS, named_parts
 from runlab.config.schema import accepted_parameters
 from runlab.loggers.names import LoggedNames
-from runlab.measure import Measure, declared_measures, mode_of
+from runlab.measure import Measure, build_metrics, declared_measures, mode_of
 from runlab.module import Module, stack_of_run
 from runlab.runs.checkpoint import AtomicCheckpointIO, best_callback
 from runlab.runs.features import check_features, check_flags
@@ -88,6 +88,15 @@ def build_module(cfg: DictConfig, data: Any) -> L.LightningModule:
             "accumulate_grad_batches": cfg.trainer.get("accumulate_grad_batches", 1),
         }
         parts |= {name: value for name, value in settings.items() if name in named}
+        metrics = build_metrics(cfg, instantiate)
+        if "metrics" in named:
+            parts["metrics"] = metrics
+        elif metrics is not None:
+            raise ValueError(
+                f"expected no metric that the engine computes ({', '.join(map(str, metrics))}), as "
+                f"{cfg.module._target_} takes no metrics: log it in the module, and leave its "
+                "_target_ out, or give the module a parameter metrics"
+            )
         module: L.LightningModule = instantiate(cfg.module, _partial_=True)(**parts)
     if isinstance(module, Module):
         module.seed = cfg.seed
@@ -172,15 +181,15 @@ def located(config: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
         ValueError: if nobody says where, and the folder that it names is not there: it is not made.
     """
     data = config["data"]
-    if data_dir is not None:
+    target = targets.find("data._target_", data.get("_target_"), targets.BASES["data"])
+    taken = accepted_parameters(target)
+    if data_dir is not None and (taken is None or "root" in taken):
         return {**config, "data": {**data, "root": data_dir}}
     if "root" in data and not Path(str(data["root"])).is_dir():
         raise ValueError(
             f"expected the run's data in {data['root']}, got no such folder: say by data_dir=… (or "
             "--data-dir) where they are, or where to fetch them to"
         )
-    target = targets.find("data._target_", data.get("_target_"), targets.BASES["data"])
-    taken = accepted_parameters(target)
     fetches = taken is None or "download" in taken
     return {**config, "data": {**data, "download": False} if fetches else data}
 

@@ -1,10 +1,16 @@
-"""What a metric measures: a module declares it, the run record keeps it, a comparison reads it."""
+"""What a metric measures: a module or the configuration declares it, a comparison reads it.
+
+The run record keeps it in between.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 
 @dataclass(frozen=True)
@@ -85,14 +91,134 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+LOSS = Measure("loss", "loss", comparable=False)
+"""What a module measures that declares nothing."""
+
+
 def declared_measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
-    """What the module of a configuration declares; none where it cannot be imported."""
-    node = config.get("module")
-    target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+    """What runs of a configuration are compared by, the primary measure first.
+
+    Those that the module's class declares, then those of the group `metric`. `comparison.metric`
+    names the primary one; by default it is the first. None where the module cannot be imported.
+    A class may say by `measures_for(config)` which of its `measures` this configuration has.
+
+    Raises:
+        ValueError: for a node of `metric` that says too little, and an unknown primary measure.
+    """
     try:
-        return tuple(getattr(resolve_name(target), "measures", ()))
-    except (ImportError, AttributeError, ValueError, TypeError):
+        kind = target_of("module", config.get("module"))
+    except ValueError:
         return ()
+    own = kind.measures_for(config) if hasattr(kind, "measures_for") else ()
+    own = own or tuple(getattr(kind, "measures", ())) or (LOSS,)
+    measures = {each.name: each for each in own}
+    for name, node in (config.get("metric") or {}).items():
+        if node is not None:
+            measures[name] = _configured(name, node, measures.get(name))
+    primary = (config.get("comparison") or {}).get("metric") or own[0].name
+    if primary not in measures:
+        raise ValueError(
+            f"expected comparison.metric to name what a run measures ({', '.join(measures)}), got "
+            f"{primary}: add it by metric=…"
+        )
+    return (measures.pop(primary), *measures.values())
+
+
+def target_of(key: str, node: Any) -> Any:
+    """The class or function that a node names. Raises ValueError if it cannot be imported."""
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    try:
+        return resolve_name(str(target))
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ValueError(f"cannot import {key}._target_={target}: {error}") from None
+
+
+def _configured(name: str, node: Any, declared: Measure | None) -> Measure:
+    """What a node of the group `metric` declares; the rest is its class's, or the module's own."""
+    key = f"metric.{name}"
+    if not isinstance(node, Mapping) or not ("_target_" in node or node.keys() <= {"measure"}):
+        raise ValueError(
+            f"expected {key} with the _target_ of a metric of torchmetrics, or with nothing but "
+            f"measure, got {dict(node) if isinstance(node, Mapping) else node!r}"
+        )
+    given = _given(f"{key}.measure", node.get("measure"))
+    if "_target_" not in node and declared is not None:
+        return Measure.from_record(declared.to_record() | given)
+    if declared is not None:
+        raise ValueError(
+            f"expected another name for {key}: the module itself measures {name}; without a "
+            "_target_ it says how that is shown"
+        )
+    return Measure.from_record({"name": name} | _defaults(key, name, node, given) | given)
+
+
+def _given(key: str, node: Any) -> dict[str, Any]:
+    """The fields of a measure that a configuration gives."""
+    if not isinstance(node, Mapping | None):
+        raise ValueError(f"expected {key} by its keys, got {node!r}")
+    fitting = {each.name for each in fields(Measure)} - {"name"}
+    given = dict(node or {})
+    if unknown := given.keys() - fitting:
+        raise ValueError(
+            f"unknown key {key}.{min(unknown)}: expected some of {', '.join(sorted(fitting))}"
+        )
+    if given.get("milestones") is not None:
+        given["milestones"] = list(given["milestones"])  # of OmegaConf's own list
+    if "unit" in given:
+        given.setdefault("difference_unit", "points" if given["unit"] == "%" else given["unit"])
+    return given
+
+
+def _defaults(
+    key: str, name: str, node: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What torchmetrics' class says of a measure of which little is given."""
+    target = node.get("_target_")
+    kind = None if target is None else target_of(key, node)
+    higher = given.get("higher_is_better", getattr(kind, "higher_is_better", None))
+    if higher is None:
+        raise ValueError(
+            f"expected {key}.measure.higher_is_better=true or false, as "
+            f"{target or 'no class of torchmetrics'} does not say it, got neither"
+        )
+    bound = getattr(kind, "plot_upper_bound" if higher else "plot_lower_bound", None)
+    best = None if bound is None else given.get("scale", 1.0) * bound
+    return {"title": name, "higher_is_better": higher, "best": best}
+
+
+def build_metrics(
+    config: Mapping[str, Any], build: Callable[[Any], Any]
+) -> "MetricCollection | None":
+    """The metrics of the group `metric` that the engine computes; None where there are none.
+
+    Each is updated by a module's predictions and targets. A node without a `_target_` declares what
+    the module measures itself.
+
+    Args:
+        config: plain values, or as Hydra composes them.
+        build: makes an object from a node of plain values.
+
+    Raises:
+        ValueError: unless each is a metric of torchmetrics.
+    """
+    # a comparison, which reads measures only, need not wait for torch
+    from omegaconf import OmegaConf
+    from torchmetrics import Metric, MetricCollection
+
+    metrics: dict[str, Any] = {}
+    for name, node in (config.get("metric") or {}).items():
+        if node is not None and "_target_" in node:
+            plain: Any = node
+            if OmegaConf.is_config(node):
+                plain = OmegaConf.to_container(node, resolve=True)
+            metric = build({key: value for key, value in plain.items() if key != "measure"})
+            if not isinstance(metric, Metric):
+                raise ValueError(
+                    f"expected metric.{name}._target_ to make a Metric of torchmetrics, got a "
+                    f"{type(metric).__name__} from {plain['_target_']}"
+                )
+            metrics[name] = metric
+    return MetricCollection(metrics, compute_groups=False) if metrics else None
 
 
 def mode_of(metric: str, measures: Sequence[Measure]) -> str | None:

@@ -1,7 +1,7 @@
 """Module: the LightningModule to derive from; its training step takes a block of batches."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from numbers import Number
 from typing import Any, ClassVar
@@ -180,8 +180,18 @@ class Module(L.LightningModule):
         """What the run record says of the module besides its configuration."""
         return {}
 
-    def has_collapsed(self, metrics: dict[str, float]) -> bool:
-        """Whether a run whose last metrics are these, all finite, has learned nothing."""
+    @classmethod
+    def measures_for(cls, config: Mapping[str, Any]) -> tuple[Measure, ...]:
+        """Those of `measures` that a run of this configuration measures."""
+        return cls.measures
+
+    def has_collapsed(self, last: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Whether a run ends as a guess: it has learned nothing, or lost what it had learned.
+
+        Args:
+            last: what the last validation of the training measured, `val/*`, all finite.
+            best: what a validation of the weights that are tested measured.
+        """
         return False
 
     # Lightning's hooks
@@ -447,6 +457,11 @@ class Module(L.LightningModule):
         # What is measured outside of fit, of the best weights, is no point of a curve.
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         for name, value in values.items():
+            if value.numel() != 1:
+                raise ValueError(
+                    f"expected the metric {name} to compute one number, got {value.numel()}: of "
+                    "several classes or outputs its average is one (average: macro)"
+                )
             self.log(f"{split}/{name}", value, logger=None if fitting else False, sync_dist=True)
         self.log(f"{split}/samples", samples, logger=False, reduce_fx="sum", sync_dist=True)
         if fitting:

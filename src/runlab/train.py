@@ -15,7 +15,7 @@ from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.measure import declared_measures
-from runlab.module import Module
+from runlab.requirements import require
 from runlab.runs.lifecycle import Run, run_lifecycle
 from runlab.runs.weights import load_tested_weights
 
@@ -40,6 +40,7 @@ def fit_and_test(run: Run) -> None:
     check(run.config)
     hparams = HParamsLogger(run.folder, run.record, swept_hparams(run.cfg))
     data, module, trainer = build_components(run.cfg, run.config, run.resume, hparams)
+    require(data, trainer, declared_measures(run.config))
     run.begin(data, module, trainer)
 
     with run.resume.resumed(trainer) as path:
@@ -48,27 +49,34 @@ def fit_and_test(run: Run) -> None:
     last = run.resume.last_metrics(trainer)
     measures = declared_measures(run.config)
     primary = measures[0].name
-    require_metric(f"val/{primary}", last, "at least one validation in a run")
+    if trainer.enable_validation:
+        require_metric(f"val/{primary}", last, "at least one validation in a run")
     trained = ("epochs", "train/loss")
     metrics: dict[str, Any] = {name: last[name] for name in trained if name in last}
     metrics |= load_tested_weights(run, module, trainer, measures) | score(module, trainer, data)
     require_metric(f"test/{primary}", metrics, "a test at the end of a run")
 
-    run.end(module, "diverged" if has_diverged(module, last) else "finished", metrics, last)
+    run.end(module, outcome(module, last, metrics), metrics, last)
     log_result(trainer, primary, run.record["metrics"], last)
 
 
-def has_diverged(module: L.LightningModule, metrics: dict[str, float]) -> bool:
-    """Whether a loss or metric is not finite, or the module says that it has learned nothing."""
-    own = [value for name, value in metrics.items() if name.startswith(("train/", "val/"))]
-    collapsed = isinstance(module, Module) and module.has_collapsed(metrics)
-    return collapsed or not all(map(isfinite, own))
+def outcome(module: L.LightningModule, last: dict[str, float], best: dict[str, Any]) -> str:
+    """`diverged` if a loss or metric is not finite; `collapsed` if the module says so."""
+    own = [value for name, value in last.items() if name.startswith(("train/", "val/"))]
+    if not all(map(isfinite, own)):
+        return "diverged"
+    is_measured = any(name.startswith("val/") for name in last)
+    has_collapsed = getattr(module, "has_collapsed", None)  # that any module may have
+    if is_measured and has_collapsed is not None and has_collapsed(last, best):
+        return "collapsed"
+    return "finished"
 
 
 def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str, float]:
-    """`val/*` and `test/*` of the weights as they are, on a data module's two splits."""
+    """`val/*`, where there is validation, and `test/*` of the weights as they are."""
     metrics: dict[str, float] = {}
-    for split, evaluate in (("val/", trainer.validate), ("test/", trainer.test)):
+    validate = [("val/", trainer.validate)] if trainer.enable_validation else []
+    for split, evaluate in (*validate, ("test/", trainer.test)):
         evaluate(module, datamodule=data, verbose=False)
         scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
         metrics |= {name: value for name, value in scored.items() if name.startswith(split)}

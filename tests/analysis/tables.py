@@ -60,6 +60,7 @@ def runs(arms: tuple[str, ...], rates: tuple[float, ...], seeds: int) -> pd.Data
 def cells(arms: tuple[str, ...], rates: tuple[float, ...], seeds: int) -> pd.DataFrame:
     rows = [
         {"arm": arm, "learning_rate": rate, "n": seeds, "diverged": int(rate > 0.4) * seeds,
+         "collapsed": 0,
          "chosen_share": float(rate == CHOSEN),
          "chosen": rate == (CHOSEN if CHOSEN in rates else rates[0]),
          "setting/loss": arm.split(", ")[0]}
@@ -89,11 +90,12 @@ def arms_table(arms: tuple[str, ...], seeds: int) -> pd.DataFrame:
     }
     return pd.DataFrame(
         [
-            {"arm": arm, "learning_rate": CHOSEN, "n": seeds, "diverged": 0, "val_mean": 97.0,
-             "val_sd": 0.2 * known, "test_mean": 96.8, "test_sd": 0.2 * known,
+            {"arm": arm, "learning_rate": CHOSEN, "n": seeds, "diverged": 0, "collapsed": 0,
+             "val_mean": 97.0, "val_sd": 0.2 * known, "test_mean": 96.8, "test_sd": 0.2 * known,
              "test_low": 96.6 * known, "test_high": 97.0 * known, "test_samples_half_width": 0.32,
              **others, "module/probability_formula": "softmax of the outputs",
-             "good_range": "0.1 to 0.2", "good_decades": 0.3, "diverged_anywhere": 3, "runs": 9}
+             "good_range": "0.1 to 0.2", "good_decades": 0.3, "diverged_anywhere": 3,
+             "collapsed_anywhere": 0, "runs": 9}
             for arm in arms
         ]
     )  # fmt: skip

@@ -6,6 +6,7 @@ import pytest
 
 from runlab.analysis.compare import compare
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.markdown import to_markdown
 from runlab.analysis.terminal import terminal
 from tests.analysis.synthetic import Accuracy, write_run, write_sweep
 
@@ -86,6 +87,40 @@ def test_diverged_runs_stay_in_the_denominator(tmp_path: Path) -> None:
     row = cell(compare(tmp_path), "mse", 0.1)
     assert row["val_mean"] == pytest.approx(50)
     assert (row["n"], row["diverged"]) == (2, 1)
+
+
+def test_diverged_and_collapsed_runs_are_told_apart_wherever_they_are_counted(tmp_path) -> None:
+    for seed in range(6):
+        write_run(tmp_path, "mse", 0.1, seed, 0.97)
+        write_run(tmp_path, "mse", 0.5, seed, 0.1, status="diverged" if seed else "collapsed")
+        write_run(tmp_path, "cross_entropy", 0.1, seed, 0.2, status="collapsed")
+    comparison = compare(tmp_path)
+    row = cell(comparison, "mse", 0.5)
+    assert (row["n"], row["diverged"], row["collapsed"], row["far_off"]) == (6, 5, 1, 0)
+    assert row["val_mean"] == pytest.approx(10), "both count by the weights that are tested"
+    told = " ".join(terminal(comparison).split())
+    assert "†k: k runs diverged; ‡k: k runs collapsed" in told
+    assert "†5 ‡1" in told
+    assert "every run of cross_entropy collapsed" in comparison.verdict
+    page = to_markdown(comparison, {}, {}, [])
+    assert "| mse | 0.5 | 6 | 5 | 1 |" in page
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "where"),
+    [
+        ({0.1: 0.1, 0.2: 0.1, 0.5: 0.13}, "larger learning rates, 1 first, as the largest did"),
+        ({0.1: 0.9, 0.2: 0.5, 0.5: 0.1}, "smaller learning rates, 0.05 first, as the smallest"),
+        ({0.1: 0.1, 0.2: 0.5, 0.5: 0.1}, "learning rates beside 0.2, which did best"),
+        ({0.1: 0.1, 0.2: 0.1, 0.5: 0.1}, "smaller and larger learning rates, 0.05 and 1 first"),
+    ],
+)
+def test_where_every_run_collapsed_what_the_best_weights_reached_says_where_to_look(
+    tmp_path: Path, accuracies: dict[float, float], where: str
+) -> None:
+    for rate, accuracy in accuracies.items():
+        write_run(tmp_path, "mse", rate, 0, accuracy, status="collapsed")
+    assert f"mse: every run collapsed; add {where}" in " ".join(compare(tmp_path).warnings)
 
 
 def test_a_diverged_run_without_accuracy_does_not_flatter_its_cell(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_runs_with_different_primary_measures_are_not_compared_unless_by_one_of_
         compare(tmp_path)
     comparison = compare(tmp_path, "accuracy")
     assert comparison.folder.name == "comparison_accuracy"
-    assert comparison.margin is None
+    assert comparison.margin == 0.2, "that of the run of which it is the primary measure"
     assert any(
         each.startswith("the runs declare different measures: accuracy, nll, brier, ece, loss (1")
         for each in comparison.warnings

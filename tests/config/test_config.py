@@ -47,8 +47,16 @@ def test_values_are_the_configurations_however_they_were_written():
 
 
 def name(*overrides: str) -> str:
-    watchers = {"watchers": ["histograms", "graph", "sample_images"]}
+    watchers = {"watchers": {"histograms": True, "graph": True, "sample_images": True}}
     return run_name.run_name("mse", 0.1, 0, overrides, _root_=OmegaConf.create(watchers))
+
+
+def test_a_callbacks_own_file_says_that_it_only_watches():
+    watched = compose("callback=[default,histograms]", "~callback.sample_images")
+    assert watched.run.name == compose().run.name
+    assert watched.watchers.histograms
+    assert "sample_images" not in watched.callback
+    assert compose("~callback.stop_on_divergence").run.name != compose().run.name
 
 
 def test_short_keys_that_would_be_ambiguous_stay_whole():

@@ -45,7 +45,7 @@ def flat(blocks: Batches) -> Batches:
 
 
 def expected(data: MNIST, epoch: int) -> list[list[int]]:
-    sampler = EpochSampler(data._train_indices, data.batch_size, data.seed)
+    sampler = EpochSampler(data.split.train, data.batch_size, data.seed)
     sampler.set_epoch(epoch)
     return data._train.targets[sampler.order()].view(-1, data.batch_size).tolist()
 
@@ -116,8 +116,8 @@ def test_no_validation_image_is_trained_on(root: Path) -> None:
 
 def test_split_does_not_depend_on_the_seed(root: Path) -> None:
     first, second = ready(root, seed=0), ready(root, seed=1)
-    assert torch.equal(first._val_indices, second._val_indices)
-    assert not torch.equal(first._val_indices, ready(root, split_seed=1)._val_indices)
+    assert torch.equal(first.split.val, second.split.val)
+    assert not torch.equal(first.split.val, ready(root, split_seed=1).split.val)
 
 
 def test_normalise_is_the_formula(root: Path) -> None:
@@ -184,7 +184,7 @@ def test_the_checksum_is_of_what_is_trained_on(tmp_path: Path) -> None:
         ({"batch_size": 171}, r"data.batch_size: expected at most 170, .*got 171"),
         ({"eval_batch_size": 0}, r"data.eval_batch_size: expected .* at least 1, got 0"),
         ({"steps_per_execution": 0}, r"data.steps_per_execution: expected .* at least 1, got 0"),
-        ({"val_size": 0}, r"data.val_size: expected .* at least 1, got 0"),
+        ({"val_size": -1}, r"data.val_size: expected .* at least 0, got -1"),
         ({"train_size": -5}, r"data.train_size: expected .* at least 1, got -5"),
         ({"num_classes": 1}, r"data.num_classes: expected .* at least 2, got 1"),
         ({"seed": -1}, r"data.seed: expected .* at least 0, got -1"),

@@ -42,7 +42,7 @@ def test_a_checkpoint_alone_gives_the_numbers_of_its_run_bit_for_bit(finished, d
     checkpoint, entry = finished
     alone = tmp_path / "elsewhere.ckpt"
     alone.write_bytes(checkpoint.read_bytes())
-    assert len(of_splits(entry)) == 12
+    assert len(of_splits(entry)) == 14
     assert evaluate(config(alone, data_dir)) == of_splits(entry)
 
 

@@ -27,6 +27,14 @@ def test_shapes_follow_the_data():
         assert network(shape=[3, 16, 16], num_classes=7)(images).shape == (2, 7)
 
 
+def test_a_tables_features_are_inputs_too():
+    features = torch.rand(2, 8)
+    for network in (Linear, MLP):
+        assert network(shape=[8], num_classes=3)(features).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"expected images of shape .* got inputs of shape \[8\]"):
+        CNN(shape=[8], num_classes=3)
+
+
 def test_activation_is_the_one_given():
     network = MLP([1, 28, 28], 10, activation=nn.Tanh())
     assert sum(isinstance(module, nn.Tanh) for module in network.layers) == 2

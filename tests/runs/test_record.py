@@ -1,6 +1,7 @@
 import json
 import math
 import os
+from hashlib import sha256
 
 import pytest
 
@@ -71,10 +72,13 @@ def test_a_record_of_another_layout_is_refused_with_the_release_that_wrote_it(tm
 
 
 def test_callbacks_that_only_watch_are_no_part_of_what_a_run_is():
-    watched = CONFIG | {"callback": {"histograms": {"count": 3}}, "watchers": ["histograms"]}
-    changing = watched | {"watchers": []}
-    assert fingerprint.fingerprint(watched) == fingerprint.fingerprint(CONFIG)
-    assert fingerprint.fingerprint(changing) != fingerprint.fingerprint(CONFIG)
+    with_callback = CONFIG | {"callback": {"histograms": {"count": 3}}}
+    for watchers in ({"histograms": True}, ["histograms"]):  # a list: of an earlier release
+        watched = with_callback | {"watchers": watchers}
+        assert fingerprint.fingerprint(watched) == fingerprint.fingerprint(CONFIG)
+    for watchers in ({"histograms": False}, {}, [], None):
+        changing = with_callback | {"watchers": watchers}
+        assert fingerprint.fingerprint(changing) != fingerprint.fingerprint(CONFIG)
 
 
 def test_a_folder_without_a_record_is_refused_by_name(tmp_path):
@@ -129,13 +133,37 @@ def test_one_batch_and_all_batches_are_not_the_same_to_the_trainer():
     assert fingerprint.fingerprint(one) != fingerprint.fingerprint(every)
 
 
-def test_a_record_of_an_earlier_release_is_known_by_its_configuration():
-    config = CONFIG | {"optimizer": {"lr": 0.1, "weight_decay": 0.0}}
-    written = fingerprint.hashed(fingerprint.identity(config, as_written=True))
+@pytest.mark.parametrize("release", [0, 1])
+def test_a_record_of_an_earlier_release_is_known_by_its_configuration(release):
+    watched = {"callback": {"histograms": {"count": 3}}, "watchers": ["histograms"]}
+    rate = {"optimizer": {"lr": 0.1, "weight_decay": 0.0}}
+    config = CONFIG | watched | rate | {"gradient_clip": None}
+    written = fingerprint.earlier_fingerprints(config)[release]
     assert written != fingerprint.fingerprint(config)
     old = {"fingerprint": written, "config": config}
-    assert fingerprint.is_of(old, CONFIG | {"optimizer": {"lr": 0.1, "weight_decay": 0}})
+    now = CONFIG | {"optimizer": {"lr": 0.1, "weight_decay": 0}, "watchers": {"curves": True}}
+    assert fingerprint.is_of(old, now)
     assert not fingerprint.is_of(old, CONFIG)
+    assert not fingerprint.is_of(old, now | {"gradient_clip": 1})
+    assert not fingerprint.is_of(old | {"config": now}, now)  # it is not what was hashed
+
+
+def test_the_hashes_of_earlier_releases_are_what_they_were():
+    config = {"seed": 0, "gradient_clip": None, "model": {"width": 2.0}}
+    assert fingerprint.earlier_fingerprints(config) == [
+        sha256(b'{"gradient_clip": null, "model.width": 2.0, "seed": 0}').hexdigest(),
+        sha256(b'{"gradient_clip": null, "model.width": 2, "seed": 0}').hexdigest(),
+    ]
+
+
+def test_a_top_level_key_that_is_null_says_the_same_as_none():
+    for null in ({"scheduler": None}, {"new_in_a_later_release": None}):
+        assert fingerprint.fingerprint(CONFIG | null) == fingerprint.fingerprint(CONFIG)
+        assert fingerprint.difference(CONFIG | null, CONFIG) == []
+    given = CONFIG | {"scheduler": {"_target_": "x"}}
+    assert fingerprint.fingerprint(given) != fingerprint.fingerprint(CONFIG | {"scheduler": None})
+    dropout = CONFIG | {"model": {"dropout": None}}  # whose default may be another
+    assert fingerprint.fingerprint(dropout) != fingerprint.fingerprint(CONFIG | {"model": {}})
 
 
 def test_a_record_that_lost_an_infinity_is_known_by_its_fingerprint():

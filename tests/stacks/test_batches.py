@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from runlab.blocks.lazy_batch import LazyBatch
-from runlab.stacks.stack import StackedBatches
+from runlab.stacks.batches import StackedInputs
 
 RUNS, STEPS, BATCH = 3, 4, 5
 SOURCE = torch.randint(0, 256, (20, 1, 3, 3), dtype=torch.uint8)
@@ -14,21 +14,21 @@ VIEWS = [SOURCE, SOURCE.mT, SOURCE.view(torch.int8).view(torch.uint8)]
 
 
 def assert_expected(images: list[Tensor]) -> None:
-    batches = StackedBatches(images)
+    batches = StackedInputs(images)
     for step in range(STEPS):
         assert torch.equal(batches[step], EXPECTED[:, step])
 
 
 def test_runs_on_one_data_set_are_gathered_at_once_and_not_before():
     images = [LazyBatch(SOURCE.view(SOURCE.shape), chosen) for chosen in CHOSEN]
-    assert StackedBatches(images).indices is not None
+    assert StackedInputs(images).indices is not None
     assert_expected(images)
     assert not any(each.is_materialized for each in images)
 
 
 def test_runs_on_data_sets_of_their_own_are_gathered_one_by_one():
     images = [LazyBatch(SOURCE.clone(), chosen) for chosen in CHOSEN]
-    assert StackedBatches(images).indices is None
+    assert StackedInputs(images).indices is None
     assert_expected(images)
 
 
@@ -37,14 +37,14 @@ def test_rows_that_somebody_wrote_into_are_taken_as_they_are():
     images[1][2].zero_()
     expected = EXPECTED.clone()
     expected[1, 2] = 0
-    batches = StackedBatches(images)
+    batches = StackedInputs(images)
     for step in range(STEPS):
         assert torch.equal(batches[step], expected[:, step])
 
 
 def test_another_view_of_the_same_memory_is_another_data_set():
     images = [LazyBatch(each, chosen) for each, chosen in zip(VIEWS, CHOSEN, strict=True)]
-    batches = StackedBatches(images)
+    batches = StackedInputs(images)
     for step in range(STEPS):
         expected = [view[chosen[step]] for view, chosen in zip(VIEWS, CHOSEN, strict=True)]
         assert torch.equal(batches[step], torch.stack(expected))

@@ -10,6 +10,7 @@ from runlab.runs import record
 from runlab.stacks import equivalence
 from runlab.stacks.stack import Stack
 from tests.runs.test_resume import STOP, Stop
+from tests.stacks.test_modules import as_module
 from tests.stacks.test_stack import (
     ADAPTIVE,
     DOUBLE,
@@ -118,7 +119,7 @@ def test_a_run_whose_modules_are_no_others_says_so(stack, caplog):
     with caplog.at_level(logging.WARNING):
         entries = stack(RUNS, ONE_EPOCH, *tuning)
     assert [entry["timing"]["stack"] for entry in entries] == [1, 2, 2]
-    assert f"{NOTE}its modules hold other settings than the other runs'" in caplog.text
+    assert f"{NOTE}its loss's k is another than the other runs'" in caplog.text
 
 
 def test_no_more_runs_are_computed_at_once_than_was_asked_for(stack):
@@ -134,7 +135,8 @@ MEMORY_ERRORS = [
 
 
 @pytest.mark.parametrize("error", MEMORY_ERRORS)
-def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeypatch, error):
+@pytest.mark.parametrize("own", [[], as_module("Mixup")])
+def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeypatch, error, own):
     class Tight(Stack):
         def __init__(self, members):
             if len(members) > 2:
@@ -143,7 +145,7 @@ def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeyp
 
     monkeypatch.setattr("runlab.stacks.equivalence.Stack", Tight)
     runs = {f"run{seed}": [f"seed={seed}"] for seed in range(4)}
-    assert [entry["timing"]["stack"] for entry in stack(runs, ONE_EPOCH)] == [2, 2, 2, 2]
+    assert [entry["timing"]["stack"] for entry in stack(runs, ONE_EPOCH, *own)] == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("function", ["steps_alone", "steps_together", "find_side_effect"])

@@ -39,7 +39,7 @@ def test_no_run_gathers_its_whole_block(stack, monkeypatch):
     monkeypatch.setattr(
         StepRequest,
         "member",
-        property(lambda request: seen.append(type(request.inputs)) or make(request)),
+        property(lambda request: seen.append(type(request.batches.inputs)) or make(request)),
     )
     assert_shared(stack(RUNS, ONE_EPOCH))
     assert set(seen) == {LazyBatch}

@@ -10,11 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from losslab.losses import CrossEntropy
 from losslab.models import CNN, MLP
+from runlab.module import Module
+from runlab.stacks.nest import Nest, take_apart
 from runlab.stacks.stack import Stack
 from runlab.stacks.step_request import Member
-from runlab.stacks.trace import Operations, trace_operations
+from runlab.stacks.trace import Operations, Results, TracedOperations, trace_operations
 
-RATES = torch.tensor([0.1, 0.02, 0.5], dtype=torch.float64)
+RATES = torch.tensor([[0.1, 0.02, 0.5]], dtype=torch.float64)  # [groups, runs]
 aten = torch.ops.aten
 
 
@@ -106,6 +108,22 @@ class Scaled(Network):
         return self.scale * super().forward(images)
 
 
+class Averaging(Network):
+    """Keeps a mean in place, another one in a new tensor at each step, and running statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+        self.register_buffer("mean", torch.zeros(8))
+        self.register_buffer("other", torch.zeros(8))
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.norm(self.first(images.flatten(1)))
+        self.mean.mul_(0.9).add_(hidden.detach().pow(2).mean(dim=0))
+        self.other = 0.9 * self.other + 0.1 * self.mean
+        return self.second(hidden.relu() - self.mean)
+
+
 def mlp() -> nn.Module:
     return MLP((1, 4, 4), 4, [8, 8], nn.ReLU())
 
@@ -116,45 +134,56 @@ def cnn() -> nn.Module:
 
 def stack_of(make) -> Stack:
     members = []
-    for seed in range(len(RATES)):
+    for seed in range(RATES.shape[1]):
         torch.manual_seed(seed)
-        network = make().double()
-        factory = lambda parameters: SGD(parameters, lr=0.1)  # noqa: E731
-        optimizer = factory(network.parameters())
-        members.append(Member(lambda x: x, network, CrossEntropy(), optimizer, factory, None))
+        module = Module(make().double(), CrossEntropy())
+        members.append(Member(module, SGD(module.parameters(), lr=0.1), None))
     return Stack(members)
 
 
-def batch() -> tuple[Tensor, Tensor]:
+def batch() -> Nest:
     torch.manual_seed(0)
-    images = torch.rand(len(RATES), 6, 1, 4, 4, dtype=torch.float64)
-    return images, torch.randint(0, 4, (len(RATES), 6))
+    images = torch.rand(RATES.shape[1], 6, 1, 4, 4, dtype=torch.float64)
+    return take_apart(((images, torch.randint(0, 4, (RATES.shape[1], 6))), None), "it")
+
+
+def trace(stack: Stack, nest: Nest) -> TracedOperations:
+    return trace_operations(stack.operations.gradients, *stack.tensors, nest, stack.groups)
 
 
 @pytest.mark.parametrize(
     "make",
-    [mlp, cnn, Product, Tied, Square, Overwriting, Turning, Conjugate, TwoPrecisions, Scaled],
+    [
+        mlp,
+        cnn,
+        Product,
+        Tied,
+        Square,
+        Overwriting,
+        Turning,
+        Conjugate,
+        TwoPrecisions,
+        Scaled,
+        Averaging,
+    ],
 )
 def test_they_come_to_gradients_and_to_a_step_down_them(make):
-    stack, (images, labels) = stack_of(make), batch()
+    stack, nest = stack_of(make), batch()
     before = {name: each.clone() for name, each in stack.parameters.items()}
-    found = trace_operations(
-        stack.operations.gradients, stack.parameters, stack.fixed, images, labels
-    )
+    found = trace(stack, nest)
     torch.testing.assert_close(stack.parameters, before, rtol=0, atol=0)
 
-    other_images, other_labels = images.flip(1) * 2, labels.flip(1)
-    inputs = stack.fixed, other_images, other_labels
-    expected, (losses, outputs) = stack.operations.gradients(stack.parameters, *inputs)
-    gradients, ours = found.gradients(stack.parameters, *inputs)
+    images, labels = nest.tensors
+    other = nest.replace([images.flip(1) * 2, labels.flip(1)])
+    expected, results = stack.operations.gradients(*stack.tensors, other)
+    gradients, ours = found.gradients(*stack.tensors, other)
     torch.testing.assert_close(gradients, expected)
-    torch.testing.assert_close(ours, (losses, outputs))
+    torch.testing.assert_close(ours, results)
 
-    assert found.descend is not None
-    ours = found.descend(stack.parameters, *inputs, RATES)
-    torch.testing.assert_close(ours, (losses, outputs))
+    ours = found.descend(*stack.tensors, other, RATES)
+    torch.testing.assert_close(ours, results)
     for name, parameter in stack.parameters.items():
-        rates = RATES.view(-1, *[1] * (parameter.ndim - 1))
+        rates = RATES[0].view(-1, *[1] * (parameter.ndim - 1))
         wanted = before[name] - (rates * expected[name]).to(parameter.dtype)
         torch.testing.assert_close(parameter, wanted, msg=name)
 
@@ -170,9 +199,8 @@ class Counted(TorchDispatchMode):
 
 
 def test_a_step_needs_no_gradients_of_linear_layers_weights_and_fewer_operations():
-    stack, (images, labels) = stack_of(mlp), batch()
-    inputs = stack.parameters, stack.fixed, images, labels
-    found = trace_operations(stack.operations.gradients, *inputs)
+    stack, nest = stack_of(mlp), batch()
+    found, inputs = trace(stack, nest), (*stack.tensors, nest)
     with Counted() as untraced:
         stack.operations.gradients(*inputs)
     with Counted() as step:
@@ -183,46 +211,45 @@ def test_a_step_needs_no_gradients_of_linear_layers_weights_and_fewer_operations
 
 
 def test_a_stack_takes_all_but_its_last_step_in_one():
-    stack, (images, labels) = stack_of(mlp), batch()
-    inputs = stack.parameters, stack.fixed, images, labels
-    found = trace_operations(stack.operations.gradients, *inputs)
+    stack, nest = stack_of(mlp), batch()
+    found = trace(stack, nest)
     stack.operations = Operations(found.gradients, found.descend)
-    steps = [each.expand(4, *each.shape) for each in images], [y.expand(4, 6) for y in labels]
     with Counted() as counted:
-        stack.take_steps(*steps, RATES.view(3, 1).expand(3, 4))
+        stack.take_steps(lambda step: nest, RATES.view(3, 1, 1).expand(3, 4, 1))
     assert counted.calls[aten.baddbmm_.default] == 3 * 3
     assert stack.gradients.keys() == stack.parameters.keys()
 
 
 def test_in_half_precision_a_rate_multiplies_no_factor_of_a_gradient():
-    stack, (images, labels) = stack_of(lambda: mlp().bfloat16()), batch()
+    stack, nest = stack_of(lambda: mlp().bfloat16()), batch()
     stack.parameters = {name: each.bfloat16() for name, each in stack.parameters.items()}
-    inputs = stack.parameters, stack.fixed, images.bfloat16(), labels
-    found = trace_operations(stack.operations.gradients, *inputs)
+    images, labels = nest.tensors
+    nest = nest.replace([images.bfloat16(), labels])
+    found = trace(stack, nest)
     with Counted() as step:
-        found.descend(*inputs, RATES.bfloat16())
+        found.descend(*stack.tensors, nest, RATES.bfloat16())
     assert (step.calls[aten.baddbmm_.default], step.calls[aten.addcmul_.default]) == (0, 6)
 
 
 def test_random_numbers_are_drawn_at_each_step_and_none_while_it_is_found():
-    stack, (images, labels) = stack_of(lambda: nn.Sequential(nn.Dropout(), Network())), batch()
-    inputs = stack.parameters, stack.fixed, images, labels
+    stack, nest = stack_of(lambda: nn.Sequential(nn.Dropout(), Network())), batch()
     before = torch.get_rng_state()
-    found = trace_operations(stack.operations.gradients, *inputs)
+    found = trace(stack, nest)
     assert torch.equal(torch.get_rng_state(), before)
-    losses = [found.gradients(*inputs)[1][0] for _ in range(2)]
+    losses = [found.gradients(*stack.tensors, nest)[1].losses for _ in range(2)]
     assert not torch.equal(*losses)
 
 
 def test_a_product_is_taken_before_its_factors_are_overwritten():
-    def gradients_of(parameters, fixed, images, labels):
-        errors = images.flatten(2) - 1  # [runs, batch, 16]
+    def gradients_of(parameters, fixed, buffers, nest):
+        errors = nest.tensors[0].flatten(2) - 1  # [runs, batch, 16]
         gradient = errors.mT @ fixed["outputs"]
-        return {"weight": gradient}, (errors.mul_(0).sum(dim=(1, 2)), fixed["outputs"])
+        losses = errors.mul_(0).sum(dim=(1, 2))
+        return {"weight": gradient}, Results(losses, fixed["outputs"], {})
 
     weight, outputs = torch.zeros(3, 16, 4), torch.rand(3, 6, 4)
-    inputs = {"weight": weight.double()}, {"outputs": outputs.double()}, *batch()
+    inputs = {"weight": weight.double()}, {"outputs": outputs.double()}, {}, batch()
     expected, _ = gradients_of(*inputs)
-    trace_operations(gradients_of, *inputs).descend(*inputs, RATES)
+    trace_operations(gradients_of, *inputs, {"weight": 0}).descend(*inputs, RATES)
     ours = inputs[0]["weight"]
     torch.testing.assert_close(ours, -RATES.view(3, 1, 1) * expected["weight"])

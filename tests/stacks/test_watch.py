@@ -11,6 +11,7 @@ from runlab.module import StackDifferenceError
 from runlab.runs import record
 from runlab.stacks import scheduler, watch
 from runlab.stacks.alone import Steps
+from tests.stacks.test_modules import Mixup
 from tests.stacks.test_stack import DOUBLE, ONE_EPOCH, PAIR, SMALL_CNN, assert_shared
 
 HERE = "tests.stacks.test_watch"
@@ -45,6 +46,14 @@ class Dropping(nn.Module):
         return self.linear(self.dropout(images.flatten(1))) * (1 if next(calls) < 12 else 3)
 
 
+class Mixing(Mixup):
+    """A module that draws, and does another thing from some call on."""
+
+    def loss_step(self, batch, drawn):
+        loss, outputs = super().loss_step(batch, drawn)
+        return loss * (1 if next(calls) < 12 else 3), outputs
+
+
 class Features:
     """Random ones, drawn when it is made."""
 
@@ -68,6 +77,7 @@ class Lying(nn.Module):
 FAULTS = {
     "a global": [f"loss._target_={HERE}.OfAGlobal"],
     "an attribute of the class": [f"loss._target_={HERE}.OfItsClass"],
+    "a global, in a module of one's own": [f"module._target_={HERE}.Mixing"],
     "a global, beside random draws": ["model=linear", f"model._target_={HERE}.Dropping"],
     "another value in each run": ["model=linear", f"model._target_={HERE}.Lying"],
 }
@@ -156,7 +166,7 @@ def test_watching_moves_no_random_generator_and_changes_no_number(stack, monkeyp
 
 
 def steps(*losses: float, weights: float = 1.0) -> Steps:
-    return Steps(torch.tensor(losses), torch.full((4,), weights))
+    return Steps(torch.tensor(losses), torch.full((4,), weights), {"count": torch.tensor(3)})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hydra.errors import InstantiationException
 
 from runlab.runs import record
-from runlab.sweeps.stacked import group_jobs, picklable
+from runlab.sweeps.stacked import describe_stacks, group_jobs, picklable
 from tests.runs.test_resume import curves
 
 TRAIN = "scripts/train.py"
@@ -236,3 +236,10 @@ def test_a_stack_of_no_runs_is_refused(tmp_path, commands, tiny):
     assert done.stderr.strip() == (
         "expected hydra.launcher.size to be a whole number of 1 to 1000, got 0"
     )
+
+
+def test_the_launcher_says_what_keeps_runs_apart():
+    swept = {"seed", "model.widths", "loss", "optimizer.lr"}
+    told = describe_stacks(16, 4, swept, 1, Path("logs"))
+    assert told == "16 runs in 4 stacks, apart where they differ in loss, model.widths"
+    assert describe_stacks(3, 1, {"seed"}, 1, Path("logs")) == "3 runs in 1 stack"

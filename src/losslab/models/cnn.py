@@ -21,6 +21,11 @@ class CNN(nn.Module):
         activation: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        if len(shape) != 3:
+            raise ValueError(
+                "expected images of shape [channels, height, width] for a CNN, got inputs of shape "
+                f"{list(shape)}: choose model=mlp or model=linear"
+            )
         channels, height, width = shape
         reduction = 2 ** len(widths)
         if min(height, width) < reduction:

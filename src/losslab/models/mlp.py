@@ -24,12 +24,10 @@ class MLP(nn.Module):
             raise ValueError(f"expected MLP widths of at least 1, got {list(widths)}")
         activation = nn.ReLU() if activation is None else activation
         sizes = [prod(shape), *widths]
-        layers: list[nn.Module] = [nn.Flatten()]  # [batch, channels·height·width]
+        layers: list[nn.Module] = [nn.Flatten()]  # images: [batch, channels·height·width]
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), activation]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], num_classes))
 
-    def forward(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch classes"]:
+    def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
         return self.layers(images)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from runlab.config.fingerprint import affects_result, flatten, key_of, normalized
+from runlab.config.fingerprint import affects_result, flatten, key_of, normalized, watchers_of
 from runlab.runs.record import nested_dict
 
 IGNORED_GROUPS = ("run", "paths", "output", "hydra")
@@ -92,7 +92,7 @@ def _natural(name: str) -> list[tuple[float, str]]:
 
 def _settings(record: dict[str, Any]) -> dict[str, str]:
     config = record.get("config") or {}
-    watchers = tuple(config.get("watchers") or ())
+    watchers = watchers_of(config)
     flat = flatten(config) | (record.get("choices") or {})
     return {
         key: json.dumps(normalized(key, value))

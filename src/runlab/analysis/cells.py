@@ -13,6 +13,7 @@ from runlab.analysis.learning_rates import good_range
 from runlab.analysis.runs import MODULE, ended_runs
 from runlab.analysis.statistics import binomial_half_width, count_far_off, mean_interval
 from runlab.measure import Measure
+from runlab.runs.record import UNSOUND
 
 COPIED = ("val_mean", "val_sd", "test_mean", "test_sd", "seconds", "samples_per_second")
 """Columns that arms have from their chosen cell."""
@@ -25,6 +26,11 @@ def metric_values(runs: pd.DataFrame, metric: str, scale: float = 1.0) -> pd.Ser
     if metric not in runs:
         return pd.Series(float("nan"), index=runs.index)
     return pd.to_numeric(runs[metric], errors="coerce").astype(float) * scale
+
+
+def has_sound_run(table: pd.DataFrame) -> pd.Series:
+    """Of each cell or arm, whether a run of it neither diverged nor collapsed."""
+    return table[[*UNSOUND]].sum(axis=1) < table["n"]
 
 
 def select_chosen(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
@@ -41,9 +47,9 @@ def summarize_cells(
 ) -> pd.DataFrame:
     """One row a cell, in the measure's unit; `chosen` marks one learning rate per arm.
 
-    Diverged runs count as the others do, with what their best weights reach; where one has no
-    value, the cell's mean is NaN. `far_off` are those runs that did not diverge, yet ended far off
-    the others.
+    Runs that diverged or collapsed count as the others do, with what their best weights reach;
+    where one has no value, the cell's mean is NaN. `far_off` are finished runs that ended far off
+    the other finished ones.
 
     Args:
         others: measures of which the mean on the test set stands beside it, as `test_<name>`.
@@ -67,7 +73,7 @@ def summarize_cells(
 def _cell(runs: pd.DataFrame, measure: Measure, others: Sequence[Measure]) -> dict[str, float]:
     cell: dict[str, float] = {
         "n": len(runs),
-        "diverged": int((runs["status"] == "diverged").sum()),
+        **{status: int((runs["status"] == status).sum()) for status in UNSOUND},
     }
     for split in ("val", "test"):
         reached = metric_values(runs, f"{split}/{measure.name}", measure.scale)
@@ -78,8 +84,8 @@ def _cell(runs: pd.DataFrame, measure: Measure, others: Sequence[Measure]) -> di
     for other in others:
         reached = metric_values(runs, f"test/{other.name}", other.scale)
         cell[f"test_{other.name}"] = float(reached.mean(skipna=False))
-    whole = metric_values(runs[runs["status"] != "diverged"], f"val/{measure.name}", measure.scale)
-    cell["far_off"] = count_far_off(whole.to_numpy(), measure.tolerance or 0.0)
+    sound = metric_values(runs[~runs["status"].isin(UNSOUND)], f"val/{measure.name}", measure.scale)
+    cell["far_off"] = count_far_off(sound.to_numpy(), measure.tolerance or 0.0)
     together = metric_values(runs, "timing/stack").fillna(1)  # what they took, they took together
     cell["seconds"] = float((metric_values(runs, "timing/seconds") / together).mean())
     cell["samples_per_second"] = float(metric_values(runs, "timing/samples_per_second").mean())
@@ -126,7 +132,7 @@ def summarize_arms(
     of_cell = dict(list(ended_runs(runs).groupby(["arm", "learning_rate"])))
     of_arm = dict(list(cells.groupby("arm")))
     rows = [
-        {key: cell[key] for key in ("arm", "learning_rate", "n", "diverged", *COPIED)}
+        {key: cell[key] for key in ("arm", "learning_rate", "n", *UNSOUND, *COPIED)}
         | {key: value for key, value in cell.items() if str(key).startswith(SETTING)}
         | _result(of_cell[cell["arm"], cell["learning_rate"]], measure, others)
         | _width(of_arm[cell["arm"]], cell["learning_rate"], measure)
@@ -138,9 +144,9 @@ def summarize_arms(
 def _arm_columns(others: Sequence[Measure]) -> list[str]:
     names = [f"test_{other.name}{end}" for other in others for end in ("", "_low", "_high")]
     return [
-        *("arm", "learning_rate", "n", "diverged", *COPIED, "test_low", "test_high"),
+        *("arm", "learning_rate", "n", *UNSOUND, *COPIED, "test_low", "test_high"),
         *("test_samples_half_width", *names),
-        *("good_range", "good_decades", "diverged_anywhere", "runs"),
+        *("good_range", "good_decades", "diverged_anywhere", "collapsed_anywhere", "runs"),
     ]
 
 
@@ -170,13 +176,13 @@ def _samples_half_width(test: np.ndarray, runs: pd.DataFrame, measure: Measure) 
 
 
 def _width(own: pd.DataFrame, chosen: float, measure: Measure) -> dict[str, Any]:
-    """How wide the range of good learning rates is, of an arm's cells, and what diverged in it."""
+    """How wide an arm's range of good learning rates is, and how many runs ended badly in it."""
     means = own.set_index("learning_rate")["val_mean"]
     good = good_range(means, chosen, measure) if len(own) > 1 else None
     return {
         "good_range": good.text if good else "",
         "good_decades": good.decades if good else math.nan,
-        "diverged_anywhere": int(own["diverged"].sum()),
+        **{f"{status}_anywhere": int(own[status].sum()) for status in UNSOUND},
         "runs": int(own["n"].sum()),
     }
 

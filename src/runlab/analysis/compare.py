@@ -20,7 +20,7 @@ from runlab.analysis.conclusions import conclude
 from runlab.analysis.declarations import Agreement, agree
 from runlab.analysis.differences import naive_differences, pair_runs, tuned_differences
 from runlab.analysis.formatting import listed
-from runlab.analysis.margins import find_margin
+from runlab.analysis.margins import Margin, find_margin
 from runlab.analysis.palette import arm_styles
 from runlab.analysis.reach import coverage
 from runlab.analysis.repeatability import add_repeatability
@@ -31,13 +31,15 @@ from runlab.analysis.variation import Variation
 from runlab.measure import Measure
 
 
-def compare(sweep: Path, metric: str | None = None, margin: float | None = None) -> Comparison:
+def compare(
+    sweep: str | Path, metric: str | None = None, margin: float | None = None
+) -> Comparison:
     """The comparison of all runs that have ended so far.
 
     Args:
         metric: the measure to compare by; by default the one that the runs declare to be primary.
-        margin: the largest difference that does not matter, in the measure's unit. For the primary
-            measure the one that the runs declared, unless it is given here.
+        margin: the largest difference that does not matter, in the measure's unit; by default the
+            one that the runs declared for this measure.
 
     Raises:
         ValueError: if no run has ended, the measure does not rank these runs, or no difference is
@@ -45,7 +47,7 @@ def compare(sweep: Path, metric: str | None = None, margin: float | None = None)
     """
     if margin is not None and not 0 < margin < math.inf:
         raise ValueError(f"expected a margin above 0, got {margin}")
-    sweep = Path(sweep).resolve()
+    sweep = Path(sweep).expanduser().resolve()
     runs, declarations, variation = load(sweep)
     ended = ended_runs(runs)
     if ended.empty:
@@ -55,7 +57,9 @@ def compare(sweep: Path, metric: str | None = None, margin: float | None = None)
     agreement = agree({run: declarations[run] for run in ended["run"]}, metric)
     _require_comparable(ended, agreement)
     with np.errstate(over="ignore"):  # what no float can hold is infinite, and shown as such
-        return _conclude(sweep, runs, agreement, variation, margin)
+        recorded = [declarations[run].margins.get(agreement.measure.name) for run in ended["run"]]
+        found = find_margin(recorded, ended["margin_set"], margin)
+        return _conclude(sweep, runs, agreement, variation, found)
 
 
 def _conclude(
@@ -63,10 +67,9 @@ def _conclude(
     runs: pd.DataFrame,
     agreement: Agreement,
     variation: Variation,
-    given_margin: float | None,
+    margin: Margin,
 ) -> Comparison:
     ended, measure, measures = ended_runs(runs), agreement.measure, agreement.measures
-    margin = find_margin(ended, measure == agreement.primary, given_margin)
     styles = arm_styles(runs["arm"].dropna(), agreement.known_styles)
     others = other_measures(measures, agreement.primary or measure)
     cells = summarize_cells(runs, measure, others, list(styles))

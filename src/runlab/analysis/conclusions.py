@@ -1,11 +1,12 @@
 """The conclusions in plain words, generated from the statistics."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
 
-from runlab.analysis.formatting import interval, p_value, pair_name, with_unit
+from runlab.analysis.cells import has_sound_run
+from runlab.analysis.formatting import bad_ends, interval, p_value, pair_name, with_unit
 from runlab.analysis.statistics import (
     SIGNIFICANCE,
     is_exact,
@@ -15,8 +16,6 @@ from runlab.analysis.statistics import (
 from runlab.analysis.verdicts import Verdict
 from runlab.measure import Measure
 from runlab.text import plural
-
-DIVERGED = ["arm", "diverged", "n"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,8 @@ def conclude(
     if differences.empty:
         return [_alone(arms.iloc[0], measure)]
     tests = count_tests(differences)
-    diverged = {arm: (int(k), int(n)) for arm, k, n in arms[DIVERGED].itertuples(index=False)}
     return [
-        _conclusion(row, measure, margin, tests) + _reservations(row, diverged, tuning)
+        _conclusion(row, measure, margin, tests) + _reservations(row, arms, tuning)
         for _, row in differences.iterrows()
     ]
 
@@ -67,7 +65,7 @@ def _conclusion(
     tests: int,
 ) -> str:
     arm, other, pairs, verdict = row["arm"], row["other"], int(row["pairs"]), row["verdict"]
-    if verdict == Verdict.ALL_DIVERGED:
+    if verdict == Verdict.NONE_SOUND:
         return f"Nothing can be concluded about {arm} and {other}"
     if verdict == Verdict.UNPAIRED:
         return f"Nothing paired for {arm} and {other}: the chosen learning rates share no seed"
@@ -149,21 +147,17 @@ def _missing(row: pd.Series, measure: Measure, margin: float | None, tests: int)
     return f"{nothing}: if there is none, a new sweep of {ways} seeds would show it 4 times in 5"
 
 
-def _reservations(row: pd.Series, diverged: Mapping[str, tuple[int, int]], tuning: Tuning) -> str:
+def _reservations(row: pd.Series, arms: pd.DataFrame, tuning: Tuning) -> str:
     pair = [row["arm"], row["other"]]
-    parts = [_divergence(arm, *diverged[arm]) for arm in pair if diverged[arm][0]]
-    sound = [arm for arm in pair if diverged[arm][0] < diverged[arm][1]]
+    of_pair = arms.set_index("arm").loc[pair]
+    parts = [end for arm, own in of_pair.iterrows() if (end := bad_ends(own, str(arm)))]
+    sound = list(of_pair.index[has_sound_run(of_pair)])
     if edge := [arm for arm in sound if arm in tuning.on_the_edge]:
         parts.append(f"provisional: a wider grid may change the rate of {' and '.join(edge)}")
     if single := [arm for arm in sound if arm in tuning.at_one_learning_rate]:
         of_whom = f" of {single[0]}" if len(single) < len(pair) else ""
         parts.append(f"untuned: one learning rate was tried{of_whom}")
     return "".join(f"; {part}" for part in parts)
-
-
-def _divergence(arm: str, diverged: int, runs: int) -> str:
-    share = "every run" if diverged == runs else f"{diverged} of {plural(runs, 'run')}"
-    return f"{share} of {arm} diverged"
 
 
 def _test(row: pd.Series, tests: int) -> str:

@@ -8,9 +8,12 @@ from typing import Any
 
 from runlab.analysis.formatting import listed
 from runlab.analysis.palette import Style, known_styles
-from runlab.measure import Measure
+from runlab.measure import Measure, is_number
 from runlab.runs.record import nested_dict
 from runlab.text import plural
+
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Learning rates and margins that can be drawn, with room around them."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,14 @@ class Declaration:
         measures: what its module measures, the primary one first.
         sections, outputs: importable names, as in `comparison.sections`.
         arm_styles: as in `comparison.arm_styles`.
+        margins: by measure, as in `comparison.margin`; a number there is the primary one's.
     """
 
     measures: tuple[Measure, ...]
     sections: tuple[str, ...]
     outputs: tuple[str, ...]
     arm_styles: Mapping[str, Any]
+    margins: Mapping[str, float]
 
     @property
     def primary(self) -> Measure:
@@ -34,19 +39,31 @@ class Declaration:
 
 
 def read_declaration(run_record: Mapping[str, Any]) -> Declaration:
-    """Raises ValueError where the record names no measure."""
+    """Raises ValueError where the record names no measure, or a margin that is none."""
     entries = run_record.get("measures")
     if not isinstance(entries, list) or not entries or not all(map(_is_mapping, entries)):
         raise ValueError(
             "expected measures in run.json, got none: the module has to declare what it measures"
         )
     comparison = nested_dict(run_record, "config", "comparison")
+    measures = tuple(map(Measure.from_record, entries))
     return Declaration(
-        measures=tuple(map(Measure.from_record, entries)),
+        measures=measures,
         sections=tuple(map(str, comparison.get("sections") or ())),
         outputs=tuple(map(str, comparison.get("outputs") or ())),
         arm_styles=nested_dict(comparison, "arm_styles"),
+        margins=_read_margins(comparison.get("margin"), measures[0].name),
     )
+
+
+def _read_margins(declared: Any, primary: str) -> dict[str, float]:
+    margins = declared if isinstance(declared, Mapping) else {primary: declared}
+    for name, margin in margins.items():
+        if margin is not None and not (is_number(margin) and SMALLEST <= margin <= LARGEST):
+            raise ValueError(
+                f"expected a comparison.margin above 0 for {name} in run.json, got {margin!r}"
+            )
+    return {name: margin for name, margin in margins.items() if margin is not None}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from runlab.analysis.arms import settings_of
 from runlab.analysis.artifacts import SampleScores
-from runlab.analysis.cells import metric_values
+from runlab.analysis.cells import has_sound_run, metric_values
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.statistics import (
     Values,
@@ -104,9 +104,9 @@ def tuned_differences(
     table = pd.DataFrame(rows, columns=TUNED)
     evidence = {name: table[name].to_numpy(dtype=float) for name in EVIDENCE}
     evidence |= correct(evidence)
-    diverged = dict(zip(names, arms["diverged"] == arms["n"], strict=True))
-    all_diverged = np.array([diverged[arm] and diverged[other] for arm, other in pairs], dtype=bool)
-    verdicts = judge(evidence, all_diverged, measure.higher_is_better)
+    sound = dict(zip(names, has_sound_run(arms), strict=True))
+    none_sound = np.array([not (sound[arm] or sound[other]) for arm, other in pairs], dtype=bool)
+    verdicts = judge(evidence, none_sound, measure.higher_is_better)
     corrected = {name: evidence[name] for name in ("p_holm", "p_equivalent_holm")}
     return table.assign(**corrected, verdict=verdicts)
 

@@ -4,8 +4,12 @@ import math
 
 import pandas as pd
 
+from runlab.runs.record import UNSOUND
+from runlab.text import plural
+
 ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+SIGNS = dict(zip(UNSOUND, "†‡", strict=True))
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -67,6 +71,32 @@ def epochs(median: float, lowest: float, highest: float) -> str:
         "never" if math.isinf(value) else f"{value:.4g}" for value in (median, lowest, highest)
     ]
     return texts[0] if lowest == highest else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def bad_ends(row: pd.Series, of: str = "") -> str:
+    """`1 of 10 runs diverged and 2 collapsed`, `every run collapsed`; empty where none did.
+
+    Args:
+        row: of a cell or an arm.
+        of: whose runs, as in `every run of mse diverged`.
+    """
+    runs, whose = int(row["n"]), f" of {of}" if of else ""
+    counts = {end: int(row[end]) for end in UNSOUND if row[end]}
+    if not counts:
+        return ""
+    (first, count), *others = counts.items()
+    share = "every run" if count == runs else f"{count} of {plural(runs, 'run')}"
+    return " and ".join([f"{share}{whose} {first}", *(f"{k} {end}" for end, k in others)])
+
+
+def marks(cells: pd.DataFrame) -> list[str]:
+    """What the marks of `marked` say, of those that there are: `†k: k runs diverged`."""
+    return [f"{sign}k: k runs {end}" for end, sign in SIGNS.items() if cells[end].any()]
+
+
+def marked(cell: pd.Series) -> str:
+    """`†2 ‡1`: two runs of the cell diverged, one collapsed."""
+    return " ".join(f"{sign}{cell[end]}" for end, sign in SIGNS.items() if cell[end])
 
 
 def pair_name(row: pd.Series) -> str:

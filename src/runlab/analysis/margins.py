@@ -1,6 +1,6 @@
 """The margin within which a difference does not matter: how large it is, and who set it when."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -23,15 +23,17 @@ class Margin:
     warnings: tuple[str, ...] = ()
 
 
-def find_margin(ended: pd.DataFrame, is_primary: bool, given: float | None) -> Margin:
+def find_margin(
+    recorded_by_run: Collection[float | None], by_command: pd.Series, given: float | None
+) -> Margin:
     """The one that is given, or else the smallest that the runs recorded before they began.
 
     Args:
-        is_primary: whether runs are compared by the primary measure. They record a margin of none
-            other.
+        recorded_by_run: of the measure that runs are compared by: a margin is of one measure alone.
+        by_command: whether the command line of each run set a margin.
         given: with the comparison, so after the runs.
     """
-    recorded = _recorded(ended) if is_primary else [None]
+    recorded = _recorded(recorded_by_run)
     if given is not None and recorded != [given]:
         origin = "given with the comparison, after the runs"
         warning = f"the margin ±{given:g} was given afterwards; the runs declared {_told(recorded)}"
@@ -40,13 +42,13 @@ def find_margin(ended: pd.DataFrame, is_primary: bool, given: float | None) -> M
         origin = f"the smallest of those that the runs recorded ({_told(recorded)})"
         warning = f"the runs declared different margins ({_told(recorded)}): the smallest is used"
         return Margin(recorded[0], origin, (warning,))
-    return Margin(recorded[0], "" if recorded == [None] else _who(ended["margin_set"]))
+    return Margin(recorded[0], "" if recorded == [None] else _who(by_command))
 
 
-def _recorded(ended: pd.DataFrame) -> list[float | None]:
+def _recorded(by_run: Collection[float | None]) -> list[float | None]:
     """All margins, the smallest first; None at last where a run has none."""
-    margins = sorted(set(ended["margin"].dropna().astype(float)))
-    return [*margins, *([None] if ended["margin"].isna().any() else [])]
+    margins: list[float | None] = [*sorted({float(each) for each in by_run if each is not None})]
+    return margins + [None] * (None in by_run)
 
 
 def _told(margins: Sequence[float | None]) -> str:

@@ -21,6 +21,7 @@ from runlab.analysis.formatting import (
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section
 from runlab.measure import Measure
+from runlab.runs.record import UNSOUND
 from runlab.text import markdown, piped
 
 Texts = Mapping[str, str]
@@ -138,7 +139,7 @@ def _arms(arms: pd.DataFrame, measure: Measure) -> list[str]:
     if arms.empty:
         title = _escaped(measure).title
         return [f"None: no cell has a validation {title} for each of its runs."]
-    header = ["arm", "learning rate", "n", "diverged", f"validation {measure.title}"]
+    header = ["arm", "learning rate", "n", *UNSOUND, f"validation {measure.title}"]
     header += [f"test {measure.title} [95%]", "sd"]
     header += ["samples"] * measure.proportion
     if measure.tolerance is not None:
@@ -152,7 +153,7 @@ def _arm(arm: pd.Series, measure: Measure) -> list[str]:
         arm["arm"],
         f"{arm['learning_rate']:g}",
         str(arm["n"]),
-        str(arm["diverged"]),
+        *(str(arm[end]) for end in UNSOUND),
         spread(arm["val_mean"], arm["val_sd"], digits),
         interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=digits),
         number(arm["test_sd"], digits),
@@ -205,7 +206,7 @@ def _naive(naive: pd.DataFrame, measure: Measure) -> list[str]:
 
 
 def _cells(cells: pd.DataFrame, measure: Measure) -> list[str]:
-    header = ["arm", "learning rate", "n", "diverged"]
+    header = ["arm", "learning rate", "n", *UNSOUND]
     header += [f"validation {measure.title}", f"test {measure.title}"]
     rows = [_cell(cell, measure) for _, cell in cells.iterrows()]
     chosen = [row for row, is_chosen in enumerate(cells["chosen"]) if is_chosen]
@@ -217,7 +218,7 @@ def _cell(cell: pd.Series, measure: Measure) -> list[str]:
         cell["arm"],
         f"{cell['learning_rate']:g}",
         str(cell["n"]),
-        str(cell["diverged"]),
+        *(str(cell[end]) for end in UNSOUND),
         spread(cell["val_mean"], cell["val_sd"], measure.digits),
         spread(cell["test_mean"], cell["test_sd"], measure.digits),
     ]

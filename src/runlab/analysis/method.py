@@ -10,7 +10,11 @@ ARMS = (
     "the smaller, among those with at least half as many runs as its fullest; test results are "
     "those of that choice. Intervals are Student's 95% intervals over seeds, sd is over seeds"
 )
-DIVERGED = "Diverged runs count as the others do, with what their best weights reach."
+BAD_ENDS = (
+    "Of a run that diverged a loss or metric is not finite; one that collapsed ended no better "
+    "than a guess, or lost most of what it had learned. Both count as the others do, with what "
+    "their best weights reach."
+)
 NAIVE = (
     "Naive: both arms at the same learning rate, tuned for neither. It says which arm a rate "
     "happens to suit, not which arm is better."
@@ -21,7 +25,7 @@ CELLS = (
 )
 SENSITIVITY = (
     "How well each arm does at each learning rate on validation. A flat top forgives a badly "
-    "chosen rate; diverged runs are counted in their cell."
+    "chosen rate; runs that diverged or collapsed are counted in their cell."
 )
 COST = (
     "Wall time of a run and training throughput, means over the chosen cell's runs. Of runs that "
@@ -42,7 +46,7 @@ def arms(measure: Measure) -> str:
     samples = (
         "; `samples` is the half-width of the 95% binomial interval that the finite test set adds"
     )
-    return f"{ARMS}{samples if measure.proportion else ''}. {DIVERGED}"
+    return f"{ARMS}{samples if measure.proportion else ''}. {BAD_ENDS}"
 
 
 def speed(measure: Measure) -> str:

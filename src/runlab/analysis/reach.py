@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from runlab.analysis.formatting import percentage, signed_number
+from runlab.analysis.formatting import bad_ends, percentage, signed_number
 from runlab.analysis.repeatability import SHARES
 from runlab.analysis.variation import Variation
 from runlab.measure import Measure
@@ -65,8 +65,7 @@ def choice(cell: pd.Series, chosen: pd.Series, measure: Measure) -> str:
     if not pd.isna(change := cell["test_mean"] - chosen["test_mean"]):
         unit = f" {measure.difference_unit}".rstrip()
         costs.append(f"{signed_number(change, measure.digits)}{unit} on the test set")
-    if cell["diverged"]:
-        costs.append(f"{cell['diverged']} of {plural(int(cell['n']), 'run')} diverged")
+    costs += filter(None, [bad_ends(cell)])
     told = f" ({', '.join(costs)})" if costs else ""
     return f"{cell['learning_rate']:g} in {percentage(cell['chosen_share'])}{told}"
 

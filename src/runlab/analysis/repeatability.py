@@ -16,6 +16,7 @@ from runlab.analysis.runs import ended_runs
 from runlab.analysis.statistics import Values, seeds_needed
 from runlab.analysis.verdicts import EVIDENCE, Verdict, correct, judge, weigh
 from runlab.measure import Measure
+from runlab.runs.record import UNSOUND
 
 MOST_RESAMPLES, FEWEST_RESAMPLES = 1_000, 200
 VERDICTS = 20_000
@@ -27,7 +28,7 @@ SHARES = {
     "repeat_equivalent": (Verdict.EQUIVALENT,),
     "repeat_undecided": (Verdict.UNDECIDED,),
     "repeat_none": (
-        Verdict.TOO_FEW, Verdict.UNKNOWN, Verdict.UNPAIRED, Verdict.ALL_DIVERGED,
+        Verdict.TOO_FEW, Verdict.UNKNOWN, Verdict.UNPAIRED, Verdict.NONE_SOUND,
     ),
 }  # fmt: skip
 """Columns of the shares of resamples, by the verdicts that each counts."""
@@ -38,12 +39,12 @@ class Arm:
     """An arm's runs as arrays [learning rates, seeds]; NaN where there is none.
 
     Attributes:
-        present: where there is a run.
+        present: where there is a run; unsound: where it diverged or collapsed.
     """
 
     rates: list[float]
     present: NDArray[np.bool_]
-    diverged: NDArray[np.bool_]
+    unsound: NDArray[np.bool_]
     val: Values
     test: Values
 
@@ -109,7 +110,7 @@ def _arm(runs: pd.DataFrame, seeds: Sequence[int], measure: Measure) -> Arm:
     return Arm(
         rates=rates,
         present=table(np.ones(len(runs), dtype=bool), False),
-        diverged=table((runs["status"] == "diverged").to_numpy(dtype=bool), False),
+        unsound=table(runs["status"].isin(UNSOUND).to_numpy(dtype=bool), False),
         val=table(val, np.nan),
         test=table(test, np.nan),
     )
@@ -135,19 +136,19 @@ def _judge(
 ) -> NDArray:
     """Verdicts [resamples, pairs of arms]."""
     shape = len(draws), len(pairs)
-    all_diverged = np.zeros(shape, dtype=bool)
+    none_sound = np.zeros(shape, dtype=bool)
     evidence = {name: np.full(shape, 0.0 if name == "pairs" else np.nan) for name in EVIDENCE}
     for column, (arm, other) in enumerate(pairs):
         for rows, cell, other_cell in _same_choice(chosen[arm], chosen[other]):
             drawn = draws[rows]
-            all_diverged[rows, column] = _all_diverged(arms[arm], cell, drawn)
-            all_diverged[rows, column] &= _all_diverged(arms[other], other_cell, drawn)
+            none_sound[rows, column] = _none_sound(arms[arm], cell, drawn)
+            none_sound[rows, column] &= _none_sound(arms[other], other_cell, drawn)
             common = arms[arm].present[cell] & arms[other].present[other_cell]
             differences = arms[arm].test[cell] - arms[other].test[other_cell]
             for same, seeds in _by_count(common, drawn):
                 for name, values in weigh(differences[seeds], margin).items():
                     evidence[name][rows[same], column] = values
-    return judge(evidence | correct(evidence), all_diverged, measure.higher_is_better)
+    return judge(evidence | correct(evidence), none_sound, measure.higher_is_better)
 
 
 def _same_choice(
@@ -159,8 +160,8 @@ def _same_choice(
             yield np.flatnonzero((chosen == cell) & (other == other_cell)), cell, other_cell
 
 
-def _all_diverged(arm: Arm, cell: int, drawn: NDArray[np.intp]) -> NDArray[np.bool_]:
-    return (arm.diverged[cell] | ~arm.present[cell])[drawn].all(axis=1)
+def _none_sound(arm: Arm, cell: int, drawn: NDArray[np.intp]) -> NDArray[np.bool_]:
+    return (arm.unsound[cell] | ~arm.present[cell])[drawn].all(axis=1)
 
 
 def _by_count(

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from runlab.analysis.arms import name_arms
-from runlab.analysis.declarations import Declaration, read_declaration
+from runlab.analysis.declarations import LARGEST, SMALLEST, Declaration, read_declaration
 from runlab.analysis.variation import Variation, find_variation
 from runlab.config.fingerprint import key_of
 from runlab.measure import is_number
@@ -19,9 +19,6 @@ MODULE = "module/"
 """Begins the columns that hold what a run's module says of itself."""
 
 THEN = " then "
-
-SMALLEST, LARGEST = 1e-30, 1e30
-"""Learning rates and margins that can be drawn, with room around them."""
 
 Row = dict[str, Any]
 
@@ -55,7 +52,7 @@ def load(sweep: Path) -> tuple[pd.DataFrame, dict[str, Declaration], Variation]:
 
 
 def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The finished and diverged runs, one for each arm, learning rate and seed."""
+    """The runs with an outcome, one for each arm, learning rate and seed."""
     return _all_ended(runs).drop_duplicates(["arm", "learning_rate", "seed"])
 
 
@@ -114,7 +111,6 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
         "fingerprint": run_record.get("fingerprint"),
         # `StackDifferenceError` alone makes a failed run start anew
         "stack_differs": run_record["status"] == "failed" and run_record.get("from_start", False),
-        "margin": _margin(record.nested_dict(run_record, "config", "comparison").get("margin")),
         "margin_set": any(map(_sets_margin, run_record.get("overrides") or ())),
     }
     module = record.nested_dict(run_record, "module")
@@ -122,7 +118,10 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
     timing = record.nested_dict(run_record, "timing")
     primary = f"val/{declaration.primary.name}"
     if row["status"] == "finished" and metrics.get(primary) is None:
-        raise ValueError(f"expected {primary} in the metrics of a finished run, got none")
+        raise ValueError(
+            f"expected {primary} in the metrics of a finished run, got none: a comparison chooses "
+            "learning rates by validation; if the run had none, give it some (data.val_size)"
+        )
     columns = {
         **{f"{MODULE}{key}": value for key, value in module.items()},
         **metrics,
@@ -169,15 +168,10 @@ def _required(run_record: dict[str, Any], *keys: str) -> Any:
     return value
 
 
-def _margin(margin: Any) -> float | None:
-    if margin is not None and not (is_number(margin) and SMALLEST <= margin <= LARGEST):
-        raise ValueError(f"expected a comparison.margin above 0 in run.json, got {margin!r}")
-    return margin
-
-
 def _sets_margin(override: str) -> bool:
     """Whether an override of the command line does, by itself or by a file that it chooses."""
-    return key_of(override) in ("comparison.margin", "comparison")
+    key = key_of(override)
+    return key in ("comparison.margin", "comparison") or key.startswith("comparison.margin.")
 
 
 def _learning_rate(value: Any) -> float:

@@ -61,6 +61,10 @@ class Section:
         """
         return Findings()
 
+    def applies(self, comparison: Comparison) -> bool:
+        """Whether it has anything to say of these runs; otherwise it is no part of the page."""
+        return True
+
     def figures(self, comparison: Comparison) -> Mapping[str, Figure | str | None]:
         """Its figures by name, for the arms that are shown.
 

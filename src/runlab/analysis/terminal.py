@@ -15,6 +15,8 @@ from runlab.analysis.formatting import (
     epochs,
     interval,
     listed,
+    marked,
+    marks,
     number,
     p_number,
     pair_name,
@@ -24,6 +26,7 @@ from runlab.analysis.formatting import (
 )
 from runlab.analysis.statistics import seeds_needed
 from runlab.measure import Measure
+from runlab.runs.record import UNSOUND
 from runlab.text import LINE, aligned, plural, printable, width, wrapped, wrapped_name
 
 AT_MOST = 10
@@ -88,7 +91,7 @@ def _grid(cells: pd.DataFrame, measure: Measure) -> list[str]:
     axis = measure.axis("validation")
     axis = axis[0].upper() + axis[1:]
     title = f"{axis} (mean ± sd over {seeds}); * chosen learning rate"
-    title += "; †k: k runs diverged" if cells["diverged"].any() else ""
+    title += "".join(f"; {mark}" for mark in marks(cells))
     columns = {arm: _column(own, measure.digits) for arm, own in _by_arm(cells)}
     lines = wrapped(title)
     for arms in _side_by_side(columns):
@@ -109,7 +112,7 @@ def _by_arm(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _column(cells: pd.DataFrame, digits: int) -> dict[float, str]:
     marks = [
-        ("*" if cell["chosen"] else " ") + (f" †{cell['diverged']}" if cell["diverged"] else "")
+        " ".join(filter(None, ["*" if cell["chosen"] else " ", marked(cell)]))
         for _, cell in cells.iterrows()
     ]
     widest = max(map(len, marks))
@@ -139,20 +142,23 @@ def _arms(arms: pd.DataFrame, measure: Measure, others: Sequence[Measure]) -> li
     title = f"Test {measure.title} at the chosen learning rate{unit} [Student's 95% over seeds]"
     if arms["test_samples_half_width"].notna().any():
         title += "; samples: 95% half-width from the finite test set"
-    header = ["arm", "lr", "n", "div.", f"{measure.title} [95%]", "sd"]
+    ends = [end for end in UNSOUND if end == "diverged" or arms[end].any()]
+    header = ["arm", "lr", "n", *(f"{end[:3]}." for end in ends), f"{measure.title} [95%]", "sd"]
     header += ["samples"] * measure.proportion
     header += [other.title for other in others]
-    rows = [_arm(arm, measure, others) for _, arm in arms.iterrows()]
+    rows = [_arm(arm, ends, measure, others) for _, arm in arms.iterrows()]
     return [*wrapped(title), "", *_fitting(header, rows, len(others))]
 
 
-def _arm(arm: pd.Series, measure: Measure, others: Sequence[Measure]) -> list[str]:
+def _arm(
+    arm: pd.Series, ends: Sequence[str], measure: Measure, others: Sequence[Measure]
+) -> list[str]:
     digits = measure.digits
     return [
         wrapped_name(arm["arm"]),
         f"{arm['learning_rate']:g}",
         str(arm["n"]),
-        str(arm["diverged"]),
+        *(str(arm[end]) for end in ends),
         interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=digits),
         number(arm["test_sd"], digits),
         *([number(arm["test_samples_half_width"])] * measure.proportion),

@@ -6,7 +6,7 @@ from itertools import combinations
 import pandas as pd
 
 from runlab.analysis.arms import SETTING, settings_of
-from runlab.analysis.cells import metric_values, select_chosen
+from runlab.analysis.cells import has_sound_run, metric_values, select_chosen
 from runlab.analysis.conclusions import Tuning
 from runlab.analysis.differences import MOST_PAIRS, differing_settings
 from runlab.analysis.formatting import listed
@@ -14,7 +14,7 @@ from runlab.analysis.learning_rates import next_value
 from runlab.analysis.reach import choice, other_choices
 from runlab.analysis.runs import THEN, duplicate_runs, ended_runs
 from runlab.measure import Measure
-from runlab.runs.record import ENDED
+from runlab.runs.record import ENDED, UNSOUND
 from runlab.text import plural
 
 PROVENANCE = {
@@ -39,7 +39,7 @@ def find_warnings(
         *_duplicates(runs),
         *_without_result(runs, measure),
         *_absent_arms(runs, cells, order),
-        *_edges(cells),
+        *_edges(cells, measure),
         *_single_learning_rates(cells),
         *_confounded(arms),
         *_different_grids(cells),
@@ -106,15 +106,40 @@ def _absent_arms(runs: pd.DataFrame, cells: pd.DataFrame, order: Sequence[str]) 
         yield f"{arm}: no run has finished, so the arm is missing from every table"
 
 
-def _edges(cells: pd.DataFrame) -> Iterator[str]:
+def _edges(cells: pd.DataFrame, measure: Measure) -> Iterator[str]:
     for arm in cells["arm"].unique():
         own = cells[cells["arm"] == arm]
         tried = own["learning_rate"].tolist()
         lower, higher = next_value(tried, above=False), next_value(tried, above=True)
-        if (own["diverged"] == own["n"]).all():
-            yield f"{arm}: every run diverged; add smaller learning rates, {lower:g} first"
+        if not has_sound_run(own).any():
+            yield f"{arm}: {_how_all_ended(own)}; add {_where_to_look(own, measure, lower, higher)}"
         elif len(tried) > 1:
             yield from _edge(arm, own, {min(tried): lower, max(tried): higher})
+
+
+def _how_all_ended(own: pd.DataFrame) -> str:
+    ends = [f"every run {end}" for end in UNSOUND if (own[end] == own["n"]).all()]
+    return ends[0] if ends else "every run diverged or collapsed"
+
+
+def _where_to_look(own: pd.DataFrame, measure: Measure, lower: float, higher: float) -> str:
+    """Which learning rates to add where no run is sound.
+
+    One that diverges has too large a rate. One that collapses may have too small a rate, and never
+    have left chance, or too large a one: the rate whose best weights did best says which.
+    """
+    rates, collapsed = own["learning_rate"], own[own["collapsed"] > 0]
+    if collapsed.empty:
+        return f"smaller learning rates, {lower:g} first"
+    score = own["val_mean"] * (1 if measure.higher_is_better else -1)
+    best = rates[score == score.max()].tolist()
+    if len(own) == 1 or len(best) != 1:
+        return f"smaller and larger learning rates, {lower:g} and {higher:g} first"
+    if best == [rates.min()]:
+        return f"smaller learning rates, {lower:g} first, as the smallest did best"
+    if best == [rates.max()] and not own.loc[rates == rates.max(), "diverged"].any():
+        return f"larger learning rates, {higher:g} first, as the largest did best"
+    return f"learning rates beside {best[0]:g}, which did best"
 
 
 def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float]) -> Iterator[str]:
@@ -129,7 +154,7 @@ def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float]) -> Iterator[s
 
 def _single_learning_rates(cells: pd.DataFrame) -> Iterator[str]:
     tried = cells.groupby("arm")["learning_rate"].transform("nunique")
-    alone = cells[(tried == 1) & (cells["diverged"] < cells["n"])]
+    alone = cells[(tried == 1) & has_sound_run(cells)]
     for key, own in alone.groupby("learning_rate"):
         only = float(str(key))
         lower, higher = next_value([only], above=False), next_value([only], above=True)
@@ -178,8 +203,8 @@ def _unequal_seeds(cells: pd.DataFrame) -> Iterator[str]:
 
 def _mixed_outcomes(cells: pd.DataFrame) -> Iterator[str]:
     """Where a little decides how a run ends, rounding may be that little."""
-    some = cells[(cells["diverged"] > 0) & (cells["diverged"] < cells["n"])]
-    mixed = cells.loc[sorted({*some.index, *cells.index[cells["far_off"] > 0]})]
+    ends = cells[[*UNSOUND]].assign(sound=cells["n"] - cells[[*UNSOUND]].sum(axis=1))
+    mixed = cells[((ends > 0).sum(axis=1) > 1) | (cells["far_off"] > 0)]
     if not mixed.empty:
         names = [f"{c['arm']} at {c['learning_rate']:g} ({_ends(c)})" for _, c in mixed.iterrows()]
         yield (
@@ -190,6 +215,7 @@ def _mixed_outcomes(cells: pd.DataFrame) -> Iterator[str]:
 
 def _unstable_choices(cells: pd.DataFrame, arms: pd.DataFrame, measure: Measure) -> Iterator[str]:
     """Where another choice costs what the arm's interval does not tell."""
+    ends = [*UNSOUND]
     for _, arm in arms.iterrows():
         own = cells[cells["arm"] == arm["arm"]]
         chosen = own[own["chosen"]].iloc[0]
@@ -198,7 +224,7 @@ def _unstable_choices(cells: pd.DataFrame, arms: pd.DataFrame, measure: Measure)
         worse = (
             others["test_mean"] < low if measure.higher_is_better else others["test_mean"] > high
         )
-        costly = others[worse | (others["diverged"] > chosen["diverged"])]
+        costly = others[worse | (others[ends].sum(axis=1) > chosen[ends].sum())]
         if not costly.empty:
             told = listed([choice(cell, chosen, measure) for _, cell in costly.iterrows()])
             yield (
@@ -209,7 +235,7 @@ def _unstable_choices(cells: pd.DataFrame, arms: pd.DataFrame, measure: Measure)
 
 def _ends(cell: pd.Series) -> str:
     """`1 of 10 diverged, 2 far off the others`"""
-    counts = {"diverged": int(cell["diverged"]), "far off the others": int(cell["far_off"])}
+    counts = {end: int(cell[end]) for end in UNSOUND} | {"far off the others": int(cell["far_off"])}
     first, *rest = [(k, outcome) for outcome, k in counts.items() if k]
     return ", ".join([f"{first[0]} of {cell['n']} {first[1]}", *(f"{k} {end}" for k, end in rest)])
 

@@ -33,7 +33,7 @@ class Verdict(StrEnum):
     TOO_FEW = "too few seeds"
     UNKNOWN = "not known"
     UNPAIRED = "no seed in common"
-    ALL_DIVERGED = "all diverged"
+    NONE_SOUND = "none sound"
 
 
 def weigh(differences: Values, margin: float | None) -> dict[str, Values]:
@@ -61,7 +61,7 @@ def correct(evidence: Mapping[str, Values]) -> dict[str, Values]:
 
 
 def judge(
-    evidence: Mapping[str, Values], all_diverged: NDArray[np.bool_], higher_is_better: bool
+    evidence: Mapping[str, Values], none_sound: NDArray[np.bool_], higher_is_better: bool
 ) -> NDArray:
     """The verdict on each pair of arms; all arrays are [..., pairs of arms].
 
@@ -70,7 +70,7 @@ def judge(
 
     Args:
         evidence: what `weigh` and `correct` say.
-        all_diverged: whether every run of both arms did.
+        none_sound: whether every run of both arms diverged or collapsed.
     """
     pairs, tested = evidence["pairs"], ~np.isnan(evidence["p"])
     by_tests = np.array([seeds_needed(max(tests, 1)) for tests in range(tested.shape[-1] + 1)])
@@ -79,7 +79,7 @@ def judge(
     differs = (evidence["p_holm"] < SIGNIFICANCE) & excludes_zero
     ahead = evidence["difference"] > 0 if higher_is_better else evidence["difference"] < 0
     rule = {
-        Verdict.ALL_DIVERGED: all_diverged,
+        Verdict.NONE_SOUND: none_sound,
         Verdict.UNPAIRED: pairs == 0,
         Verdict.UNKNOWN: np.isnan(evidence["difference"]),
         Verdict.TOO_FEW: pairs < seeds_needed(1),

@@ -68,8 +68,10 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
     shown = comparison.shown()
     sections, _ = load_sections(comparison.sections)
     alt_texts = _alt_texts(sections)
+    applying = [section for section in sections if section.applies(shown)]
+    absent = [name for each in sections if each not in applying for name in each.alt_texts]
     drawings: dict[str, Markup] = {}
-    for name, figure in draw_figures(shown, sections).items():
+    for name, figure in {**draw_figures(shown, applying), **dict.fromkeys(absent)}.items():
         if isinstance(figure, str):
             drawings[name] = embedded_svg(figure, alt_texts[name])
         elif figure is None:
@@ -79,8 +81,8 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
             svg = files[f"{name}.svg"].decode()
             drawings[name] = inline_svg(svg, name, alt_texts[name])
             yield from files.items()
-    yield "comparison.md", to_markdown(shown, drawings, alt_texts, sections).encode()
-    yield "comparison.html", to_page(shown, drawings, sections).encode()
+    yield "comparison.md", to_markdown(shown, drawings, alt_texts, applying).encode()
+    yield "comparison.html", to_page(shown, drawings, applying).encode()
 
 
 def draw_figures(

@@ -105,7 +105,7 @@ class SampleDataset(Dataset[tuple[Tensor, Any]]):
         return len(self.data.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        return self.input(index), self.data.targets[index].item()
+        return self.input(index), self.data.targets[index]
 
     def input(self, index: int) -> Any:
         """A tensor, if the transform is as it should be."""
@@ -120,14 +120,18 @@ def sample_loader(
     num_workers: int,
     pin_memory: bool,
     seed: int,
+    persistent_workers: bool,
 ) -> DataLoader[tuple[Tensor, Any]]:
-    """Torch's own loader in that order; its workers' seeds come from `seed`."""
+    """Torch's own loader in that order; its workers' seeds come from `seed`.
+
+    Persistent workers draw on from one epoch to the next, which no checkpoint can restore.
+    """
     return DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
-        persistent_workers=num_workers > 0,
+        persistent_workers=persistent_workers and num_workers > 0,
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(seed),  # workers' seeds; else the global one moves
     )

@@ -15,10 +15,17 @@ def stratified_split(
     """Sorted indices of the training and of the validation samples.
 
     Each value of an integer target has its share of `val_size`, rounded so that the shares add up
-    (largest remainder). Of floats any `val_size` samples are as likely as any others.
+    (largest remainder). Values whose share is below one sample share theirs, and so do floats: of
+    these any samples are as likely as any others.
     """
     is_value = targets.ndim == 1 and not targets.is_floating_point()
-    strata = targets.numpy() if is_value else np.zeros(len(targets))
+    _, strata, counts = np.unique(
+        targets.numpy() if is_value else np.zeros(len(targets)),
+        return_inverse=True,
+        return_counts=True,
+    )
+    is_rare = counts * val_size < len(strata)
+    strata = np.where(is_rare, -1, np.arange(len(counts)))[strata]
     values, counts = np.unique(strata, return_counts=True)
     exact = counts * val_size / len(strata)
     shares = np.floor(exact).astype(int)
@@ -39,17 +46,23 @@ class EpochSampler(Sampler[int]):
     `batch_size` counts all ranks together: rank r of W takes `batch[r::W]` of every batch, so that
     an experiment's batches do not depend on the number of devices. An incomplete last batch is
     dropped. Lightning calls `set_epoch`.
+
+    For a plain `DataLoader`, so that a run that was stopped goes on in its order:
+    `DataLoader(dataset, batch_size, sampler=EpochSampler(len(dataset), batch_size, seed))`.
+
+    Args:
+        indices: of the samples or, if it is a number, all from 0 up to it.
     """
 
     def __init__(
         self,
-        indices: Int64[Tensor, " samples"],
+        indices: Int64[Tensor, " samples"] | int,
         batch_size: int,
-        seed: int,
+        seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.indices = indices
+        self.indices = torch.arange(indices) if isinstance(indices, int) else indices
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank

@@ -8,6 +8,9 @@ import lightning as L
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
+from torch.utils._pytree import tree_leaves
+
+from runlab.blocks.block import Block
 
 
 class GradientNorm(L.Callback):
@@ -90,7 +93,7 @@ class Throughput(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.samples += batch[1].numel() * trainer.world_size  # targets: [batch] or [steps, batch]
+        self.samples += samples_in(batch) * trainer.world_size
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -110,8 +113,19 @@ class Throughput(L.Callback):
         self.seconds += time.perf_counter() - self.started
 
 
+def samples_in(batch: Any) -> int:
+    """How many samples a block, or any other batch of tensors [batch, ...], holds."""
+    if isinstance(batch, Block):
+        return batch.targets.shape[:2].numel()
+    tensors = [each for each in tree_leaves(batch) if isinstance(each, Tensor) and each.ndim > 0]
+    return len(tensors[0]) if tensors else 0
+
+
 class StopOnDivergence(L.Callback):
-    """Stops a run once a metric `train/*` or `val/*` is no longer finite.
+    """Stops a run once a metric `train/*` or `val/*` is no longer finite: it has diverged.
+
+    A run that guesses trains on: it may have yet to begin to learn, or come back. Whether it
+    collapsed is decided at its end.
 
     It looks at them with each validation, as every look at a GPU waits for it. By then the training
     loss is a mean over the blocks since the validation before: one that was not finite suffices.

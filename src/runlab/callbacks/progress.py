@@ -9,7 +9,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
-from runlab.measure import Measure
+from runlab.measure import Measure, declared_measures
 from runlab.text import printable, shortened
 
 RESERVED_COLUMNS = 70  # for the epoch, the bar, the time and the measure
@@ -18,9 +18,9 @@ RESERVED_COLUMNS = 70  # for the epoch, the bar, the time and the measure
 class Progress(ProgressBar):
     """One bar a run: which run of the sweep, which epoch, and the module's primary measure.
 
-    The measure is the first of `pl_module.measures`, of the latest validation. Runs that train
-    together share the bar of the first one. There is none where standard error is no terminal, and
-    none where runs train side by side in several processes.
+    The measure is of the latest validation. Runs that train together share the bar of the first
+    one. There is none where standard error is no terminal, and none where runs train side by side
+    in several processes.
 
     Args:
         description: what the bar begins with.
@@ -73,12 +73,12 @@ class Progress(ProgressBar):
         self.bar.update()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        measures: Any = getattr(pl_module, "measures", ())
-        if trainer.state.fn != "fit" or trainer.sanity_checking or not measures:
+        measure = primary_measure(pl_module)
+        if trainer.state.fn != "fit" or trainer.sanity_checking or measure is None:
             return
         if not self.bar.disable:  # a look at a GPU waits for it
-            value = float(trainer.callback_metrics.get(f"val/{measures[0].name}", float("nan")))
-            self.bar.set_postfix_str(f"val {format_value(value, measures[0])}")
+            value = float(trainer.callback_metrics.get(f"val/{measure.name}", float("nan")))
+            self.bar.set_postfix_str(f"val {format_value(value, measure)}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.bar.close()
@@ -96,6 +96,13 @@ def other_runs(pl_module: L.LightningModule) -> str | None:
         return None
     stack = getattr(pl_module, "stack", None)
     return "" if stack is None else getattr(stack, "label", None)
+
+
+def primary_measure(pl_module: L.LightningModule) -> Measure | None:
+    """That of the run's configuration; of a module that was built without one, its first."""
+    config = pl_module.hparams.get("config")
+    measures: Any = getattr(pl_module, "measures", ())
+    return next(iter(declared_measures(config) if config else measures), None)
 
 
 def format_value(value: float, measure: Measure) -> str:

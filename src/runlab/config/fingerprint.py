@@ -19,11 +19,25 @@ TYPED_GROUP = "trainer"
 """Lightning's Trainer takes 1 as a number of batches, and 1.0 as all of them."""
 
 
-def identity(config: Mapping[str, Any], as_written: bool = False) -> dict[str, Any]:
-    """What a run's result depends on, of a resolved configuration: values by dotted keys."""
-    watchers = config.get("watchers") or ()
-    flat = {key: value for key, value in flatten(config).items() if affects_result(key, watchers)}
-    return flat if as_written else {key: normalized(key, each) for key, each in flat.items()}
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's result depends on, of a resolved configuration: values by dotted keys.
+
+    A top-level key that is null says the same as none, so a run stays what it is where a later
+    release has a key more. Within a component null stays: its own default may be something else.
+    """
+    given = {key: value for key, value in config.items() if value is not None}
+    return {key: normalized(key, value) for key, value in identifying_values(given).items()}
+
+
+def identifying_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    watchers = watchers_of(config)
+    return {key: value for key, value in flatten(config).items() if affects_result(key, watchers)}
+
+
+def earlier_fingerprints(config: Mapping[str, Any]) -> list[str]:
+    """Those of earlier releases, of values as they were written, and of null keys too."""
+    values = identifying_values(config)
+    return [hashed(values), hashed({key: normalized(key, each) for key, each in values.items()})]
 
 
 def normalized(key: str, value: Any) -> Any:
@@ -52,6 +66,15 @@ def affects_result(key: str, watchers: Collection[str] = ()) -> bool:
     return not any(key == other or key.startswith(f"{other}.") for other in neutral)
 
 
+def watchers_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The callbacks that only watch, by their keys under `callback`: their YAML files say so.
+
+    An earlier release had a list of them.
+    """
+    said = config.get("watchers") or ()
+    return tuple(name for name in said if not isinstance(said, Mapping) or said[name])
+
+
 def key_of(override: str) -> str:
     """`optimizer.lr` of `+optimizer.lr=0.1`."""
     return override.lstrip("+~").partition("=")[0]
@@ -69,11 +92,11 @@ def hashed(values: Mapping[str, Any]) -> str:
 def is_of(record: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Whether a run's record is of this configuration.
 
-    An earlier release hashed values as they were written. Where that hash is not the one of the
-    recorded configuration, it has lost something since, such as an infinity.
+    Earlier releases hashed in other ways. Where their hash is not the one of the recorded
+    configuration, that has lost something since, such as an infinity.
     """
     now, then, recorded = fingerprint(config), record["fingerprint"], record["config"]
-    is_whole = then == hashed(identity(recorded, as_written=True))
+    is_whole = then in earlier_fingerprints(recorded)
     return now == then or (is_whole and now == fingerprint(recorded))
 
 

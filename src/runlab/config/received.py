@@ -110,11 +110,17 @@ def require_own_folder(place: str, node: Any) -> None:
             )
 
 
+def is_declaration(place: str, node: Any) -> bool:
+    """Whether a node of the group `metric` only says how a metric is shown: nothing is built."""
+    return place == "metric" and isinstance(node, Mapping) and node.keys() <= {"measure"}
+
+
 def nodes_of(config: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
     """What is built at a place, by its key."""
     node = config.get(place)
     if place in SEVERAL and isinstance(node, Mapping):
         for name, each in node.items():
-            yield f"{place}.{name}", each
+            if not is_declaration(place, each):
+                yield f"{place}.{name}", each
     else:
         yield place, node

@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from runlab.config.fingerprint import affects_result, key_of, normalized
-from runlab.measure import declared_measures, mode_of
+from runlab.config.fingerprint import affects_result, key_of, normalized, watchers_of
+from runlab.measure import LOSS, declared_measures, mode_of
 from runlab.text import LONGEST_FILE_NAME, file_name
 
 SWEEP_SIZE = "RUNLAB_SWEEP_SIZE"
@@ -33,7 +33,7 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     What an experiment sets is no override: where a multirun has several, they are among the keys.
     """
-    watchers = list(cfg.watchers)
+    watchers = watchers_of(cfg)
     texts = {key_of(each): each.partition("=")[2] for each in as_given(overrides)}
     if any("$" in text for text in texts.values()):  # Hydra may have escaped a brace after it
         cfg = without_place(cfg)
@@ -162,11 +162,18 @@ def position() -> str:
 
 
 def mode(metric: str, *, _root_: DictConfig) -> str | None:
-    """`max` or `min`, as the module declares the metric; None if it does not."""
-    return mode_of(metric, declared_measures({"module": _root_.module}))
+    """`max` or `min`, as the metric is declared; None if it is not."""
+    return mode_of(metric, declared_measures(_root_))
+
+
+def primary(*, _root_: DictConfig) -> str:
+    """`val/<name>` of the primary measure."""
+    measures = declared_measures(_root_)
+    return f"val/{measures[0].name if measures else LOSS.name}"
 
 
 OmegaConf.register_new_resolver("mode", mode, replace=True)
+OmegaConf.register_new_resolver("primary", primary, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 OmegaConf.register_new_resolver("position", position, replace=True)

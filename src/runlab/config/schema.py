@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from runlab.measure import is_number
 from runlab.runs.record import nested_dict
 
 MOST = max(256, os.cpu_count() or 1)
@@ -45,13 +46,16 @@ class ComparisonConfig:
     """What is declared of a sweep's comparison before its runs are seen.
 
     Attributes:
-        margin: the largest difference that does not matter, in the unit of the primary measure.
+        metric: the primary measure, by its name; null: the first that the module declares.
+        margin: the largest difference that does not matter, in the measure's unit: of measures by
+            their names, or a number for the primary one.
         sections: importable names of parts of its page.
         outputs: importable names of functions that get it once it is written.
         arm_styles: colour and marker by arm, in the order in which they are shown.
     """
 
-    margin: float | None = None
+    metric: str | None = None
+    margin: Any = None
     sections: list[str] | None = None
     outputs: list[str] | None = None
     arm_styles: dict[str, Any] | None = None
@@ -70,7 +74,7 @@ class Train:
     fail_fast: bool = False
     objective: str | None = None
     data_dir: str = MISSING
-    watchers: list[str] = field(default_factory=list)
+    watchers: dict[str, bool] = field(default_factory=dict)
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     run: RunLocation = field(default_factory=RunLocation)
     module: Any = MISSING
@@ -79,6 +83,7 @@ class Train:
     loss: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = None
+    metric: Any = None
     trainer: Any = MISSING
     logger: Any = None
     callback: Any = None
@@ -103,13 +108,29 @@ def check(config: Mapping[str, Any]) -> None:
     if tested not in TESTED:
         raise ValueError(f"expected test_weights to be one of {', '.join(TESTED)}, got {tested!r}")
     check_counts(config)
-    margin = nested_dict(config, "comparison").get("margin")  # older records have none
-    if margin is not None and not 0 < margin < 100:
-        raise ValueError(
-            f"expected comparison.margin in points, above 0 and under 100, or null, got {margin}"
-        )
+    check_margin("comparison.margin", nested_dict(config, "comparison").get("margin"))
     for group, node in config.items():
-        check_parameters(node, group)
+        check_parameters(without_measures(node) if group == "metric" else node, group)
+
+
+def check_margin(key: str, margin: Any) -> None:
+    """Raises ValueError unless it is null, a number above 0, or one for each of some measures."""
+    if isinstance(margin, Mapping):
+        for name, each in margin.items():
+            check_margin(f"{key}.{name}", each)
+    elif margin is not None and not (is_number(margin) and margin > 0):
+        raise ValueError(f"expected {key} above 0, in the measure's unit, or null, got {margin!r}")
+
+
+def without_measures(node: Any) -> Any:
+    """The group `metric` without what its nodes declare besides their metrics' parameters."""
+    if not isinstance(node, Mapping):
+        return node
+    return {
+        name: {key: value for key, value in each.items() if key != "measure"}
+        for name, each in node.items()
+        if isinstance(each, Mapping)
+    }
 
 
 def check_counts(config: Mapping[str, Any]) -> None:

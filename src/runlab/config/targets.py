@@ -26,13 +26,14 @@ BASES: Mapping[str, str] = {
     "loss": "torch.nn.Module",
     "optimizer": "torch.optim.Optimizer",
     "scheduler": "torch.optim.lr_scheduler.LRScheduler",
+    "metric": "torchmetrics.Metric",
     "callback": "lightning.Callback",
     "logger": "lightning.pytorch.loggers.Logger",
     "trainer": "lightning.Trainer",
 }
-"""Of what each place builds; `callback` and `logger` hold several, by name."""
+"""Of what each place builds; those of `SEVERAL` hold several, by name."""
 
-SEVERAL = ("callback", "logger")
+SEVERAL = ("metric", "callback", "logger")
 OPTIONAL = ("scheduler", *SEVERAL)
 
 PARTS = (

@@ -101,18 +101,19 @@ def result(
 ) -> dict[str, float]:
     """`best/*` and `final/*`: the primary metric on validation, and the epochs of those weights.
 
-    With them `test/*` of the best weights.
+    With them `test/*` of the best weights. Without validation there is no metric of it.
     """
     epochs = metrics["epochs"]  # 1.4 if the run ended within its second one
     best = min(metrics.get("best_epoch", epochs) + 1, epochs)
     test = {name: value for name, value in metrics.items() if name.startswith("test/")}
-    del test["test/samples"]
-    return {
-        f"best/{primary}": metrics[f"val/{primary}"],
+    test.pop("test/samples", None)  # a module of Lightning's own kind does not count them
+    values = {
+        f"best/{primary}": metrics.get(f"val/{primary}"),
         "best/epochs": best,
-        f"final/{primary}": final[f"val/{primary}"],
+        f"final/{primary}": final.get(f"val/{primary}"),
         "final/epochs": epochs,
-    } | test
+    }
+    return {name: value for name, value in values.items() if value is not None} | test
 
 
 def session_end(status: int) -> Summary:

@@ -17,7 +17,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from runlab import atomic
 from runlab.config import received, targets
 from runlab.config.parts import GROUPS, named_parts
-from runlab.measure import Measure
+from runlab.measure import Measure, build_metrics
 from runlab.memory import is_out_of_memory
 
 FOLDER = 0x10
@@ -176,6 +176,9 @@ def build_parts(config: Mapping[str, Any]) -> dict[str, Any]:
     parts: dict[str, Any] = {"optimizer": None} if "optimizer" in named else {}
     for part in {"network", "loss"} & named:
         parts[part] = targets.build(GROUPS[part], config)
+    if "metrics" in named:
+        metrics = build_metrics(config, lambda node: targets.build("metric", {"metric": node}))
+        parts["metrics"] = metrics
     return parts
 
 

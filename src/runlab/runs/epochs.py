@@ -13,15 +13,23 @@ def trained_epochs(trainer: L.Trainer) -> float:
     epochs: Any = trainer.fit_loop.epoch_progress.current
     if epochs.started == epochs.completed:  # between two
         return epochs.completed
-    # a block of steps is a batch to Lightning; the last of an epoch may be a shorter one
-    steps = getattr(trainer.train_dataloader, "steps_in", int)
     progress, of = trainer.fit_loop.epoch_loop.batch_progress, trainer.num_training_batches
     if of == float("inf"):  # of data without a length: whole epochs are all that is known
         return epochs.completed + progress.is_last_batch
-    taken = steps(progress.current.ready)
+    ready = progress.current.ready
+    taken = steps_in(trainer, ready)
     if (plan := getattr(trainer.train_dataloader, "plan", None)) is not None:
-        taken = plan.trained(epochs.completed, progress.current.ready)  # cut off by max_steps
-    return whole(epochs.completed + taken / steps(of))
+        taken = plan.trained(epochs.completed, ready)  # cut off by max_steps
+    return whole(epochs.completed + taken / steps_in(trainer, of))
+
+
+def steps_in(trainer: L.Trainer, batches: int | float) -> int:
+    """How many batches there are in so many, from an epoch's start, of what Lightning counts.
+
+    A block of steps is a batch to Lightning; the last of an epoch may be a shorter one.
+    """
+    steps: int = getattr(trainer.train_dataloader, "steps_in", int)(batches)
+    return steps
 
 
 def whole(number: float) -> float:

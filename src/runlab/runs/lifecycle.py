@@ -235,7 +235,8 @@ def save_configuration(cfg: DictConfig, folder: Path) -> None:
 def summary(entry: Record) -> str:
     """How the run ended, in one line: its primary metric on validation and test data."""
     primary = Measure.from_record(entry["measures"][0])
-    scores = [f"{split} {shown(entry, split, primary)}" for split in ("val", "test")]
+    splits = [split for split in ("val", "test") if f"{split}/{primary.name}" in entry["metrics"]]
+    scores = [f"{split} {shown(entry, split, primary)}" for split in splits]
     status = "" if entry["status"] == "finished" else f"{entry['status']}, "
     return printable(f"{status}{', '.join(scores)}, {entry['timing']['seconds']:.1f} s")
 

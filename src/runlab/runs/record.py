@@ -12,11 +12,16 @@ from runlab import atomic
 from runlab.runs import record_rules
 from runlab.text import shortened
 
-STATUSES = ("running", "finished", "diverged", "failed", "interrupted")
+STATUSES = ("running", "finished", "diverged", "collapsed", "failed", "interrupted")
 """Those that this release writes. Others may come: who reads a record takes no part in them."""
 
-ENDED = ("finished", "diverged")
-"""Statuses that are outcomes: nothing is left to train, and both belong in every mean."""
+UNSOUND = ("diverged", "collapsed")
+ENDED = ("finished", *UNSOUND)
+"""Outcomes: nothing is left to train, and all belong in every mean.
+
+Of a run that diverged a loss or metric is not finite. One that collapsed has only finite ones, and
+its module says that it guesses; earlier releases wrote `diverged` for it too.
+"""
 
 LAYOUT = 2
 """Of a record: which keys it has, and what they mean."""

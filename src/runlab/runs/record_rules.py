@@ -133,6 +133,11 @@ def is_choice(value: Any) -> bool:
     return value is None or is_text(value) or is_texts(value)
 
 
+def is_watchers(value: Any) -> bool:
+    """True or false by name; of an earlier release a list of names."""
+    return is_texts(value) or (is_mapping(value) and set(map(type, value.values())) <= {bool})
+
+
 def is_plain(value: Any) -> bool:
     return value is None or is_text(value) or is_number(value)
 
@@ -155,12 +160,22 @@ RULES = (
     Rule("config", "a mapping", is_mapping, required=True),
     Rule("config.name", "a text", is_text),
     Rule("config.seed", "a whole number of at least 0", nullable(is_seed)),
-    Rule("config.watchers", "a list of texts or null", nullable(is_texts)),
+    Rule("config.watchers", "true or false by name, or null", nullable(is_watchers)),
     *(
         Rule(f"config.{group}", "a mapping or null", nullable(is_mapping))
-        for group in ("module", "data", "model", "loss", "optimizer", "trainer", "comparison")
+        for group in (
+            "module",
+            "data",
+            "model",
+            "loss",
+            "optimizer",
+            "trainer",
+            "metric",
+            "comparison",
+        )
     ),
     Rule("config.trainer.max_epochs", "a whole number above 0", nullable(is_positive_count)),
+    Rule("config.comparison.metric", "a text or null", nullable(is_text)),
     Rule("config.comparison.sections", "a list of texts or null", nullable(is_texts)),
     Rule("config.comparison.outputs", "a list of texts or null", nullable(is_texts)),
     Rule("config.comparison.arm_styles", "a mapping or null", nullable(is_mapping)),

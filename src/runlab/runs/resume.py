@@ -1,6 +1,5 @@
 """Going on from a run's last checkpoint, so that it ends as if it had never stopped."""
 
-import random
 import time
 import warnings
 from collections.abc import Iterator
@@ -9,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from runlab.loggers.rewind import flush, rewind
@@ -18,25 +15,32 @@ from runlab.loggers.services import continue_service_runs, service_run_ids
 from runlab.module import Module
 from runlab.runs import record
 from runlab.runs.epochs import has_taken_last_step, may_end, trained_epochs
+from runlab.runs.loaders import LoaderOrder, warn_of_order
 from runlab.runs.restart import ASIDE, STATE_KEY, Restart
+from runlab.runs.rng import rng_states
 
-EXISTING_DIR = "(Checkpoint|Experiment logs) directory .* exists and is not empty"
+EXPECTED = (
+    "(Checkpoint|Experiment logs) directory .* exists and is not empty",
+    "You're resuming from a checkpoint that ended before the epoch",  # `LoaderOrder` sees to it
+)
 
 
 @contextmanager
-def ignore_existing_dir_warnings() -> Iterator[None]:
-    """Without Lightning's warnings of what is there already."""
+def ignore_restart_warnings() -> Iterator[None]:
+    """Without Lightning's warnings of what is there already, and of loaders."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=EXISTING_DIR)
+        for message in EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
         yield
 
 
 class ResumeCallback(L.Callback):
     """Puts into every checkpoint what Lightning leaves out of it, and takes it from there.
 
-    That is the state of the random number generators, the latest metrics, what training measured
-    since the last validation, whether the run was about to stop, and the time spent. The run's
-    record follows its epochs. A run whose last weights Lightning would leave out validates them.
+    That is the state of the random number generators and the order of samples, the latest metrics,
+    what training measured since the last validation, whether the run was about to stop, and the
+    time spent. The run's record follows its epochs. A run whose last weights Lightning would leave
+    out validates them.
 
     Attributes:
         epochs: trained so far, as of the last whole one, or of the end within one.
@@ -51,6 +55,8 @@ class ResumeCallback(L.Callback):
         self.started = time.perf_counter()
         self.seconds_of_others = 0.0
         self.rng_states: dict[str, Any] | None = None
+        self.order = LoaderOrder()
+        self.order_state: dict[str, Any] = {}
         self.epochs = restart.metrics["epochs"] if restart else 0
         self.measured_step = 0
 
@@ -66,7 +72,7 @@ class ResumeCallback(L.Callback):
             ids = self.restart.service_run_ids if self.restart else {}
             continue_service_runs(trainer.loggers, ids)
         is_known = self.restart or any(self.folder.rglob(f"*{ASIDE}"))
-        with ignore_existing_dir_warnings() if is_known else nullcontext():
+        with ignore_restart_warnings() if is_known else nullcontext():
             if trainer.is_global_zero and self.restart:
                 rewind(trainer.loggers, self.restart.step)
             yield self.restart.path if self.restart else None
@@ -91,6 +97,7 @@ class ResumeCallback(L.Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         checkpoint[STATE_KEY] = {
             "rng_states": rng_states(pl_module.device),
+            "loader_order": self.order.state_dict(trainer),
             "metrics": metrics | {"epochs": trained_epochs(trainer)},
             "measured_step": self.measured_step,
             "is_inexact": self.is_inexact(trainer),
@@ -104,7 +111,7 @@ class ResumeCallback(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         state = checkpoint[STATE_KEY]
-        self.rng_states = state["rng_states"]
+        self.rng_states, self.order_state = state["rng_states"], state["loader_order"]
         self.measured_step = state["measured_step"]
         trainer.should_stop = state["should_stop"]
         if isinstance(pl_module, Module):
@@ -115,8 +122,12 @@ class ResumeCallback(L.Callback):
                 own.update(with_folder(own, str(own["dirpath"]), str(callback.dirpath)))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        warn_of_order(trainer)
         if self.rng_states is not None:
-            restore_rng(self.rng_states, pl_module.device)
+            self.order.restore(trainer, self.order_state, self.rng_states)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.order.begin_epoch(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -139,6 +150,7 @@ class ResumeCallback(L.Callback):
         return trainer.max_steps != -1 and is_whole
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.order.end_epoch()
         self.leave_out_others(pl_module)
         self.epochs = trained_epochs(trainer)
         if may_end(trainer) and not self.is_measured(trainer):
@@ -167,31 +179,6 @@ def validate(trainer: L.Trainer) -> None:
     trainer.validating = True
     trainer.fit_loop.epoch_loop.val_loop.run()
     trainer.training = True
-
-
-def rng_states(device: torch.device) -> dict[str, Any]:
-    """The state of each global random number generator, as tensors and plain values."""
-    name, keys, *rest = np.random.get_state(legacy=True)
-    states = {
-        "python": random.getstate(),
-        "numpy": (name, np.asarray(keys).tolist(), *rest),
-        "torch": torch.get_rng_state(),
-    }
-    if device.type in ("cuda", "mps"):
-        states["device"] = getattr(torch, device.type).get_rng_state(*numbered(device))
-    return states
-
-
-def restore_rng(states: dict[str, Any], device: torch.device) -> None:
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    torch.set_rng_state(states["torch"])
-    if "device" in states and device.type in ("cuda", "mps"):
-        getattr(torch, device.type).set_rng_state(states["device"], *numbered(device))
-
-
-def numbered(device: torch.device) -> tuple[torch.device, ...]:
-    return () if device.type == "mps" else (device,)  # of which a machine has one
 
 
 def with_folder(value: Any, old: str, new: str) -> Any:

@@ -1,83 +1,112 @@
 """A run's steps as the run alone takes them, on copies: the run is left as it is."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 
-from runlab.stacks.step_request import Member, StepRequest
+from runlab.module import Module
+from runlab.stacks.attributes import HELD_BY_MODULE
+from runlab.stacks.nest import Nest
+from runlab.stacks.step_request import Member
 
 
 def copy_member(member: Member, dtype: torch.dtype | None = None) -> Member:
-    """A copy with a new optimizer of the same settings."""
-    network: nn.Module = copy.deepcopy(member.network).to(dtype=dtype)
-    loss: nn.Module = copy.deepcopy(member.loss).to(dtype=dtype)
-    optimizer = member.make_optimizer(network.parameters())
-    return member._replace(network=network, loss=loss, optimizer=optimizer)
-
-
-def copy_with_state(member: Member) -> Member:
     """A copy whose optimizer goes on from where the member's is."""
-    copied = copy_member(member)
-    [group], [own] = copied.optimizer.param_groups, member.optimizer.param_groups
-    group.update({key: value for key, value in own.items() if key != "params"})
-    for name, parameter in member.trained.items():
+    module = copy_module(member.module).to(dtype=dtype)
+    copied = dict(module.named_parameters())
+    pairs = {p: copied[name] for name, p in member.parameters.items()}
+    optimizer = copy_optimizer(member.optimizer, pairs)
+    for parameter, own in pairs.items():
         if state := member.optimizer.state.get(parameter):
-            copied.optimizer.state[copied.trained[name]] = copy.deepcopy(state)
+            optimizer.state[own] = {
+                key: cast_state(key, value, parameter, dtype) for key, value in state.items()
+            }
+    return member._replace(module=module, optimizer=optimizer)
+
+
+def copy_module(module: Module) -> Module:
+    """Its parameters, buffers, submodules and attributes; it shares Lightning's and the engine's.
+
+    It has no metrics, which are no part of a step.
+    """
+    held = {name: value for name, value in vars(module).items() if name in HELD_BY_MODULE}
+    memo = {id(value): value for value in held.values()}
+    memo |= {id(each): nn.ModuleDict() for each in (module.metrics, module.losses)}
+    copied = copy.deepcopy(module, memo)
+    copied._trainer = module._trainer  # which no copy of Lightning's keeps
     return copied
 
 
+def copy_optimizer(optimizer: Optimizer, tensors: Mapping[nn.Parameter, Tensor]) -> Optimizer:
+    """One of the same class, settings and groups, for other tensors, and without their state."""
+    groups = [
+        {**group, "params": [tensors[p] for p in group["params"] if p in tensors]}
+        for group in optimizer.param_groups
+    ]
+    # as pickle does; a schedule has put a step of its own there
+    own = {k: v for k, v in vars(optimizer).items() if k != "step" and "hooks" not in k}
+    copied = object.__new__(type(optimizer))
+    copied.__setstate__({**own, "state": defaultdict(dict), "param_groups": groups})
+    return copied
+
+
+def cast_state(key: str, value: Any, parameter: Tensor, dtype: torch.dtype | None) -> Any:
+    """A copy; `step` is a counter even where the parameter has its shape, that of one number."""
+    if not isinstance(value, Tensor):
+        return copy.deepcopy(value)
+    is_own = value.shape == parameter.shape and key != "step" and value.is_floating_point()
+    return value.to(dtype, copy=True) if is_own and dtype is not None else value.clone()
+
+
 class Steps(NamedTuple):
-    """Each step's loss, and the parameters after the last step."""
+    """Each step's loss, and the parameters and buffers after the last step."""
 
     losses: Float[Tensor, " steps"]
     parameters: Float[Tensor, " parameters"]
+    buffers: dict[str, Tensor]
 
 
-def loss_step_of(request: StepRequest, member: Member) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The `loss_step` of the run's module, of a copy's network and loss."""
-    module = object.__new__(type(request.module))
-    vars(module).update(vars(request.module))
-    parts = {"network": member.network, "loss": member.loss}
-    vars(module)["_modules"] = {**request.module._modules, **parts}
-    return module.loss_step
-
-
-Backward = Callable[[Tensor, Tensor], Tensor]
-"""Of a batch's inputs and targets: leaves gradients in the parameters, and returns the loss."""
+Backward = Callable[[Nest], Tensor]
+"""Of a step's nest: leaves gradients in the parameters, and returns the loss."""
 
 
 def take_steps_alone(
     member: Member,
-    batches: Sequence[tuple[Tensor, Tensor]],
-    learning_rates: Sequence[float],
+    nests: Sequence[Nest],
+    learning_rates: Sequence[Sequence[float]],
     backward: Backward,
     around_backward: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Steps:
-    """Takes steps of a copy of a run."""
+    """Takes steps of a copy of a run; `learning_rates` are [steps, groups]."""
     optimizer, losses = member.optimizer, []
-    for (inputs, targets), learning_rate in zip(batches, learning_rates, strict=True):
-        optimizer.param_groups[0]["lr"] = learning_rate
+    for nest, rates in zip(nests, learning_rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
         optimizer.zero_grad()
         with around_backward():
-            losses.append(backward(inputs, targets).detach())
+            losses.append(backward(nest).detach())
         if member.gradient_clip is not None:
-            clip_grad_norm_(member.network.parameters(), member.gradient_clip)
+            clip_grad_norm_(member.trained.values(), member.gradient_clip)
         optimizer.step()
-    return Steps(torch.stack(losses), flatten_parameters(member))
+    buffers = {name: buffer.detach().clone() for name, buffer in member.buffers.items()}
+    return Steps(torch.stack(losses), flatten_parameters(member), buffers)
 
 
-def backward_of(request: StepRequest, member: Member) -> Backward:
-    """By the `loss_step` of the run's module, of a copy's network and loss."""
-    loss_step = loss_step_of(request, member)
+def backward_of(member: Member) -> Backward:
+    """As the run alone does it."""
+    module = member.module
 
-    def backward(inputs: Tensor, targets: Tensor) -> Tensor:
-        loss, _ = loss_step((inputs, targets), None)
+    def backward(nest: Nest) -> Tensor:
+        batch, drawn = nest.value
+        loss, _ = module.compute_loss(module.prepare(batch), drawn)
         loss.backward()
         return loss
 

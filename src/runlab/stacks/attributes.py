@@ -6,9 +6,10 @@ the same in all runs.
 """
 
 import functools
+import inspect
 import sys
 import types
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from enum import Enum
 from pathlib import PurePath
@@ -24,18 +25,33 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from torchmetrics import MeanMetric, Metric
 
 from runlab.data import TensorData
+from runlab.module import Module
+
+OF_MODULE = vars(Module())
+"""What `Module` itself keeps in its objects, network and loss among it."""
+
+HELD_BY_MODULE = (set(OF_MODULE) - set(vars(nn.Module()))) | set(OF_MODULE["_modules"])
+HELD_BY_MODULE -= {"network", "loss"}
+"""That of it which is no part of a step: Lightning's, the engine's, and the metrics."""
 
 HELD_BY_CLASS: tuple[tuple[type, set[str]], ...] = (
     (nn.Module, set(vars(nn.Module())) - {"training"}),
     (nn.RNNBase, {"_flat_weights", "_flat_weight_refs"}),  # it keeps them those of its parameters
     (L.LightningModule, set(vars(L.LightningModule())) - {"training"}),
+    (Module, HELD_BY_MODULE),
     (Metric, set(vars(MeanMetric())) - {"training"}),
     (L.LightningDataModule, set(vars(L.LightningDataModule()))),
     (HyperparametersMixin, {"_hparams", "_hparams_initial", "_hparams_name"}),
     (TensorData, {"seed", "transform", "eval_transform"}),  # which say what samples come, and when
-    (TensorData, {"content", "_train", "_test", "_train_indices", "_val_indices"}),
+    (TensorData, {"_loaded", "_train", "_test"}),
 )
-"""What torch, Lightning, torchmetrics and `TensorData` themselves keep in their objects."""
+"""What torch, Lightning, torchmetrics and the engine themselves keep in their objects."""
+
+OF_RUN = {"config", "origin"}
+"""Hyperparameters that the engine keeps."""
+
+PARTS = OF_RUN | set(inspect.signature(Module.__init__).parameters)
+"""Hyperparameters that are no part of a step, or are seen as attributes."""
 
 EXACT = {
     *(bool, int, float, complex, str, bytes, type(None), type(...), range, slice),
@@ -51,6 +67,10 @@ TORCH_FUNCTIONS = {
 }
 
 
+Settings = tuple[tuple[str, Hashable], ...]
+"""Keys of settings, with readable names."""
+
+
 class OpaqueError(Exception):
     """Something that a stack cannot see into; the message says what it is."""
 
@@ -60,37 +80,72 @@ def declares_stackable(component: object) -> bool:
     return bool(vars(type(component)).get("stackable", False))
 
 
-def module_key(name: str, module: nn.Module) -> Hashable:
+def is_part_of_step(name: str) -> bool:
+    """Whether a module's parameter, buffer or submodule of that name is none of its metrics."""
+    return name.partition(".")[0] not in HELD_BY_MODULE
+
+
+def step_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """A module and its submodules, by name, without its metrics."""
+    return ((name, each) for name, each in module.named_modules() if is_part_of_step(name))
+
+
+def module_key(module: Module, rate: str | None) -> Settings:
     """Classes and attributes of a module and its submodules: dropout rates, sizes, modes.
+
+    Without the attribute `rate` of the module itself, of which a step then may make no use.
 
     Raises:
         OpaqueError: for an attribute that is no plain value, in a module whose class does not say
             `stackable = True`.
     """
-    return tuple(
-        (path, type_before_parametrizations(each), attributes_key(f"{name}'s {path}", each))
-        for path, each in module.named_modules()
-    )
+    settings: list[tuple[str, Hashable]] = [hyperparameters_key(module, rate)]
+    for path, each in step_modules(module):
+        settings.append((f"its {possessive(path)}class", type_before_parametrizations(each)))
+        settings += attributes_key(f"its {possessive(path)}", each)
+    return tuple(setting for setting in settings if setting[0] != f"its {rate}")
 
 
-def data_key(data: object) -> Hashable:
-    """Those of a data module, whose `normalize` is part of a step. Raises OpaqueError as above."""
-    return type(data), attributes_key("data's ", data)
+def hyperparameters_key(module: Module, rate: str | None) -> tuple[str, Hashable]:
+    """Of what `save_hyperparameters` keeps. Raises OpaqueError as above."""
+    left_out = {*PARTS, rate}
+    own = {name: value for name, value in module.hparams.items() if name not in left_out}
+    try:
+        return "its hparams", value_key(own)
+    except OpaqueError as what:
+        raise OpaqueError(f"one of its hparams {what}: a stack cannot see into it") from None
 
 
-def attributes_key(place: str, component: object) -> Hashable:
-    keys: list[Hashable] = []
+def possessive(path: str) -> str:
+    """`loss's `, before an attribute's name; nothing for the module itself."""
+    return f"{path}'s " if path else ""
+
+
+def data_key(data: object) -> Settings:
+    """Those of a data module, which prepares batches in a step. Raises OpaqueError as above."""
+    return ("its data's class", type(data)), *attributes_key("its data's ", data)
+
+
+def attributes_key(place: str, component: object) -> Settings:
+    keys: list[tuple[str, Hashable]] = []
     for name, value in own_attributes(component).items():
         try:
-            keys.append((name, value_key(value)))
+            keys.append((place + name, value_key(value)))
         except OpaqueError as what:
             if not declares_stackable(component):
                 raise OpaqueError(
-                    f"its {f'{place}.{name}'.replace(' .', ' ')} {what}: a stack cannot see "
-                    "whether it is the same for all runs and at each step (`stackable = True` in "
-                    f"the class {type(component).__name__} says that it is)"
+                    f"{place}{name} {what}: a stack cannot see whether it is the same for all runs "
+                    "and at each step (`stackable = True` in the class "
+                    f"{type(component).__name__} says that it is)"
                 ) from None
     return tuple(keys)
+
+
+def find_other(settings: Settings, others: Settings) -> str:
+    """The first setting that is another one, by its name."""
+    values = dict(others)
+    names = [name for name, value in settings if values.get(name, OpaqueError) != value]
+    return [*names, *(name for name in values if name not in dict(settings)), "something"][0]
 
 
 def plain_attributes(component: object) -> dict[str, Hashable]:
@@ -103,7 +158,7 @@ def plain_attributes(component: object) -> dict[str, Hashable]:
 
 
 def own_attributes(component: object) -> dict[str, Any]:
-    """But for what torch, Lightning, torchmetrics and `TensorData` keep in their own objects."""
+    """But for what torch, Lightning, torchmetrics and the engine keep in their own objects."""
     names = set(component._defaults) if isinstance(component, Metric) else set()
     for base, held in HELD_BY_CLASS:
         if isinstance(component, base):
@@ -117,7 +172,8 @@ def surroundings(module: nn.Module) -> dict[str, Hashable]:
     Those of torch and other libraries are left out; of an object that is no plain value it is
     which one it is, and the plain values that it holds itself.
     """
-    classes = {base for each in module.modules() for base in type(each).__mro__ if is_own(base)}
+    modules = [each for _, each in step_modules(module)]
+    classes = {base for each in modules for base in type(each).__mro__ if is_own(base)}
     rooms: dict[str, Any] = {f"class {each.__qualname__}": each for each in classes}
     rooms |= {f"module {each.__module__}": sys.modules.get(each.__module__) for each in classes}
     return {

@@ -7,7 +7,8 @@ from torch import nn, optim
 from torch.nn.modules.module import _has_any_global_hook
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from runlab.stacks.attributes import declares_stackable
+from runlab.module import Module
+from runlab.stacks.attributes import declares_stackable, step_modules
 from runlab.stacks.step_request import Member, StepRequest
 
 OPTIMIZERS = (
@@ -16,10 +17,15 @@ OPTIMIZERS = (
 )
 """Whose step is linear in the learning rate, and changes each number by its own gradient alone."""
 
-METHODS_OF_A_STEP = (
-    *("loss_step", "take_step", "prepare", "prepare_inputs", "draw", "compute_loss"),
+STEP_METHODS = (
+    *("take_block", "take_steps", "take_step", "step_batches", "step_batch"),
+    *("draws_before_steps", "prepare", "prepare_inputs", "compute_loss"),
+    *("manual_backward", "backward", "optimizers", "lr_schedulers", "clip_gradients"),
+    *("optimizer_step", "optimizer_zero_grad", "configure_gradient_clipping"),
+    *("lr_scheduler_step", "on_before_zero_grad", "on_before_backward", "on_after_backward"),
     "on_before_optimizer_step",
 )
+"""What of `Module` a stack does in its own way, so that a subclass may not do it in another."""
 
 STEP_HOOKS = (
     *("on_before_zero_grad", "on_before_backward", "on_after_backward"),
@@ -33,30 +39,28 @@ FEWEST_PER_PROCESS = 5
 
 def why_ineligible(request: StepRequest) -> str | None:
     """Why a run cannot be stacked; None if nothing shows: `check_equivalence` then tries it."""
-    member, module = request.member, request.module
-    if not declares_stackable(module):
-        return f"{type(module).__name__} may take its steps in a way of its own"
-    if own := [name for name in METHODS_OF_A_STEP if name in vars(module)]:
-        return f"its {type(module).__name__} has a {own[0]} of its own"
-    if module.draws_before_steps:
-        return "its data or its module draw something for each step"
-    if module.accumulate_grad_batches > 1:
-        return "several batches make one of its steps (trainer.accumulate_grad_batches)"
+    module = request.module
+    if own := [name for name in STEP_METHODS if is_own(module, name)]:
+        return f"its {type(module).__name__} has a {own[0]} of its own, which a stack does not call"
+    if (number := module.accumulate_grad_batches) > 1:
+        return f"it steps once in {number} batches (trainer.accumulate_grad_batches)"
     if module.gradient_clip is not None and module.gradient_clip_algorithm != "norm":
         return f"its gradients are clipped by {module.gradient_clip_algorithm}"
+    member = request.member
     if getattr(request.trainer.precision_plugin, "scaler", None) is not None:
         return "in 16-bit precision each run scales its loss by a number of its own"
     for callback in request.trainer.callbacks:  # type: ignore[attr-defined]
         if hooks := [name for name in STEP_HOOKS if is_overridden(name, callback)]:
             return f"the callback {type(callback).__name__} has to be called at {hooks[0]}"
-    hooked = [name for name, each in member.network.named_modules() if has_hooks(each)]
-    if hooked:
-        return f"its network has hooks, at {hooked[0] or 'its root'}"
-    if any(map(has_hooks, member.loss.modules())):
-        return "its loss has hooks"
+    if hooked := [name for name, each in step_modules(module) if has_hooks(each)]:
+        return f"its {hooked[0] or type(module).__name__} has hooks"
     if _has_any_global_hook() or _global_optimizer_pre_hooks or _global_optimizer_post_hooks:
         return "there are hooks of all modules or optimizers"
     return why_optimizer_ineligible(member) or why_tensors_ineligible(member)
+
+
+def is_own(module: Module, name: str) -> bool:
+    return getattr(type(module), name) is not getattr(Module, name) or name in vars(module)
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -74,21 +78,25 @@ def why_optimizer_ineligible(member: Member) -> str | None:
             "rate (`stackable = True` in its class says that it is, and that it depends on "
             "nothing but gradients, settings and state)"
         )
-    if len(optimizer.param_groups) != 1:
-        return f"its optimizer has {len(optimizer.param_groups)} groups of parameters"
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         return "its optimizer has hooks"
-    own = {id(p) for p in optimizer.param_groups[0]["params"] if p.requires_grad}
-    if own != set(map(id, member.trained.values())):
-        return "its optimizer's parameters are not its network's"
+    grouped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if left := [name for name, p in member.trained.items() if id(p) not in grouped]:
+        return (
+            f"its {left[0]} is in no group of its optimizer, though it requires a gradient "
+            "(requires_grad_(False) freezes it)"
+        )
+    if grouped - set(map(id, member.parameters.values())):
+        return "its optimizer has parameters that are not its module's"
+    if not member.trained:
+        return "it has no parameter that requires a gradient"
     return None
 
 
 def why_tensors_ineligible(member: Member) -> str | None:
     """A stack copies each tensor: what lies in one memory alone would be several in it."""
     places: dict[int, str] = {}
-    tensors = {f"network.{name}": p for name, p in member.trained.items()} | member.fixed
-    for name, tensor in tensors.items():
+    for name, tensor in (member.parameters | member.buffers).items():
         first = places.setdefault(tensor.untyped_storage()._cdata, name)
         if first != name:
             return f"its {first} and {name} share their memory"

@@ -2,33 +2,35 @@
 
 import hashlib
 import math
-import random
-import re
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.modules.batchnorm import _NormBase
 
 from runlab.config.messages import user_message
 from runlab.memory import is_out_of_memory
 from runlab.stacks.alone import (
+    Steps,
     backward_of,
     copy_member,
     flatten_parameters,
-    loss_step_of,
     take_steps_alone,
 )
-from runlab.stacks.attributes import own_attributes, plain_attributes, surroundings
+from runlab.stacks.batches import stack_nests
+from runlab.stacks.nest import Nest, take_apart
 from runlab.stacks.process_state import rng_unchanged
+from runlab.stacks.side_effects import (
+    data_unchanged,
+    find_dependence,
+    find_side_effect,
+    rng_states,
+)
 from runlab.stacks.stack import Stack
 from runlab.stacks.step_request import Member, StepRequest
 
-LEARNING_RATES = ((0.01, 0.004), (0.02, 0.03))  # [runs, steps]
+LEARNING_RATES = ((0.01, 0.004), (0.02, 0.03))  # [runs, steps], of the first group
 TOLERANCE = {torch.float64: 1e-6}
 SINGLE_TOLERANCE = 1e-2  # Adam's first step turns rounding into whole steps
 
@@ -38,180 +40,121 @@ def check_equivalence(requests: Sequence[StepRequest]) -> tuple[str | None, bool
 
     All is tried on copies: the runs are left as they are. Raises what tells of too little memory.
     """
-    device, first = requests[0].inputs.device, copy_member(requests[0].member)
-    if type(first.optimizer) is not type(requests[0].member.optimizer):
-        return "its optimizer is not what its configuration makes", False
+    request, device = requests[0], requests[0].device
     with rng_unchanged(device), torch.autocast(device.type, enabled=False):
-        if changed := find_side_effect(requests[0], first):
-            return f"a training step changes {changed}", False
+        if (reason := find_side_effect(request)) or (reason := find_dependence(request)):
+            return reason, False
         before = rng_states(device)
         try:
-            stack = Stack([copy_member(request.member) for request in requests])
-            stack.operations.gradients(stack.parameters, stack.fixed, *first_batches(requests))
+            members = [copy_member(request.member), *(each.member for each in requests[1:])]
+            stack, nest = Stack(members), stack_nests([each.first_nest for each in requests])
+            stack.operations.gradients(*stack.tensors, nest)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            return f"torch.vmap cannot take its network or loss ({first_line(error)})", False
+            return f"torch.vmap cannot take its loss_step ({first_line(error)})", False
         draws = not all(map(torch.equal, before, rng_states(device)))
-        return find_difference(requests[:2]), draws
-
-
-def rng_states(device: torch.device) -> list[Tensor]:
-    of_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-    return [torch.get_rng_state(), *of_device]
-
-
-def find_side_effect(request: StepRequest, member: Member) -> str | None:
-    """What a step of a copy changes besides random draws of PyTorch; None if it changes nothing."""
-    generators = random.getstate(), np.random.get_state()
-    before = state_of(request, member)
-    try:
-        with torch.no_grad(), data_unchanged(request):
-            inputs, targets = request.batch(0)
-            loss_step_of(request, member)((member.prepare_inputs(inputs), targets), None)
-            after = state_of(request, member)
-        drawn = repr((random.getstate(), np.random.get_state())) != repr(generators)
-    finally:
-        random.setstate(generators[0])
-        np.random.set_state(generators[1])
-    return "Python's or NumPy's random generator" if drawn else find_change(before, after)
-
-
-def state_of(request: StepRequest, member: Member) -> dict[str, Any]:
-    """Buffers, and attributes as text, of a copy's modules and of its data, by readable names.
-
-    So are the plain values that their classes and those classes' modules hold.
-    """
-    parts = {"network": member.network, "loss": member.loss}
-    values: dict[str, Any] = {}
-    for part, module in parts.items():
-        values |= {f"its {part}'s {k}": buffer.clone() for k, buffer in module.named_buffers()}
-        for path, each in module.named_modules():
-            values |= attributes_of(f"its {part}'s {path}.".replace(" .", " "), each)
-    values |= {f"its data's {k}": key for k, key in plain_attributes(request.data).items()}
-    return values | surroundings(request.module)
-
-
-def attributes_of(place: str, module: nn.Module) -> dict[str, str]:
-    return {
-        place + name: without_addresses(repr(comparable(value)))
-        for name, value in own_attributes(module).items()
-    }
-
-
-def find_change(before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    """The first name whose value is another one, or was none."""
-    for name, value in after.items():
-        old = before.get(name)
-        if not (torch.equal(old, value) if isinstance(old, Tensor) else old == value):
-            return name
-    return None
-
-
-@contextmanager
-def data_unchanged(request: StepRequest) -> Iterator[None]:
-    """Leaves the run's data module, of which there is no copy, with the attributes that it has."""
-    attributes = vars(request.data)
-    before = dict(attributes)
-    try:
-        yield
-    finally:
-        attributes.clear()
-        attributes.update(before)
+        return find_difference(requests[:2], draws), draws
 
 
 def preparation_key(request: StepRequest) -> Hashable:
-    """Equal for runs that make the same network inputs of the same bytes."""
-    shape, dtype, device = request.inputs.shape[1:], request.inputs.dtype, request.inputs.device
-    probe = (torch.arange(math.prod(shape), device=device) % 256).view(shape).to(dtype)
-    with rng_unchanged(device), data_unchanged(request):
+    """Equal for runs that make the same of the same bytes."""
+    if all(dtype != torch.uint8 for _, dtype, _ in request.tensors_key):
+        return None
+    probes = [
+        (torch.arange(math.prod(shape), device=device) % 256).view(shape).to(dtype)
+        for shape, dtype, device in request.tensors_key
+    ]
+    with rng_unchanged(request.device), data_unchanged(request):
         torch.manual_seed(0)
-        prepared = request.member.prepare_inputs(probe)
-    content = prepared.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-    return prepared.dtype, prepared.shape, hashlib.sha256(content).hexdigest()
+        batch, _ = request.form.fill(probes)
+        prepared = take_apart(request.module.prepare(batch), "its batch")
+    content = hashlib.sha256()
+    for tensor in prepared.tensors:
+        content.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    kinds = tuple((each.dtype, each.shape) for each in prepared.tensors)
+    return kinds, prepared.form.key, content.hexdigest()
 
 
-def first_batches(requests: Sequence[StepRequest]) -> tuple[Tensor, Tensor]:
-    """Inputs and targets [runs, batch, ...]."""
-    inputs, targets = zip(*(request.batch(0) for request in requests), strict=True)
-    return torch.stack(inputs), torch.stack(targets)
-
-
-def find_difference(requests: Sequence[StepRequest]) -> str | None:
+def find_difference(requests: Sequence[StepRequest], draws: bool) -> str | None:
     """Why two runs differ together and alone, with dropout off; None if they do not."""
     dtype = torch.float64
+    steps = partial(steps_alone, draws=draws)
     try:
-        alone = [*map(partial(steps_alone, dtype=dtype), requests, LEARNING_RATES)]
+        alone = [*map(partial(steps, dtype=dtype), requests, LEARNING_RATES)]
     except Exception as error:  # a device or a network without double precision
         if is_out_of_memory(error):
             raise
-        dtype = prepared_batch(requests[0], 0)[0].dtype
-        alone = [*map(partial(steps_alone, dtype=dtype), requests, LEARNING_RATES)]
+        dtype = next(iter(requests[0].member.trained.values())).dtype
+        alone = [*map(partial(steps, dtype=dtype), requests, LEARNING_RATES)]
     try:
-        together = steps_together(requests, dtype)
+        together = steps_together(requests, dtype, draws)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         return f"its optimizer cannot step several runs at once ({first_line(error)})"
-    tolerance = TOLERANCE.get(dtype, SINGLE_TOLERANCE)
     for request, mine, ours in zip(requests, alone, together, strict=True):
-        start = flatten_parameters(copy_member(request.member, dtype))
-        if not (mine - ours).norm() <= tolerance * (mine - start).norm():
+        start = copy_member(request.member, dtype)
+        if not is_close(mine.parameters, flatten_parameters(ours), flatten_parameters(start)):
             return (
                 "its steps come out differently (is its optimizer's step not linear in the rate?)"
             )
+        for name, buffer in mine.buffers.items():
+            if not is_close(buffer, ours.buffers[name], start.buffers[name]):
+                return f"its {name} comes out differently"
     return None
 
 
+def is_close(one: Tensor, other: Tensor, start: Tensor) -> bool:
+    """Whether two computations differ by little of what they have changed."""
+    tolerance = TOLERANCE.get(one.dtype, SINGLE_TOLERANCE if one.is_floating_point() else 0)
+    one, other, start = (each.double() for each in (one, other, start))
+    return bool((one - other).norm() <= tolerance * (one - start).norm())
+
+
 def steps_alone(
-    request: StepRequest, learning_rates: Sequence[float], dtype: torch.dtype
-) -> Float[Tensor, " parameters"]:
-    member = without_dropout(copy_member(request.member, dtype))
-    backward = backward_of(request, member)
-    batches = batches_of(request, dtype)
-    return take_steps_alone(member, batches, learning_rates, backward).parameters
+    request: StepRequest, learning_rates: Sequence[float], dtype: torch.dtype, draws: bool
+) -> Steps:
+    member = without_dropout(copy_member(request.member, dtype), draws)
+    rates = [rates_of_groups(rate, member) for rate in learning_rates]
+    return take_steps_alone(member, prepared_nests(request, dtype), rates, backward_of(member))
 
 
 def steps_together(
-    requests: Sequence[StepRequest], dtype: torch.dtype
-) -> list[Float[Tensor, " parameters"]]:
-    members = [without_dropout(copy_member(request.member, dtype)) for request in requests]
-    batches = [batches_of(request, dtype) for request in requests]
-    inputs, targets = (
-        [torch.stack([each[part] for each in of_run]) for of_run in batches] for part in (0, 1)
-    )
+    requests: Sequence[StepRequest], dtype: torch.dtype, draws: bool
+) -> list[Member]:
+    """Copies of the runs, after the steps."""
+    members = [without_dropout(copy_member(each.member, dtype), draws) for each in requests]
+    of_runs = [prepared_nests(request, dtype) for request in requests]
+    by_step = [stack_nests(nests) for nests in zip(*of_runs, strict=True)]
+    rates = [[rates_of_groups(rate, members[0]) for rate in row] for row in LEARNING_RATES]
     stack = Stack(members)
-    stack.take_steps(inputs, targets, torch.tensor(LEARNING_RATES, dtype=torch.float64))
+    stack.take_steps(by_step.__getitem__, torch.tensor(rates, dtype=torch.float64))
     stack.write_back()
-    return [flatten_parameters(member) for member in members]
+    return members
 
 
-def without_dropout(member: Member) -> Member:
-    member.network.eval()
+def rates_of_groups(rate: float, member: Member) -> list[float]:
+    """Another one for each group of the optimizer."""
+    return [rate * (1 + number) for number in range(len(member.optimizer.param_groups))]
+
+
+def without_dropout(member: Member, draws: bool) -> Member:
+    """Where a step draws at random, all modules but batch norms as they are in evaluation."""
+    for each in member.module.modules() if draws else ():
+        each.training = each.training and isinstance(each, _NormBase)
     return member
 
 
-def batches_of(request: StepRequest, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    return [prepared_batch(request, step, dtype) for step in range(len(LEARNING_RATES[0]))]
-
-
-def prepared_batch(
-    request: StepRequest, step: int, dtype: torch.dtype | None = None
-) -> tuple[Tensor, Tensor]:
-    """One step's inputs, ready for the network and in that precision, and its targets."""
-    inputs, targets = request.batch(min(step, len(request.targets) - 1))
-    inputs = request.member.prepare_inputs(inputs)
-    return inputs.to(dtype) if inputs.is_floating_point() else inputs, targets
-
-
-def comparable(value: Any) -> Any:
-    """A tensor as a list: its `repr` would be shortened."""
-    return value.tolist() if isinstance(value, Tensor) else value
-
-
-def without_addresses(text: str) -> str:
-    """A `repr` that does not tell where in memory an object lies."""
-    return re.sub(" at 0x[0-9a-fA-F]+", "", text)
+def prepared_nests(request: StepRequest, dtype: torch.dtype) -> list[Nest]:
+    """Some steps' batches, prepared and in that precision, and what is drawn for them."""
+    nests = []
+    for step in range(len(LEARNING_RATES[0])):
+        batch, drawn = request.nest(min(step, request.steps - 1)).value
+        nest = take_apart((request.module.prepare(batch), drawn), "its batch")
+        tensors = [e.to(dtype) if e.is_floating_point() else e for e in nest.tensors]
+        nests.append(nest.replace(tensors))
+    return nests
 
 
 def first_line(error: Exception) -> str:

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
-from runlab.blocks.block import Block
 from runlab.module import Module, stack_of_run
 from runlab.stacks.scheduler import Scheduler
 from runlab.stacks.step_request import StepRequest
@@ -36,19 +35,19 @@ class SharedSteps:
             return None
         return f" and {self.task.others} more" if self.task.others else ""
 
-    def __call__(self, module: Module, batch: Any) -> tuple[Float[Tensor, " steps"], Any]:
-        is_pair = isinstance(batch, tuple | list) and all(isinstance(e, Tensor) for e in batch)
-        if not isinstance(batch, Block) and not (is_pair and len(batch) == 2):
-            return module.take_steps(batch)
-        block = batch if isinstance(batch, Block) else Block(*(e.unsqueeze(0) for e in batch))
-        request = StepRequest(module, *block)
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """A copy of a module trains alone: it is another module, with another optimizer."""
+        return
+
+    def __call__(self, module: Module, batches: Any) -> tuple[Float[Tensor, " steps"], Any]:
+        request = StepRequest(module, batches)
         started = time.perf_counter()
         self.task.wait(request)
         if request.error is not None:
             raise request.error
         if request.result is None:
             self.seconds_of_others += time.perf_counter() - started
-            return module.take_steps(batch)
+            return module.take_steps(batches)
         self.largest = max(self.largest, request.runs)
         return request.result
 

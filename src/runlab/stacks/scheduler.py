@@ -15,27 +15,27 @@ from torch import Tensor
 
 from runlab.memory import is_out_of_memory
 from runlab.module import StackDifferenceError
-from runlab.stacks.alone import Steps, copy_with_state
+from runlab.stacks.alone import Steps, copy_member
+from runlab.stacks.attributes import find_other
+from runlab.stacks.batches import stack_batches, stack_nests
 from runlab.stacks.eligibility import partition_evenly, why_ineligible
 from runlab.stacks.equivalence import (
     check_equivalence,
-    first_batches,
     first_line,
     preparation_key,
 )
+from runlab.stacks.nest import Nest
 from runlab.stacks.process_state import rng_unchanged
 from runlab.stacks.schedules import ScheduleError, precompute_lrs
 from runlab.stacks.stack import Stack
 from runlab.stacks.step_request import StepRequest, StepResult
 from runlab.stacks.tasks import Task
-from runlab.stacks.trace import Operations, Tensors, TracedOperations, trace_operations
+from runlab.stacks.trace import Operations, TracedOperations, trace_operations
 from runlab.stacks.watch import SEED, require_same
 
 log = logging.getLogger(__name__)
 
 Runs = Sequence[Task[Any]]
-Arguments = tuple[Tensors, Tensors, Tensor, Tensor]
-
 ALONE = "not stacked, one run after another: "
 
 WATCHED = 1 / 1000
@@ -70,9 +70,10 @@ class Scheduler:
             if (key := self.stack_key(task)) is not None:
                 stacks[key].append(task)
         for (structure, operations, _), members in stacks.items():
-            others = {other for of, other, _ in stacks if of == structure} - {operations}
+            others = [o for of, o, _ in stacks if of == structure and o != operations]
             if len(members) == 1 and others:
-                self.warn_once(f"{ALONE}its modules hold other settings than the other runs'")
+                other = find_other(operations, others[0])
+                self.warn_once(f"{ALONE}{other} is another than the other runs'")
             for start in range(0, len(members), self.size):
                 runs = members[start : start + self.size]
                 with runs[0].process_state.active(), threads(runs[0].request.threads):
@@ -99,7 +100,7 @@ class Scheduler:
             if len(runs) < 2 or self.reason_alone(structure, requests) is not None:
                 return
             schedules = [
-                precompute_lrs(each.member.optimizer, each.scheduler, len(each.targets))
+                precompute_lrs(each.member.optimizer, each.scheduler, each.steps)
                 for each in requests
             ]
             stacks = self.build_stacks(structure, requests)
@@ -156,14 +157,15 @@ class Scheduler:
         request, result, draws = requests[index], results[index], self.draws[structure]
         stack, place = [(s, i) for s in stacks for i in range(len(s.members))][index]
         if draws:  # on the random numbers that the run alone will get
-            stack, place = Stack([copy_with_state(request.member)]), 0
+            stack, place = Stack([copy_member(request.member)]), 0
             key = structure, request.operations_key, request.surroundings_key
             stack.operations = self.trace(key, Stack([requests[0].member]), requests[0])
-            with rng_unchanged(request.inputs.device):
+            with rng_unchanged(request.device):
                 torch.manual_seed(SEED)
                 [result] = take_all_steps([stack], [request], [learning_rates], lambda: None)
         weights = [each.detach()[place].flatten() for each in stack.parameters.values()]
-        stacked = Steps(result.losses, torch.cat(weights))
+        buffers = {name: each[place] for name, each in stack.buffers.items()}
+        stacked = Steps(result.losses, torch.cat(weights), buffers)
         require_same(request, learning_rates.tolist(), stacked, draws)
 
     def build_stacks(self, structure: Any, requests: Sequence[StepRequest]) -> list[Stack]:
@@ -193,29 +195,31 @@ class Scheduler:
                 with request.trainer.precision_plugin.forward_context():
                     return stack.operations.gradients(*arguments)
 
-            arguments = stack.parameters, stack.fixed, *first_batches([request] * number)
+            nest = stack_nests([request.first_nest] * number)
             with precision_of(request):
-                found = trace_operations(gradients, *arguments)
+                found = trace_operations(gradients, *stack.tensors, nest, stack.groups)
                 # CUDA graphs change no input
                 descends = stack.only_descends and self.backend != "cudagraphs"
                 if self.backend is not None:
-                    found = self.compiled(found, self.backend, descends, arguments)
+                    found = self.compiled(found, self.backend, descends, stack, nest)
             descend = found.descend if descends else None
             self.traces[key, number] = Operations(found.gradients, descend)
         return self.traces[key, number]
 
     def compiled(
-        self, found: TracedOperations, backend: str, descends: bool, arguments: Arguments
+        self, found: TracedOperations, backend: str, descends: bool, stack: Stack, nest: Nest
     ) -> TracedOperations:
         """Compiled by that backend of `torch.compile`, or as they are if it cannot."""
-        parameters, fixed, inputs, targets = arguments
         compiled = found.compiled(backend)
-        copies = {name: each.clone() for name, each in parameters.items()}
+        copies = {name: each.clone() for name, each in stack.parameters.items()}
+        tensors = copies, stack.fixed, stack.buffers, nest
+        first, groups = next(iter(copies.values())), len(stack.optimizer.param_groups)
+        rates = first.new_zeros(groups, len(first))
         try:
-            with rng_unchanged(inputs.device):
-                _, (losses, _) = compiled.gradients(copies, fixed, inputs, targets)
+            with rng_unchanged(nest.tensors[0].device):
+                compiled.gradients(*tensors)
                 if descends:
-                    compiled.descend(copies, fixed, inputs, targets, torch.zeros_like(losses))
+                    compiled.descend(*tensors, rates)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -232,7 +236,7 @@ class Scheduler:
         self, structure: Any, requests: Sequence[StepRequest]
     ) -> list[Sequence[StepRequest]]:
         """One part for each thread; a single part where threads would share random draws."""
-        on_cpu = requests[0].inputs.device.type == "cpu"
+        on_cpu = requests[0].device.type == "cpu"
         threads = min(self.threads // requests[0].threads, len(requests))
         number = max(threads, 1) if on_cpu and not self.draws[structure] else 1
         return [[requests[i] for i in part] for part in partition_evenly(len(requests), number)]
@@ -260,23 +264,22 @@ def take_all_steps(
 
     def take(stack: Stack, start: int) -> list[StepResult]:
         own = slice(start, start + len(stack.members))
-        inputs = [request.inputs for request in requests[own]]
-        targets = [request.targets for request in requests[own]]
-        of_stack = torch.stack([*learning_rates[own]])  # [runs, steps]
+        of_stack = torch.stack([*learning_rates[own]])  # [runs, steps, groups]
         with threads(requests[0].threads), precision_of(requests[0]):
-            return stack.take_steps(inputs, targets, of_stack, check)
+            return stack.take_steps(stack_batches(requests[own]), of_stack, check)
 
     if len(stacks) == 1:  # in this thread, to which CUDA graphs belong
         return take(stacks[0], 0)
     starts = accumulate((len(stack.members) for stack in stacks[:-1]), initial=0)
-    with ThreadPoolExecutor(len(stacks)) as pool:
+    # here too: the default dtype is the process's, and no thread may find another's left
+    with precision_of(requests[0]), ThreadPoolExecutor(len(stacks)) as pool:
         return [each for part in pool.map(take, stacks, starts) for each in part]
 
 
 @contextmanager
 def precision_of(request: StepRequest) -> Iterator[None]:
     """The run's precision. Autocast is off: what it does is among the traced operations."""
-    device = request.inputs.device.type
+    device = request.device.type
     with request.trainer.precision_plugin.forward_context(), torch.autocast(device, enabled=False):
         yield
 

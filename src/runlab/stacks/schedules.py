@@ -18,15 +18,15 @@ class ScheduleError(Exception):
 
 @dataclass
 class PrecomputedSchedule:
-    """Each step's learning rate, and what optimizer and schedule hold after all of the steps."""
+    """Each step's learning rates, and what optimizer and schedule hold after all of the steps."""
 
-    learning_rates: Float[Tensor, " steps"]
-    settings: dict[str, Any]
+    learning_rates: Float[Tensor, "steps groups"]
+    settings: list[dict[str, Any]]
     state: dict[str, Any]
 
     def apply(self, optimizer: Optimizer, scheduler: LRScheduler | None) -> None:
         """Leaves both as if the steps had been taken one by one."""
-        optimizer.param_groups[0].update(self.settings)
+        update_groups(optimizer, self.settings)
         optimizer._opt_called = True  # type: ignore[attr-defined]  # or the schedule's step warns
         if scheduler is not None:
             scheduler.load_state_dict(self.state)
@@ -38,33 +38,50 @@ def precompute_lrs(
     """Steps a schedule so often, reads the learning rates, and leaves it as it was.
 
     Raises:
-        ScheduleError: if a step changes more than the learning rate.
+        ScheduleError: if a step changes more than the learning rates.
     """
-    [group] = optimizer.param_groups
-    before = settings(group)
+    before = settings(optimizer)
     if scheduler is None:
-        constant = torch.full((steps,), float(group["lr"]), dtype=torch.float64)
+        constant = torch.tensor([lrs(optimizer)], dtype=torch.float64).expand(steps, -1)
         return PrecomputedSchedule(constant, before, {})
     state = copy.deepcopy(scheduler.state_dict())
-    learning_rates: list[float] = []
+    learning_rates: list[list[float]] = []
     changed: list[str] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
         for _ in range(steps):
-            learning_rates.append(float(group["lr"]))
+            learning_rates.append(lrs(optimizer))
             scheduler.step()
-            changed += [key for key in before if key != "lr" and group[key] != before[key]]
+            changed += changes(before, optimizer)
     after = PrecomputedSchedule(
         torch.tensor(learning_rates, dtype=torch.float64),
-        settings(group),
+        settings(optimizer),
         copy.deepcopy(scheduler.state_dict()),
     )
     scheduler.load_state_dict(state)
-    group.update(before)
+    update_groups(optimizer, before)
     if changed:
         raise ScheduleError(f"its schedule changes {changed[0]} besides the learning rate")
     return after
 
 
-def settings(group: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in group.items() if key != "params"}
+def lrs(optimizer: Optimizer) -> list[float]:
+    """Of each group."""
+    return [float(group["lr"]) for group in optimizer.param_groups]
+
+
+def settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Of each group, all but its parameters."""
+    groups = optimizer.param_groups
+    return [{key: value for key, value in group.items() if key != "params"} for group in groups]
+
+
+def update_groups(optimizer: Optimizer, settings: list[dict[str, Any]]) -> None:
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
+
+
+def changes(before: list[dict[str, Any]], optimizer: Optimizer) -> list[str]:
+    """Which settings are others, besides learning rates."""
+    pairs = zip(before, optimizer.param_groups, strict=True)
+    return [key for old, group in pairs for key in old if key != "lr" and group[key] != old[key]]

@@ -4,43 +4,57 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Num
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 from torch.optim import SGD, Optimizer
+from torch.utils._pytree import tree_map
 
-from runlab.blocks.lazy_batch import LazyBatch, step_of
 from runlab.blocks.loader import upload
+from runlab.module import Module
+from runlab.stacks.alone import copy_optimizer
+from runlab.stacks.batches import Batches
+from runlab.stacks.nest import Nest
 from runlab.stacks.step_request import Member, StepResult
-from runlab.stacks.trace import Gradients, Operations, Tensors
+from runlab.stacks.trace import Gradients, Operations, Results, Tensors
 
 
 class Stack:
     """Several runs whose parameters lie in one tensor each, [runs, ...], and are stepped at once.
 
-    They are copies: the runs are as they were until `write_back` writes them back.
+    They are copies: the runs are as they were until `write_back` writes them back. So are their
+    buffers, such as running statistics, which a step may change.
 
     It takes any optimizer whose update is linear in the learning rate: the optimizer steps at
     learning rate 1, and each run moves by that update times its own learning rate.
 
     Attributes:
+        groups: the number of the optimizer's group that each parameter is in.
         operations: compute gradients and steps; may be replaced by traced ones of the same result.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
-        self.members = members
-        self.operations = Operations(gradients_of(members[0]))
-        self.fixed = stack_tensors([member.fixed for member in members])
+        self.members, first = members, members[0]
+        self.operations = Operations(gradients_of(first))
+        self.fixed = stack_tensors([member.frozen for member in members])
+        self.buffers = stack_tensors([member.buffers for member in members])
         self.parameters = stack_tensors([member.trained for member in members])
+        self.groups = first.groups
         self.optimizer = self.build_optimizer()
         self.is_plain_sgd = is_plain_sgd(self.optimizer)
+
+    @property
+    def tensors(self) -> tuple[Tensors, Tensors, Tensors]:
+        """The inputs of a step besides its batch."""
+        return self.parameters, self.fixed, self.buffers
 
     def build_optimizer(self) -> Optimizer:
         """One for the whole stack, with the runs' states and settings, but learning rate 1."""
         first = self.members[0]
-        optimizer = first.make_optimizer(self.parameters.values())
-        [group], [own] = optimizer.param_groups, first.optimizer.param_groups
-        group.update({key: own[key] for key in group if key not in ("params", "lr")} | {"lr": 1.0})
+        pairs = {p: self.parameters[name] for name, p in first.trained.items()}
+        optimizer = copy_optimizer(first.optimizer, pairs)
+        for group in optimizer.param_groups:
+            group["lr"] = 1.0
         for name, parameter in self.parameters.items():
             states = [m.optimizer.state.get(m.trained[name], {}) for m in self.members]
             if states[0]:
@@ -49,31 +63,29 @@ class Stack:
 
     def take_steps(
         self,
-        inputs: Sequence[Num[Tensor, "steps batch ..."]],
-        targets: Sequence[Num[Tensor, "steps batch ..."]],
-        learning_rates: Float[Tensor, "runs steps"],
+        batches: Batches,
+        learning_rates: Float[Tensor, "runs steps groups"],
         check: Callable[[], None] = lambda: None,
     ) -> list[StepResult]:
         """Takes all the steps of a block of each run; `check` is called before each step."""
-        dtype = next(iter(self.parameters.values())).dtype
-        learning_rates = upload(learning_rates.to(dtype), inputs[0].device)
-        # [steps, runs]; compilers mind strides
-        by_step = learning_rates.t().clone(memory_format=torch.contiguous_format)
-        batches = StackedBatches(inputs)
-        truth = torch.stack([*targets], dim=1)  # [steps, runs, batch, ...]
+        first = next(iter(self.parameters.values()))
+        learning_rates = upload(learning_rates.to(first.dtype), first.device)
+        # [steps, groups, runs]; compilers mind strides
+        by_step = learning_rates.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
         descend = self.operations.descend if self.only_descends else None
-        last, losses = len(truth) - 1, []
+        last, losses = len(by_step) - 1, []
         for step, of_step in enumerate(by_step):
             check()
-            arguments = self.parameters, self.fixed, batches[step], truth[step]
             if descend is not None and step < last:
-                loss, outputs = descend(*arguments, of_step)
+                results = descend(*self.tensors, batches(step), of_step)
             else:  # the last step's gradients are to be seen
-                self.gradients, (loss, outputs) = self.operations.gradients(*arguments)
+                self.gradients, results = self.operations.gradients(*self.tensors, batches(step))
                 self.optimizer_step(of_step)
-            losses.append(loss.clone())
+            losses.append(results.losses.clone())
+            self.keep(results.buffers)
         by_run = torch.stack(losses, dim=1)  # [runs, steps]
-        return [StepResult(*each) for each in zip(by_run, outputs.clone(), strict=True)]
+        outputs = tree_map(torch.clone, results.outputs)
+        return [StepResult(each, of_run(outputs, run)) for run, each in enumerate(by_run)]
 
     @property
     def only_descends(self) -> bool:
@@ -81,13 +93,19 @@ class Stack:
         return self.is_plain_sgd and self.members[0].gradient_clip is None
 
     @torch.no_grad()
-    def optimizer_step(self, learning_rates: Float[Tensor, " runs"]) -> None:
-        """One step of each run's optimizer, at its own learning rate, along `gradients`."""
+    def keep(self, buffers: Tensors) -> None:
+        """As the next step finds them."""
+        if buffers:
+            torch._foreach_copy_([*self.buffers.values()], [buffers[name] for name in self.buffers])
+
+    @torch.no_grad()
+    def optimizer_step(self, learning_rates: Float[Tensor, "groups runs"]) -> None:
+        """One step of each run's optimizer, at its own learning rates, along `gradients`."""
         if (largest := self.members[0].gradient_clip) is not None:
             clip_gradients(self.gradients, largest)
         if self.is_plain_sgd:  # a third of the memory traffic
             for name, parameter in self.parameters.items():
-                expanded = expand_as(learning_rates, parameter)
+                expanded = expand_as(learning_rates[self.groups[name]], parameter)
                 parameter.addcmul_(self.gradients[name], expanded, value=-1)
             return
         before = {name: parameter.clone() for name, parameter in self.parameters.items()}
@@ -95,12 +113,14 @@ class Stack:
             parameter.grad = self.gradients[name]
         self.optimizer.step()
         for name, parameter in self.parameters.items():
-            expanded = expand_as(learning_rates, parameter)
+            expanded = expand_as(learning_rates[self.groups[name]], parameter)
             torch.lerp(before[name], parameter, expanded, out=parameter)
 
     def write_back(self) -> None:
         """Leaves the runs as their steps alone would have left them."""
         for index, member in enumerate(self.members):
+            for name, buffer in member.buffers.items():
+                buffer.data.copy_(self.buffers[name][index])
             for name, parameter in member.trained.items():
                 whole = self.parameters[name]
                 parameter.data.copy_(whole.detach()[index])
@@ -111,60 +131,47 @@ class Stack:
                     }
 
 
-class StackedBatches:
-    """Each step's batches of all runs, [runs, batch, ...]; all steps use the same memory.
+class LossStep(nn.Module):
+    """What is computed in a step of a module: `functional_call` replaces the module's tensors."""
 
-    Where each run has a `LazyBatch` of the same data set, one operation gathers all of them.
-    """
+    def __init__(self, module: Module) -> None:
+        super().__init__()
+        self.module = module
 
-    def __init__(self, inputs: Sequence[Num[Tensor, "steps batch ..."]]) -> None:
-        self.inputs, first = inputs, inputs[0]
-        size = len(inputs), *first.shape[1:]
-        self.batch = torch.empty(size, dtype=first.dtype, device=first.device)
-        lazy = [e for e in inputs if isinstance(e, LazyBatch) and not e.is_materialized]
-        sources = {memory_of(each.source) for each in lazy}
-        self.indices: Tensor | None = None
-        if len(lazy) == len(inputs) and len(sources) == 1:
-            self.source = lazy[0].source
-            by_step = torch.stack([each.indices for each in lazy], dim=1)  # [steps, runs, batch]
-            self.indices = by_step.flatten(1)
-
-    def __getitem__(self, step: int) -> Num[Tensor, "runs batch ..."]:
-        if self.indices is not None:
-            flat = self.batch.flatten(0, 1)
-            torch.index_select(self.source, 0, self.indices[step], out=flat)
-        else:
-            torch.stack([step_of(each, step) for each in self.inputs], out=self.batch)
-        return self.batch
-
-
-def memory_of(tensor: Tensor) -> tuple[Any, ...]:
-    """Where its values lie in memory; equal for two views of the same values."""
-    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+    def forward(self, batch: Any, drawn: Any) -> tuple[Tensor, Any]:
+        return self.module.compute_loss(self.module.prepare(batch), drawn)
 
 
 def gradients_of(member: Member) -> Gradients:
     """For runs like this one; random draws differ from run to run."""
 
-    def loss_and_outputs(
-        parameters: Tensors, fixed: Tensors, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        prepared = member.prepare_inputs(inputs)
-        of_network, of_loss = (with_prefix(part, fixed) for part in ("network.", "loss."))
-        outputs = functional_call(member.network, (parameters, of_network), (prepared,))
-        return functional_call(member.loss, of_loss, (outputs, targets)), outputs
+    def gradients(
+        parameters: Tensors, fixed: Tensors, buffers: Tensors, nest: Nest
+    ) -> tuple[Tensors, Results]:
+        def loss_of(
+            parameters: Tensors, fixed: Tensors, buffers: Tensors, tensors: Sequence[Tensor]
+        ) -> tuple[Tensor, tuple[Any, Tensors]]:
+            # a step may change buffers: its own, in place or by putting others there
+            own = {name: buffer.clone() for name, buffer in buffers.items()}
+            named = {f"module.{k}": each for k, each in (parameters | fixed | own).items()}
+            batch_and_drawn = nest.form.fill(tensors)
+            loss, outputs = functional_call(LossStep(member.module), named, batch_and_drawn)
+            return loss, (outputs, {name: named[f"module.{name}"] for name in buffers})
 
-    return torch.vmap(grad_and_value(loss_and_outputs, has_aux=True), randomness="different")
+        per_run = torch.vmap(grad_and_value(loss_of, has_aux=True), randomness="different")
+        found, (losses, others) = per_run(parameters, fixed, buffers, [*nest.tensors])
+        return found, Results(losses, *others)
 
-
-def with_prefix(prefix: str, tensors: Tensors) -> Tensors:
-    """The tensors whose names begin with the prefix, by names without it."""
-    return {k.removeprefix(prefix): each for k, each in tensors.items() if k.startswith(prefix)}
+    return gradients
 
 
 def stack_tensors(each: Sequence[Any]) -> Tensors:
     with torch.no_grad():
         return {name: torch.stack([named[name] for named in each]) for name in each[0]}
+
+
+def of_run(nest: Any, index: int) -> Any:
+    return tree_map(lambda tensor: tensor[index], nest)
 
 
 def stack_states(states: Sequence[dict[str, Any]], shape: torch.Size) -> dict[str, Any]:
@@ -192,9 +199,9 @@ def state_of_run(value: Any, whole: Tensor, index: int) -> Any:
 
 def is_plain_sgd(optimizer: Optimizer) -> bool:
     """Whether a step adds −learning rate·gradient and that is all."""
-    [group] = optimizer.param_groups
     extras = ("momentum", "weight_decay", "maximize")
-    return type(optimizer) is SGD and not any(group[key] for key in extras)
+    used = [group.get(key) for group in optimizer.param_groups for key in extras]
+    return type(optimizer) is SGD and not any(used)
 
 
 def expand_as(learning_rates: Float[Tensor, " runs"], parameter: Tensor) -> Tensor:

@@ -1,89 +1,135 @@
 """StepRequest: a run asks its stack for the steps of its next block."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import lightning as L
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from runlab.blocks.lazy_batch import step_of
+from runlab.blocks.block import Block
 from runlab.module import Module
-from runlab.stacks.attributes import data_key, module_key, surroundings
+from runlab.stacks.attributes import (
+    Settings,
+    data_key,
+    is_part_of_step,
+    module_key,
+    surroundings,
+)
+from runlab.stacks.nest import Form, Nest, take_apart
+
+PLAIN = take_apart(((torch.empty(0), torch.empty(0)), None), "its batch").form
+"""Of a step's inputs and targets, where nothing is drawn."""
 
 
 class Member(NamedTuple):
-    """What a stack has to know of a run.
+    """What a stack has to know of a run: its whole module, network and loss and all else.
 
     Attributes:
-        prepare_inputs: makes the network's input of a batch's inputs.
-        make_optimizer: makes another optimizer of the same class and settings.
         gradient_clip: largest norm of the whole gradient.
     """
 
-    prepare_inputs: Callable[[Tensor], Tensor]
-    network: nn.Module
-    loss: nn.Module
+    module: Module
     optimizer: Optimizer
-    make_optimizer: Callable[[Iterable[Any]], Optimizer]
     gradient_clip: float | None
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        return {k: p for k, p in self.module.named_parameters() if is_part_of_step(k)}
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""
-        return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        return {name: p for name, p in self.parameters.items() if p.requires_grad}
 
     @property
-    def fixed(self) -> dict[str, Tensor]:
-        """`network.*`: its buffers and frozen parameters; `loss.*`: all of the loss's tensors."""
-        frozen = {name: p for name, p in self.network.named_parameters() if not p.requires_grad}
-        of_network = frozen | dict(self.network.named_buffers())
-        of_loss = dict(self.loss.named_parameters()) | dict(self.loss.named_buffers())
-        return {
-            f"{part}.{name}": tensor
-            for part, tensors in (("network", of_network), ("loss", of_loss))
-            for name, tensor in tensors.items()
-        }
+    def frozen(self) -> dict[str, nn.Parameter]:
+        return {name: p for name, p in self.parameters.items() if not p.requires_grad}
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        return {name: b for name, b in self.module.named_buffers() if is_part_of_step(name)}
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """Which of the optimizer's groups each trained parameter is in."""
+        groups = enumerate(self.optimizer.param_groups)
+        number = {id(p): i for i, group in groups for p in group["params"]}
+        return {name: number[id(p)] for name, p in self.trained.items()}
 
 
 class StepResult(NamedTuple):
     """Each step's loss, and the outputs on the last batch, before the step on it."""
 
     losses: Float[Tensor, " steps"]
-    outputs: Float[Tensor, "batch ..."]
+    outputs: Any
 
 
 class StepRequest:
     """The steps of one run's next block and, once they are taken, their result.
 
     Attributes:
+        batches: a `Block`, or one ordinary batch.
         result: None if the run has to take the steps itself.
         error: what computing them raised.
         runs: with how many runs they were computed, this one included.
     """
 
-    def __init__(
-        self,
-        module: Module,
-        inputs: Num[Tensor, "steps batch ..."],
-        targets: Num[Tensor, "steps batch ..."],
-    ) -> None:
-        self.module, self.inputs, self.targets = module, inputs, targets
+    def __init__(self, module: Module, batches: Any) -> None:
+        self.module, self.batches = module, batches
         self.result: StepResult | None = None
         self.error: Exception | None = None
         self.runs = 1
 
-    def batch(self, step: int) -> tuple[Num[Tensor, "batch ..."], Num[Tensor, "batch ..."]]:
-        """The inputs and targets of one step."""
-        return step_of(self.inputs, step), self.targets[step]
+    @property
+    def steps(self) -> int:
+        return self.batches.steps if isinstance(self.batches, Block) else 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a step's batch is what lies in the block: nothing is drawn, nothing augmented."""
+        return isinstance(self.batches, Block) and not self.module.draws_before_steps
+
+    @property
+    def augments(self) -> bool:
+        return hasattr(self.data, "augment")
+
+    def step_batch(self, step: int, module: Module) -> tuple[Any, Any]:
+        """A step's batch and what is drawn for it, by the run's module or by a copy of it."""
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            return module.step_batch(self.batches, step)
+
+    def nest(self, step: int, module: Module | None = None) -> Nest:
+        """The same, taken apart."""
+        batch, drawn = self.step_batch(step, self.module if module is None else module)
+        take_apart(drawn, "what its `draw` returns")
+        return take_apart((batch, drawn), "its batch")
+
+    @cached_property
+    def first_nest(self) -> Nest:
+        return self.nest(0)
+
+    @cached_property
+    def device(self) -> torch.device:
+        if isinstance(self.batches, Block):
+            return self.batches.inputs.device
+        return self.first_nest.tensors[0].device
 
     @property
     def config(self) -> dict[str, Any]:
         return dict(self.module.hparams.get("config", {}))
+
+    @property
+    def rate(self) -> str | None:
+        """The module's own attribute that is a learning rate: `lr`, if runs differ in module.lr."""
+        compared = self.config.get("comparison") or {}
+        group, _, name = str(compared.get("rate")).partition(".")
+        is_own = group == "module" and not hasattr(type(self.module), name)
+        return name if is_own else None
 
     @property
     def threads(self) -> int:
@@ -96,21 +142,16 @@ class StepRequest:
 
     @property
     def data(self) -> Any:
-        """The data module."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        """The data module, or None."""
+        return getattr(self.trainer, "datamodule", None)
 
     @property
     def member(self) -> Member:
         module = self.module
         wrapped: Any = module.optimizers()  # Lightning's wrapper
-        return Member(
-            module.prepare_inputs,
-            module.network,
-            module.loss,
-            wrapped.optimizer,
-            module.optimizer_factory,
-            module.gradient_clip,
-        )
+        if isinstance(wrapped, list):
+            raise ValueError(f"it has {len(wrapped)} optimizers")
+        return Member(module, wrapped.optimizer, module.gradient_clip)
 
     @property
     def scheduler(self) -> LRScheduler | None:
@@ -118,28 +159,45 @@ class StepRequest:
 
     def structure_key(self) -> tuple[Any, ...]:
         """Equal for runs of the same components, but for their seeds and learning rates."""
-        config = self.config
+        config, member = self.config, self.member
         optimizer = {**config.get("optimizer", {}), "lr": None}
         data = {**config.get("data", {}), "seed": None}
-        keys = ("module", "model", "loss", "threads")
-        parts = [data, self.module.gradient_clip, *(config.get(key) for key in keys)]
-        shapes = [(name, p.shape, p.dtype) for name, p in self.member.network.state_dict().items()]
-        return repr(optimizer), repr(parts), repr(shapes), type(self.trainer.precision_plugin)
+        module = {**(config.get("module") or {}), self.rate: None}
+        parts = [data, module, *(config.get(key) for key in ("model", "loss", "threads"))]
+        tensors = [*member.parameters.items(), *member.buffers.items()]
+        shapes = [(name, each.shape, each.dtype) for name, each in tensors]
+        kinds = type(self.trainer.precision_plugin), type(member.optimizer), member.gradient_clip
+        return repr(optimizer), repr(parts), repr(shapes), kinds
 
     @cached_property
-    def operations_key(self) -> tuple[Hashable, ...]:
+    def operations_key(self) -> Settings:
         """Equal for requests of one structure whose steps are the same operations.
 
         Raises:
             OpaqueError: where that cannot be seen.
         """
-        inputs, member = self.inputs, self.member
-        settings = (
-            module_key("network", member.network),
-            module_key("loss", member.loss),
-            data_key(self.data) if inputs.dtype == torch.uint8 else None,
+        member = self.member
+        normalizes = any(dtype == torch.uint8 for _, dtype, _ in self.tensors_key)
+        data = data_key(self.data) if normalizes or self.augments else ()
+        return (
+            ("its batches", (self.tensors_key, self.form.key)),
+            ("which of its parameters train", (tuple(member.groups.items()), tuple(member.frozen))),
+            *module_key(self.module, self.rate),
+            *data,
         )
-        return inputs.shape[1:], inputs.dtype, inputs.device, tuple(member.trained), settings
+
+    @cached_property
+    def tensors_key(self) -> tuple[tuple[torch.Size, torch.dtype, torch.device], ...]:
+        """Of each tensor of a step."""
+        if self.is_plain:  # without a look at the samples
+            shapes = [(each.shape[1:], each) for each in self.batches]
+        else:
+            shapes = [(each.shape, each) for each in self.first_nest.tensors]
+        return tuple((shape, each.dtype, each.device) for shape, each in shapes)
+
+    @property
+    def form(self) -> Form:
+        return PLAIN if self.is_plain else self.first_nest.form
 
     @cached_property
     def surroundings_key(self) -> Hashable:
@@ -149,15 +207,15 @@ class StepRequest:
     def sync_key(self) -> tuple[Any, ...]:
         """Equal for requests of one structure and operations that are equally far."""
         member = self.member
-        [group] = member.optimizer.param_groups
         # not what a schedule keeps there: its own learning rates
-        settings = {key: group[key] for key in member.optimizer.defaults if key != "lr"}
+        keys = [key for key in member.optimizer.defaults if key != "lr"]
+        settings = [{key: group[key] for key in keys} for group in member.optimizer.param_groups]
         states = [sorted(member.optimizer.state.get(p, {})) for p in member.trained.values()]
         # Adam's correction depends on the number of steps before
-        return len(self.targets), self.trainer.global_step, repr(settings), repr(states)
+        return self.steps, self.trainer.global_step, repr(settings), repr(states)
 
     def count_steps(self) -> None:
         """Tells Lightning of optimizer steps that it did not see."""
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for each in (progress.total, progress.current):
-            each.increment_by(len(self.targets))
+            each.increment_by(self.steps)

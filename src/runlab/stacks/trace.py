@@ -1,6 +1,6 @@
 """A stack's step as operations, traced once: no Python, autograd or vmap at each step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,23 +13,30 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from runlab.stacks.nest import Form, Nest, take_apart
 from runlab.stacks.process_state import rng_unchanged
 
 Tensors = dict[str, Tensor]
-Gradients = Callable[
-    [Tensors, Tensors, Tensor, Tensor],
-    tuple[Tensors, tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch ..."]]],
-]
-"""From [runs, ...] parameters, other tensors, inputs and targets: gradients, losses, outputs."""
 
-Descent = Callable[
-    [Tensors, Tensors, Tensor, Tensor, Float[Tensor, " runs"]],
-    tuple[Float[Tensor, " runs"], Float[Tensor, "runs batch ..."]],
-]
-"""Also gets learning rates, and adds −learning rate·gradient to the parameters in place.
 
-Returns losses and outputs.
-"""
+class Results(NamedTuple):
+    """What a step computes of all runs besides gradients.
+
+    Attributes:
+        outputs: a nest of tensors [runs, ...].
+        buffers: after the step.
+    """
+
+    losses: Float[Tensor, " runs"]
+    outputs: Any
+    buffers: Tensors
+
+
+Gradients = Callable[[Tensors, Tensors, Tensors, Nest], tuple[Tensors, Results]]
+"""From [runs, ...] parameters, frozen ones, buffers and a step's nest: gradients and results."""
+
+Descent = Callable[[Tensors, Tensors, Tensors, Nest, Float[Tensor, "groups runs"]], Results]
+"""Also gets learning rates, and adds −learning rate·gradient to the parameters in place."""
 
 aten = torch.ops.aten
 
@@ -46,35 +53,48 @@ class Operations(NamedTuple):
     descend: Descent | None = None
 
 
+class Names(NamedTuple):
+    """Of the tensors that a graph takes and returns, in their order."""
+
+    parameters: list[str]
+    buffers: list[str]
+    outputs: Form
+
+
 class TracedOperations(NamedTuple):
-    """`Operations` as graphs, whose inputs are parameters, in the order of `names`, and the rest.
+    """`Operations` as graphs, whose inputs are parameters, frozen ones, buffers and a step's nest.
 
     Attributes:
         descent_graph: takes the learning rates first.
     """
 
-    names: list[str]
+    names: Names
     gradient_graph: Callable[..., Any]
     descent_graph: Callable[..., Any]
 
     def gradients(
-        self, parameters: Tensors, fixed: Tensors, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensors, tuple[Tensor, Tensor]]:
-        tensors = *parameters.values(), *fixed.values(), inputs, targets
-        *found, losses, outputs = self.gradient_graph(*tensors)
-        return dict(zip(self.names, found, strict=True)), (losses, outputs)
+        self, parameters: Tensors, fixed: Tensors, buffers: Tensors, nest: Nest
+    ) -> tuple[Tensors, Results]:
+        returned = self.gradient_graph(*flat(parameters, fixed, buffers, nest))
+        number = len(self.names.parameters)
+        found = dict(zip(self.names.parameters, returned[:number], strict=True))
+        return found, self.results(returned[number:])
 
     def descend(
         self,
         parameters: Tensors,
         fixed: Tensors,
-        inputs: Tensor,
-        targets: Tensor,
-        learning_rates: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        tensors = *parameters.values(), *fixed.values(), inputs, targets
-        losses, outputs = self.descent_graph(learning_rates, *tensors)
-        return losses, outputs
+        buffers: Tensors,
+        nest: Nest,
+        learning_rates: Float[Tensor, "groups runs"],
+    ) -> Results:
+        tensors = flat(parameters, fixed, buffers, nest)
+        return self.results(self.descent_graph(learning_rates, *tensors))
+
+    def results(self, returned: Sequence[Tensor]) -> Results:
+        losses, *others = returned
+        outputs = self.names.outputs.fill(others[len(self.names.buffers) :])
+        return Results(losses, outputs, dict(zip(self.names.buffers, others, strict=False)))
 
     def compiled(self, backend: str) -> "TracedOperations":
         """By `torch.compile`, when they are first called."""
@@ -84,28 +104,49 @@ class TracedOperations(NamedTuple):
         )
 
 
+def flat(parameters: Tensors, fixed: Tensors, buffers: Tensors, nest: Nest) -> list[Tensor]:
+    return [*parameters.values(), *fixed.values(), *buffers.values(), *nest.tensors]
+
+
 def trace_operations(
-    gradients_of: Gradients, parameters: Tensors, fixed: Tensors, inputs: Tensor, targets: Tensor
+    gradients_of: Gradients,
+    parameters: Tensors,
+    fixed: Tensors,
+    buffers: Tensors,
+    nest: Nest,
+    groups: Mapping[str, int],
 ) -> TracedOperations:
     """The operations of any stack with equal shapes whose modules have the same settings.
 
-    The other arguments are those of a step: of its shapes, not of its values.
+    Args:
+        gradients_of: called once, with the tensors that follow: those of a step by their shapes.
+        groups: the row of the learning rates that each parameter has.
+
+    Raises:
+        ValueError: for outputs that are no nest of tensors.
     """
-    names, others = list(parameters), list(fixed)
+    forms: list[Form] = []
 
-    def flat(*tensors: Tensor) -> list[Tensor]:
-        own = dict(zip(names, tensors, strict=False))
-        rest = dict(zip(others, tensors[len(names) :], strict=False))
-        found, (losses, outputs) = gradients_of(own, rest, *tensors[-2:])
-        return [*(found[name] for name in names), losses, outputs]
+    def computed(*tensors: Tensor) -> list[Tensor]:
+        rest = iter(tensors)
+        own = parameters, fixed, buffers
+        trained, frozen, changing = ({name: next(rest) for name in each} for each in own)
+        found, results = gradients_of(trained, frozen, changing, nest.replace([*rest]))
+        outputs = take_apart(results.outputs, "its outputs")
+        forms.append(outputs.form)
+        gradients = [found[name] for name in parameters]
+        after = [results.buffers[name] for name in buffers]
+        return [*gradients, results.losses, *after, *outputs.tensors]
 
-    arguments = [*parameters.values(), *fixed.values(), inputs, targets]
+    arguments = flat(parameters, fixed, buffers, nest)
     # one mode for all values that make_fx notes: else it makes one for each, half of its time
-    with rng_unchanged(inputs.device), tracing(TracingContext(FakeTensorMode())):
-        module = make_fx(flat)(*arguments)
+    with rng_unchanged(nest.tensors[0].device), tracing(TracingContext(FakeTensorMode())):
+        module = make_fx(computed)(*arguments)
     values = evaluate_nodes(module, arguments)
     reuse_equal_views(module, values)
-    return TracedOperations(names, module, with_updates(module, values, len(names)))
+    names = Names([*parameters], [*buffers], forms[-1])
+    rows = [groups[name] for name in parameters]
+    return TracedOperations(names, module, with_updates(module, values, rows))
 
 
 def evaluate_nodes(module: GraphModule, arguments: Sequence[Tensor]) -> dict[Node, Any]:
@@ -136,30 +177,34 @@ def reuse_equal_views(module: GraphModule, values: dict[Node, Any]) -> None:
     module.recompile()
 
 
-def with_updates(module: GraphModule, values: dict[Node, Any], parameters: int) -> GraphModule:
-    """Adds −learning rate·gradient to the first inputs, so many, and returns no gradients.
+def with_updates(module: GraphModule, values: dict[Node, Any], rows: Sequence[int]) -> GraphModule:
+    """Adds −learning rate·gradient to the first inputs, and returns no gradients.
 
-    The learning rates [runs] become the first input. A gradient that is a matrix product is added
-    as it is computed, and never lies in memory by itself; not in half precision, whose smallest
-    numbers are too large for a learning rate times a factor.
+    The learning rates [groups, runs] become the first input; `rows` says which of them is whose. A
+    gradient that is a matrix product is added as it is computed, and never lies in memory by
+    itself; not in half precision, whose smallest numbers are too large for a learning rate times a
+    factor.
     """
     graph = Graph()
     copies: dict[Node, Node] = {}
     results: Any = graph.graph_copy(module.graph, copies)
     value_of = {copy: values[original] for original, copy in copies.items()}
-    inputs = [node for node in graph.nodes if node.op == "placeholder"][:parameters]
+    inputs = [node for node in graph.nodes if node.op == "placeholder"][: len(rows)]
     of_parameters = {storage(value_of[node]) for node in inputs}
     written = written_after(graph, value_of)
     with graph.inserting_before(next(iter(graph.nodes))):
         learning_rates = graph.placeholder("learning_rates")
     expanded = {}
-    for dtype, ndim in {(value_of[node].dtype, value_of[node].ndim): None for node in inputs}:
-        own = graph.call_function(aten.to.dtype, (learning_rates, dtype))
+    values_of_inputs = [value_of[node] for node in inputs]
+    kinds = [(row, p.dtype, p.ndim) for row, p in zip(rows, values_of_inputs, strict=True)]
+    for row, dtype, ndim in dict.fromkeys(kinds):
+        own = graph.call_function(aten.select.int, (learning_rates, 0, row))
+        own = graph.call_function(aten.to.dtype, (own, dtype))
         shape = [-1] + [1] * (ndim - 1)
-        expanded[dtype, ndim] = graph.call_function(aten.view.default, (own, shape))
-    for parameter, gradient in zip(inputs, results[:parameters], strict=True):
-        dtype = value_of[parameter].dtype
-        factor = expanded[dtype, value_of[parameter].ndim]
+        expanded[row, dtype, ndim] = graph.call_function(aten.view.default, (own, shape))
+    gradients = results[: len(rows)]
+    for kind, parameter, gradient in zip(kinds, inputs, gradients, strict=True):
+        dtype, factor = value_of[parameter].dtype, expanded[kind]
         precise = value_of[gradient].dtype == dtype and dtype in (torch.float32, torch.float64)
         is_product = precise and gradient.target is aten.bmm.default
         factors: list[Any] = [*gradient.args] if is_product else []
@@ -171,7 +216,7 @@ def with_updates(module: GraphModule, values: dict[Node, Any], parameters: int) 
         else:
             operands = parameter, gradient, factor
             graph.call_function(aten.addcmul_.default, operands, {"value": -1})
-    graph.output(results[parameters:])
+    graph.output(results[len(rows) :])
     graph.eliminate_dead_code()
     return GraphModule(module, graph)
 

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from runlab.module import StackDifferenceError
-from runlab.stacks.alone import Backward, Steps, backward_of, copy_with_state, take_steps_alone
-from runlab.stacks.equivalence import data_unchanged, find_change, state_of
+from runlab.stacks.alone import Backward, Steps, backward_of, copy_member, take_steps_alone
+from runlab.stacks.nest import Nest
 from runlab.stacks.process_state import rng_unchanged
+from runlab.stacks.side_effects import data_unchanged, find_change, state_of
 from runlab.stacks.stack import gradients_of
 from runlab.stacks.step_request import Member, StepRequest
 
@@ -35,9 +36,12 @@ SEED = 0
 
 
 def require_same(
-    request: StepRequest, learning_rates: Sequence[float], stacked: Steps, draws: bool
+    request: StepRequest, learning_rates: Sequence[Sequence[float]], stacked: Steps, draws: bool
 ) -> None:
     """Compares what a stack has computed for a run with what the run computes alone.
+
+    Args:
+        learning_rates: [steps, groups].
 
     Raises:
         StackDifferenceError: if they differ by more than rounding.
@@ -75,7 +79,8 @@ WHAT_TO_DO = (
 
 
 def same_bits(one: Steps, other: Steps) -> bool:
-    pairs = zip(one, other, strict=True)
+    pairs = [(one.losses, other.losses), (one.parameters, other.parameters)]
+    pairs += [(buffer, other.buffers[name]) for name, buffer in one.buffers.items()]
     return all(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in pairs)
 
 
@@ -85,25 +90,22 @@ def name_of(request: StepRequest) -> str:
 
 def take_block_alone(
     request: StepRequest,
-    learning_rates: Sequence[float],
+    learning_rates: Sequence[Sequence[float]],
     draws: bool,
     size: float = 0.0,
     seed: int = 0,
 ) -> Steps:
     """The block of a copy of the run; `size` and `seed` are those of `moved`."""
-    member, device = copy_with_state(request.member), request.inputs.device
-    batches = [request.batch(step) for step in range(len(request.targets))]
+    member, device = copy_member(request.member), request.device
     precision = request.trainer.precision_plugin.forward_context()
     with rng_unchanged(device), data_unchanged(request), precision:
         before = state_of(request, member)
         torch.manual_seed(SEED)
-        backward = backward_in_vmap(member) if draws else backward_of(request, member)
-        if not draws:
-            inputs = member.prepare_inputs(torch.stack([each for each, _ in batches]))
-            batches = list(zip(inputs, request.targets, strict=True))
+        nests = [request.nest(step, member.module) for step in range(request.steps)]
+        backward = backward_in_vmap(member) if draws else backward_of(member)
         generator = torch.Generator(device).manual_seed(seed)
         around = partial(moved, member, size, generator)
-        steps = take_steps_alone(member, batches, learning_rates, backward, around)
+        steps = take_steps_alone(member, nests, learning_rates, backward, around)
         if changed := find_change(before, state_of(request, member)):
             raise StackDifferenceError(
                 f"{name_of(request)}: expected a training step to change nothing that a stack does "
@@ -113,19 +115,21 @@ def take_block_alone(
 
 
 def backward_in_vmap(member: Member) -> Backward:
-    """Of unprepared inputs, as a stack of one: vmap draws random numbers in its own order."""
+    """As a stack of one: vmap draws random numbers in its own order."""
     gradients_in_vmap = gradients_of(member)
 
-    def backward(inputs: Tensor, targets: Tensor) -> Tensor:
-        trained, fixed = (
+    def backward(nest: Nest) -> Tensor:
+        trained, fixed, buffers = (
             {name: tensor.detach().unsqueeze(0) for name, tensor in each.items()}
-            for each in (member.trained, member.fixed)
+            for each in (member.trained, member.frozen, member.buffers)
         )
-        batch = inputs.unsqueeze(0), targets.unsqueeze(0)
-        gradients, (losses, _) = gradients_in_vmap(trained, fixed, *batch)
+        stacked = nest.replace([each.unsqueeze(0) for each in nest.tensors])
+        gradients, results = gradients_in_vmap(trained, fixed, buffers, stacked)
         for name, parameter in member.trained.items():
             parameter.grad = gradients[name][0]
-        return losses[0]
+        for name, buffer in member.buffers.items():
+            buffer.copy_(results.buffers[name][0])
+        return results.losses[0]
 
     return backward
 
@@ -145,7 +149,7 @@ def moved(member: Member, size: float, generator: torch.Generator) -> Iterator[N
 
 def rounding_of(request: StepRequest) -> float:
     """The relative rounding of what a step computes with."""
-    device = request.inputs.device.type
+    device = request.device.type
     dtype = next(iter(request.member.trained.values())).dtype
     with request.trainer.precision_plugin.forward_context():
         if torch.is_autocast_enabled(device):
@@ -168,16 +172,27 @@ def times_rounding(stacked: Steps, alone: Steps, near: Sequence[Steps], size: fl
     got, expected, *others = (each[:known] for each in (got, expected, *others))
     times = ratio(got, expected, others, least=size * max([1.0, *expected.abs().tolist()]))
     if known == len(alone.losses):
-        got, expected, *others = (each.parameters.double() for each in (stacked, alone, *near))
-        eps = torch.finfo(alone.parameters.dtype).eps  # of each addition to a weight
-        least = eps * math.sqrt(known) * float(expected.norm())
-        if all(each.isfinite().all() for each in (expected, *others)):
-            times = max(times, ratio(got, expected, others, least))
+        for last in after_the_last(stacked, alone, *near):
+            eps = torch.finfo(last[0].dtype).eps if last[0].is_floating_point() else 0.0  # a count
+            got, expected, *others = (each.double() for each in last)
+            least = eps * math.sqrt(known) * float(expected.norm())  # of each addition to a weight
+            if all(each.isfinite().all() for each in (expected, *others)):
+                times = max(times, ratio(got, expected, others, least))
     return times
+
+
+def after_the_last(*steps: Steps) -> Iterator[list[Tensor]]:
+    """The parameters of each, and one by one their buffers."""
+    yield [each.parameters for each in steps]
+    for name in steps[0].buffers:
+        yield [each.buffers[name] for each in steps]
 
 
 def ratio(got: Tensor, expected: Tensor, others: Sequence[Tensor], least: float) -> float:
     if not got.isfinite().all():
         return math.inf
     explained = max(least, *(float((each - expected).norm()) for each in others))
-    return float((got - expected).norm()) / explained if explained > 0 else 0.0
+    difference = float((got - expected).norm())
+    if difference > 0 and explained == 0:
+        return math.inf
+    return difference / explained if difference > 0 else 0.0

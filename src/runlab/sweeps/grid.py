@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf, open_dict, read_write
 
+from runlab.config.fingerprint import watchers_of
 from runlab.config.run_name import SWEEP_SIZE, SWEPT_KEYS
 from runlab.runs import record
 from runlab.sweeps.jobs import Job, covering, first_alike, identifying, swept_keys
@@ -52,7 +53,7 @@ class GridSweeperMixin(BasicSweeper):
     def different(self, jobs: Sequence[list[str]]) -> list[list[str]]:
         """One job of each run: `optimizer.lr=1,1.0` and `seed=0,0` give the same one twice."""
         assert self.config is not None
-        first = first_alike(jobs, list(self.config.watchers))
+        first = first_alike(jobs, watchers_of(self.config))
         return [jobs[index] for index in dict.fromkeys(first)]
 
     def not_ended(self, jobs: Sequence[list[str]]) -> list[list[str]]:
@@ -63,7 +64,7 @@ class GridSweeperMixin(BasicSweeper):
         assert self.config is not None
         if re.search(r"hydra[.:]job\.", str(OmegaConf.to_container(self.config.hydra.sweep))):
             return list(jobs)  # folders by number: who leaves one out gives the others its folder
-        watchers = list(self.config.watchers)
+        watchers = watchers_of(self.config)
         ended = {
             identifying(entry["overrides"], watchers): folder
             for folder, entry in record.readable(Path(self.config.hydra.sweep.dir))

@@ -3,7 +3,7 @@
 import logging
 import pickle
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +12,9 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from omegaconf import open_dict
 
-from runlab.config.fingerprint import key_of
+from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.schema import check_count
-from runlab.sweeps.jobs import first_alike, setting
+from runlab.sweeps.jobs import first_alike, setting, swept_keys
 from runlab.text import plural
 
 if TYPE_CHECKING:
@@ -62,14 +62,15 @@ class StackedLauncherMixin(BasicLauncher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         processes = self.processes or self.suitable_processes(job_overrides)
-        first = first_alike(job_overrides, list(self.config.watchers))
+        first = first_alike(job_overrides, watchers_of(self.config))
         jobs = [Job(initial_job_idx + i, job_overrides[i]) for i in dict.fromkeys(first)]
         groups = group_jobs([job.overrides for job in jobs], self.size, processes)
         parts = [[jobs[i] for i in group] for group in groups]
         processes = min(processes, len(parts))
         if initial_job_idx == 0:
             folder = Path(str(self.config.hydra.sweep.dir))
-            log.info("%s", describe_stacks(len(jobs), len(parts), processes, folder))
+            swept = swept_keys([job.overrides for job in jobs])
+            log.info("%s", describe_stacks(len(jobs), len(parts), swept, processes, folder))
         if processes > 1:
             from joblib import Parallel, delayed  # 0.2 s; Hydra imports plugins even for --help
 
@@ -152,9 +153,17 @@ class StackedLauncherMixin(BasicLauncher):
                 handler.close()  # Hydra leaves that to the next run, which has handlers of its own
 
 
-def describe_stacks(runs: int, stacks: int, processes: int, sweep: Path) -> str:
-    """`20 runs in 4 stacks, 2 at a time`; those of several processes show no bars."""
+def describe_stacks(
+    runs: int, stacks: int, swept: Collection[str], processes: int, sweep: Path
+) -> str:
+    """`20 runs in 4 stacks, apart where they differ in loss, 2 at a time`.
+
+    Those of several processes show no bars.
+    """
     text = f"{plural(runs, 'run')} in {plural(stacks, 'stack')}"
+    apart = sorted(set(swept) - set(STACKED_KEYS))
+    if stacks > 1 and apart:
+        text += f", apart where they differ in {', '.join(apart)}"
     if processes == 1:
         return text
     return f"{text}, {processes} at a time; how far they are: python scripts/status.py {sweep}"

@@ -11,7 +11,9 @@ from typing import Any
 from runlab.runs import lock, record
 from runlab.text import LINE, aligned, plural, shortened, width, wrapped
 
-SHOWN_STATUSES = ("finished", "diverged", "failed", "running", "interrupted", "unreadable")
+SHOWN_STATUSES = (
+    *("finished", "diverged", "collapsed", "failed", "running", "interrupted", "unreadable"),
+)
 """In this order; then those that this release does not know."""
 
 OPEN_STATUSES = ("running", "interrupted", "unreadable")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision import datasets
 
-from runlab.data import on_device
+from runlab.data.content import shared
 from runlab.extras.classification.idx import FILES, load
 from tests.idx import write_idx, write_images, write_labels
 
@@ -49,12 +49,11 @@ def test_a_device_has_one_copy_until_the_files_change(tmp_path: Path) -> None:
     device = torch.device("meta")
     folder = write_idx(tmp_path)
     content = load(folder, SHAPE, 10)
-    first, again = on_device(content, device), on_device(load(folder, SHAPE, 10), device)
+    first, again = shared(content, device), shared(load(folder, SHAPE, 10), device)
     assert first.train.inputs.device == device
     assert first.train.inputs is again.train.inputs
     write_idx(tmp_path, train=100)
-    assert len(on_device(load(folder, SHAPE, 10), device).train.targets) == 100
-    assert on_device(content, torch.device("cpu")) is content
+    assert len(shared(load(folder, SHAPE, 10), device).train.targets) == 100
 
 
 def test_checksum_depends_on_content_and_not_on_place(tmp_path: Path) -> None:

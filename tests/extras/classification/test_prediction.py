@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from scipy import ndimage
 
-from losslab.data.mnist import OnImage
+from losslab.data._images import OnImage
 from runlab.extras.classification.prediction import predict
 from runlab.extras.classification.prediction.display import (
     MAX_ROWS,

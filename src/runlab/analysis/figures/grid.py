@@ -23,7 +23,7 @@ from runlab.analysis.figures.canvas import (
     write_cell,
 )
 from runlab.analysis.figures.scales import goodness
-from runlab.analysis.formatting import ABSENT, number
+from runlab.analysis.formatting import ABSENT, marked, marks, number
 from runlab.analysis.palette import INK, MUTED, Style, select_styles
 from runlab.measure import Measure
 
@@ -94,11 +94,11 @@ def _write_cell(
     row, column = rows.index(cell["row"]), columns.index(cell["column"])
     digits = max(len(number(cell["val_mean"], measure.digits)), 5)
     size = 72 * (FIGURE_WIDTH - 1.5) / len(columns) / digits / DIGIT_WIDTH
-    diverged = cell["diverged"] > 0
     score = number(cell["val_mean"], measure.digits)
-    write_cell(axes, column, row - 0.14 * diverged, score, size)
-    if diverged:
-        write_cell(axes, column, row + 0.24, f"†{cell['diverged']}", size - 1)
+    ends = marked(cell)
+    write_cell(axes, column, row - 0.14 * bool(ends), score, size)
+    if ends:
+        write_cell(axes, column, row + 0.24, ends, size - 1)
     if cell["chosen"]:
         axes.add_patch(
             Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False, ec=INK, lw=1.8)
@@ -106,5 +106,4 @@ def _write_cell(
 
 
 def _title(placed: pd.DataFrame, measure: Measure) -> str:
-    dagger = "; †k: k runs diverged" if (placed["diverged"] > 0).any() else ""
-    return f"mean {measure.axis('validation')}; outlined: chosen{dagger}"
+    return "; ".join([f"mean {measure.axis('validation')}", "outlined: chosen", *marks(placed)])

@@ -1,6 +1,6 @@
 """How much each arm depends on its learning rate."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ from runlab.analysis.figures.canvas import (
 from runlab.analysis.figures.scales import scale_learning_rate, scale_measure
 from runlab.analysis.palette import INK, MUTED, Style, select_styles
 from runlab.measure import Measure
+from runlab.runs.record import UNSOUND
 
 SHIFT = 1.07
 """The factor between two arms that share their only learning rate, so that both can be seen."""
@@ -26,27 +27,26 @@ SHIFT = 1.07
 def sensitivity_figure(
     cells: pd.DataFrame, measure: Measure, arm_styles: Mapping[str, Style]
 ) -> Figure | None:
-    """Validation score against learning rate; a strip below counts diverged runs.
+    """Validation score against learning rate; a strip below counts runs that ended badly.
 
     Each arm has a line and a band of ±1 sd; a ring marks its chosen learning rate.
     """
     if cells.empty:
         return None
     shown = select_styles(cells["arm"], arm_styles)
-    diverging = [arm for arm in shown if cells.loc[cells["arm"] == arm, "diverged"].any()]
-    lines = sum(_strip_label(arm).count("\n") + 1 for arm in diverging)
-    strips = [0.1 + 0.17 * lines] if diverging else []
+    below = {end: _arms_with(cells, shown, end) for end in UNSOUND if cells[end].any()}
+    strips = [_strip_height(arms) for arms in below.values()]
     figure = new_figure(3.8 + sum(strips))
     grid = figure.subplots(
         1 + len(strips), 1, sharex=True, squeeze=False, height_ratios=[3.6, *strips]
     )
-    main, *below = grid[:, 0]
+    main, *strip_axes = grid[:, 0]
     _draw_arms(main, cells, shown)
     low, high = _band(cells)
     scale_measure(main, [*low, *high], measure, "validation")
     scale_learning_rate(grid[-1, 0], cells["learning_rate"])
-    for axes in below:
-        _draw_diverged(axes, cells, diverging)
+    for axes, (end, arms) in zip(strip_axes, below.items(), strict=True):
+        _draw_counts(axes, cells, end, arms)
     for axes in grid[:, 0]:
         apply_style(axes, "y" if axes is main else None)
     _add_legend(figure, main, cells)
@@ -85,15 +85,24 @@ def _band(cells: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return low, high
 
 
-def _draw_diverged(axes: Axes, cells: pd.DataFrame, arms: list[str]) -> None:
+def _arms_with(cells: pd.DataFrame, shown: Iterable[str], end: str) -> list[str]:
+    return [arm for arm in shown if cells.loc[cells["arm"] == arm, end].any()]
+
+
+def _strip_height(arms: list[str]) -> float:
+    return 0.1 + 0.17 * sum(_strip_label(arm).count("\n") + 1 for arm in arms)
+
+
+def _draw_counts(axes: Axes, cells: pd.DataFrame, end: str, arms: list[str]) -> None:
+    """How many runs of each cell diverged, or collapsed."""
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.set_yticks(range(len(arms)), [_strip_label(arm) for arm in arms])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_title("diverged runs", loc="left", fontsize=FONT_SIZE, color=MUTED, pad=3)
-    for _, cell in cells[cells["diverged"] > 0].iterrows():
+    axes.set_title(f"{end} runs", loc="left", fontsize=FONT_SIZE, color=MUTED, pad=3)
+    for _, cell in cells[cells[end] > 0].iterrows():
         where = cell["learning_rate"], arms.index(cell["arm"])
-        count = f"{cell['diverged']}/{cell['n']}"
+        count = f"{cell[end]}/{cell['n']}"
         axes.text(*where, count, color=INK, fontsize=FONT_SIZE, ha="center", va="center")
 
 

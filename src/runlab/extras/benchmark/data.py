@@ -24,10 +24,10 @@ def tensor_data(cfg: DictConfig) -> Any:
     """
     tensors = {"loader": "tensor", "transform": None, "eval_transform": None, "num_workers": 0}
     data = instantiate(cfg.data, **tensors)
-    if not (hasattr(data, "mean") and hasattr(data, "std")):
+    if not all(isinstance(getattr(data, name, None), int | float) for name in ("mean", "std")):
         raise ValueError(
-            "expected data of bytes with a mean and std, of value / 255, since the bare loop "
-            f"normalizes them by hand, got {cfg.data._target_}"
+            "expected data of bytes with a mean and std, each one number of value / 255, since the "
+            f"bare loop normalizes them by hand, got {cfg.data._target_}"
         )
     data.prepare_data()
     data.setup("fit")
@@ -120,9 +120,14 @@ class RandomSamples(TensorData):
         TensorData.setup(self, stage)  # the replaced class may look for its files
 
     def read(self) -> Content:
+        if not (isinstance(self.train_size, int) and isinstance(self.val_size, int)):
+            raise ValueError(
+                "expected data.train_size and data.val_size as whole numbers, so many random "
+                f"samples are made, got {self.train_size} and {self.val_size}"
+            )
         sizes = self.train_size + self.val_size, self.target_values
         train, test = (random_samples(size, self.input_shape, self.target_values) for size in sizes)
-        return Content(train, test, checksum="random")
+        return Content(train, test)
 
 
 @lru_cache(maxsize=2)

@@ -51,8 +51,8 @@ FIGURES = (
 HOW_TO_READ = """\
 - **Custom Scalars**: a line is an arm's mean over seeds, its band ±1 sd within their range; \
 the x axis counts optimizer steps. From where a run diverged or ended early, the mean is of the \
-rest; the titles count those that diverged. Where a band is cut, untick *Ignore outliers in chart \
-scaling*; smoothing leaves bands as they are.
+rest; the titles count those that diverged or collapsed. Where a band is cut, untick *Ignore \
+outliers in chart scaling*; smoothing leaves bands as they are.
 - **Images**: the figures of the comparison.
 """
 

@@ -9,6 +9,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.figures.learning_curves import has_values, summarize_curve
 from runlab.analysis.section import load_sections
+from runlab.runs.record import UNSOUND
 from runlab.text import file_name
 
 TAG_COLUMNS = {"mean": "mean", "lower": "low", "upper": "high"}
@@ -110,13 +111,13 @@ def _category(title: str, charts: list[Chart]) -> Category:
 def _chart(sweep: str, title: str, column: str, group: str, cells: pd.DataFrame) -> Chart:
     mean, lower, upper = band_tags(column, group)
     series = MarginChartContent.Series(value=mean, lower=lower, upper=upper)
-    diverged = _count_diverged(cells)
-    title += f" ({sweep}: {diverged})" if diverged else ""
+    ends = ", ".join(_count(cells, end) for end in UNSOUND if cells[end].any())
+    title += f" ({sweep}: {ends})" if ends else ""
     return Chart(title=title, margin=MarginChartContent(series=[series]))
 
 
-def _count_diverged(cells: pd.DataFrame) -> str:
-    """`mse 6 of 10 diverged`; empty where none did."""
-    rows = cells[cells["diverged"] > 0]
-    counts = zip(rows["arm"], rows["diverged"], rows["n"], strict=True)
-    return ", ".join(f"{arm} {diverged} of {n} diverged" for arm, diverged, n in counts)
+def _count(cells: pd.DataFrame, end: str) -> str:
+    """`mse 6 of 10 diverged`"""
+    rows = cells[cells[end] > 0]
+    counts = zip(rows["arm"], rows[end], rows["n"], strict=True)
+    return ", ".join(f"{arm} {count} of {n} {end}" for arm, count, n in counts)

@@ -14,12 +14,14 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from runlab.blocks.block import Block
 from runlab.components import build_components, received_data, require_data, to_train_again
 from runlab.config import received
 from runlab.config.targets import find
 from runlab.extras.landscape.choice import ChosenRun
 from runlab.module import require_network
 from runlab.runs import checkpoint
+from runlab.runs.epochs import steps_in
 
 SNAPSHOTS = 60
 OUTPUT_CALLBACKS = (Checkpoint, ProgressBar)
@@ -52,7 +54,7 @@ class Snapshots(L.Callback):
         self.weights: list[Tensor] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        per_epoch = trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+        per_epoch = steps_in(trainer, trainer.num_training_batches)
         self.at = snapshot_steps(per_epoch * (trainer.max_epochs or 1))
 
     def on_before_optimizer_step(
@@ -174,8 +176,8 @@ def batches_of(data: Any, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of an epoch until they hold that many samples."""
     for batch in data.train_dataloader():
         inputs, targets = data.on_after_batch_transfer(batch, 0)
-        if targets.ndim == 2:  # a block of steps
-            inputs, targets = inputs.flatten(0, 1), targets.flatten()
+        if isinstance(batch, Block):
+            inputs, targets = inputs.flatten(0, 1), targets.flatten(0, 1)
             inputs = data.normalize(inputs) if inputs.dtype == torch.uint8 else inputs
         yield inputs, targets
         count -= len(targets)

@@ -10,7 +10,11 @@ from torch import Tensor
 
 from runlab.callbacks.canvas import Canvas, colour_ramp, text_width
 from runlab.callbacks.pictures import log_picture, should_draw
-from runlab.extras.classification.callbacks.predictions import class_names, gather_images
+from runlab.extras.classification.callbacks.predictions import (
+    class_names,
+    gather_images,
+    labels_and_probabilities,
+)
 
 LEVELS = 16
 CORRECT, GRID = LEVELS, LEVELS + 1
@@ -29,8 +33,8 @@ class Confusion(L.Callback):
 
     Colour shows errors alone, by the square root of their number: beside the correct ones no error
     would be seen. It is drawn after at most ten validations, among them the last one of a run that
-    ends as planned, for TensorBoard and loggers with Lightning's `log_image`. Steps have to return
-    their `probabilities`.
+    ends as planned, for TensorBoard and loggers with Lightning's `log_image`, where steps return
+    `probabilities`.
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -46,18 +50,19 @@ class Confusion(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self.drawing:
-            probabilities = outputs["probabilities"]  # [batch, classes]
+        classified = labels_and_probabilities(batch, outputs)
+        if self.drawing and classified is not None:
+            labels, probabilities = classified
             self.num_classes = probabilities.shape[1]
-            self.cells.append((batch[1] * self.num_classes + probabilities.argmax(dim=1),))
+            self.cells.append((labels * self.num_classes + probabilities.argmax(dim=1),))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not self.drawing:
+        if not self.cells:
             return
         [cells] = gather_images(self.cells, trainer.world_size)
         counts = np.bincount(cells, minlength=self.num_classes**2).reshape(self.num_classes, -1)
         if trainer.is_global_zero:
-            canvas = draw_confusion_matrix(counts, class_names(trainer))
+            canvas = draw_confusion_matrix(counts, class_names(trainer, self.num_classes))
             log_picture(trainer, "errors/confusion", canvas)
 
 

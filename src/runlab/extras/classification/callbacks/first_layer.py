@@ -1,6 +1,5 @@
 """The first layer's weights, as a picture."""
 
-import logging
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -12,8 +11,6 @@ from torch import Tensor, nn
 
 from runlab.callbacks.canvas import Canvas, colour_ramp, text_width
 from runlab.callbacks.pictures import log_picture, should_draw
-
-log = logging.getLogger(__name__)
 
 LEVELS = 8
 """On either side of zero: a finer scale would double the size of the file, and show noise."""
@@ -36,9 +33,9 @@ class FirstLayer(L.Callback):
     """The first layer's weights as images, `weights/first_layer`: blue is below zero, red above.
 
     Of an affine layer on flattened images each unit is an image, of a convolution each kernel,
-    their channels side by side. One scale, symmetric about zero, serves all of them. They are drawn
-    after at most ten validations, among them the last one of a run that ends as planned, for
-    TensorBoard and loggers with Lightning's `log_image`.
+    their channels side by side. Of another first layer there are none. One scale, symmetric about
+    zero, serves all of them. They are drawn after at most ten validations, among them the last one
+    of a run that ends as planned, for TensorBoard and loggers with Lightning's `log_image`.
 
     Args:
         count: units to show, the first ones.
@@ -50,8 +47,9 @@ class FirstLayer(L.Callback):
         self.count = count
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        network: nn.Module = pl_module.network  # type: ignore[assignment]
+        network = getattr(pl_module, "network", None) or pl_module
         self.layer = next(filter(owns_parameters, network.modules()), None)
+        self.shape: Sequence[int] = ()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.drawing = should_draw(trainer) and trainer.is_global_zero and self.layer is not None
@@ -65,22 +63,14 @@ class FirstLayer(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.shape = batch[0].shape[1:]
+        if isinstance(batch, Sequence):
+            self.shape = batch[0].shape[1:]
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not self.drawing:
             return
         weights = weights_as_images(self.layer, self.shape)
-        if weights is None:
-            log.warning(
-                "weights/first_layer shows nothing: expected a network that begins with Linear on "
-                "flattened images, [channels, height, width], or with Conv2d, got %s for inputs "
-                "of shape %s; drop it by ~callback.first_layer",
-                self.layer,
-                [*self.shape],
-            )
-            self.layer = None
-        else:
+        if weights is not None:
             canvas = draw_weights(weights[: self.count], len(weights))
             log_picture(trainer, "weights/first_layer", canvas)
 

@@ -1,12 +1,14 @@
 """What a run predicts of each image: kept in a file, and as precision against recall."""
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from torch import Tensor
 
 from runlab import atomic
 from runlab.callbacks.pictures import should_draw, summary_writers
@@ -17,7 +19,7 @@ class Predictions(L.Callback):
 
     Arrays [images], in the data's order: `label` and `predicted` (the likeliest class), unsigned
     integers, and `confidence`, its probability as float32. They are of the weights that are tested.
-    Steps have to return their `probabilities`.
+    There is none where test steps return no `probabilities`.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -35,10 +37,14 @@ class Predictions(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        confidence, predicted = outputs["probabilities"].max(dim=1)
-        self.batches.append((batch[1], predicted, confidence))
+        if (classified := labels_and_probabilities(batch, outputs)) is not None:
+            labels, probabilities = classified
+            confidence, predicted = probabilities.max(dim=1)
+            self.batches.append((labels, predicted, confidence))
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self.batches:
+            return
         label, predicted, confidence = gather_images(self.batches, trainer.world_size)
         if trainer.is_global_zero:
             dtype = np.min_scalar_type(max(label.max(), predicted.max()))
@@ -56,8 +62,8 @@ class PRCurves(L.Callback):
     """Precision against recall of each class among the validation images: `pr/<class>`.
 
     Images are ranked by the probability of the class, NaN counting as 0. Taken after at most ten
-    validations, among them the last one of a run that ends as planned, for TensorBoard alone. Steps
-    have to return their `probabilities`.
+    validations, among them the last one of a run that ends as planned, for TensorBoard alone, where
+    steps return `probabilities`.
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -73,14 +79,15 @@ class PRCurves(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self.drawing:
-            self.batches.append((batch[1], outputs["probabilities"].nan_to_num(0)))
+        classified = labels_and_probabilities(batch, outputs)
+        if self.drawing and classified is not None:
+            self.batches.append((classified[0], classified[1].nan_to_num(0)))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not self.drawing:
+        if not self.batches:
             return
         labels, probabilities = gather_images(self.batches, trainer.world_size)
-        names = class_names(trainer)
+        names = class_names(trainer, probabilities.shape[1])
         for writer in summary_writers(trainer):
             for index, name in enumerate(names):
                 of_class = labels == index
@@ -89,9 +96,21 @@ class PRCurves(L.Callback):
                 )
 
 
-def class_names(trainer: L.Trainer) -> list[str]:
-    """The data module's `classes` as text: `range(10)` serves too."""
-    return [str(name) for name in trainer.datamodule.classes]  # type: ignore[attr-defined]
+def labels_and_probabilities(batch: Any, outputs: Any) -> tuple[Tensor, Tensor] | None:
+    """Labels [batch], and the `probabilities` of classes [batch, classes] that a step returned.
+
+    None where it returned none, as of a regression: then callbacks have nothing to show.
+    """
+    probabilities = outputs.get("probabilities") if isinstance(outputs, Mapping) else None
+    if probabilities is None or not isinstance(batch, Sequence):
+        return None
+    return batch[1], probabilities
+
+
+def class_names(trainer: L.Trainer, count: int) -> list[str]:
+    """The data module's `classes` as text, `range(10)` too; numbers where it names none."""
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    return [str(name) for name in getattr(data, "classes", None) or range(count)]
 
 
 def gather_images(batches: list[tuple[torch.Tensor, ...]], world_size: int) -> list[np.ndarray]:

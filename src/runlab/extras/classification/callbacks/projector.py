@@ -28,7 +28,8 @@ class Projector(L.Callback):
 
     Written once, of a fit's last weights, with the images themselves, where these are [channels,
     height, width], and their classes. Of more than 200 features the first 200 principal components
-    are written, since they are kept as text. A run that diverged has none.
+    are written, since they are kept as text. A run that diverged has none, nor have data without
+    `classes`.
 
     Args:
         count: images, the first of the validation, of several processes' those of the first; or as
@@ -41,12 +42,14 @@ class Projector(L.Callback):
         self.count = count
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        network: Any = getattr(pl_module, "network", None)
         writers = summary_writers(trainer)
-        if not writers:
+        if not writers or network is None or not getattr(data, "classes", None):
             return
-        images, labels = first_images(trainer.datamodule, self.count)  # type: ignore[attr-defined]
+        images, labels = first_images(data, self.count)
         with trainer.precision_plugin.forward_context():
-            features = last_layer_inputs(pl_module.network, images.to(pl_module.device))  # type: ignore[arg-type]
+            features = last_layer_inputs(network, images.to(pl_module.device))
         images, labels, features = images.cpu(), labels.cpu(), features.cpu()
         if not (features.abs() <= MAX_MAGNITUDE).all():
             log.warning(
@@ -55,7 +58,7 @@ class Projector(L.Callback):
                 MAX_MAGNITUDE,
             )
             return
-        classes = class_names(trainer)
+        classes = class_names(trainer, len(data.classes))
         names = [classes[label] for label in labels.tolist()]
         thumbnails = to_thumbnails(images) if are_images(images) else None
         for writer in writers:

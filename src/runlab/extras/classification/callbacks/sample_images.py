@@ -1,6 +1,5 @@
 """Some images beside the class probabilities that the network gives them, as pictures."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,9 +12,7 @@ from torch.nn import functional
 
 from runlab.callbacks.canvas import Canvas, colour_ramp, text_width
 from runlab.callbacks.pictures import log_picture, should_draw
-from runlab.extras.classification.callbacks.predictions import class_names
-
-log = logging.getLogger(__name__)
+from runlab.extras.classification.callbacks.predictions import class_names, labels_and_probabilities
 
 GREYS = 16
 BLACK = GREYS - 1
@@ -54,8 +51,8 @@ class SampleImages(L.Callback):
     `samples/worst` shows the validation's worst mistakes, at first the one with the lowest
     probability of the true class. Both are drawn after at most ten validations, among them the
     last one of a run that ends as planned, for TensorBoard and loggers with Lightning's
-    `log_image`; of several processes' images those of the first. Colour images are shown in grey; a
-    table's rows, or series, are not. Steps have to return their `probabilities`.
+    `log_image`; of several processes' images those of the first. Colour images are shown in grey.
+    Of a table's rows, or series, and where steps return no `probabilities`, there are none.
 
     Args:
         count: images in each of the two pictures, at most.
@@ -65,13 +62,12 @@ class SampleImages(L.Callback):
         if count < 1:
             raise ValueError(f"expected a count of at least 1 image, got {count}")
         self.count = count
-        self.are_images = True
         self.fixed_indices: Tensor | None = None
         self.fixed: ImageBatch
         self.worst: ImageBatch
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.drawing = self.are_images and trainer.is_global_zero and should_draw(trainer)
+        self.drawing = trainer.is_global_zero and should_draw(trainer)
 
     def on_validation_batch_end(
         self,
@@ -82,18 +78,10 @@ class SampleImages(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not self.drawing:
-            return
-        if batch[0].ndim != 4:
-            log.warning(
-                "samples/fixed and samples/worst show nothing: expected images of shape [channels, "
-                "height, width], got %s; drop them by ~callback.sample_images",
-                [*batch[0].shape[1:]],
-            )
-            self.are_images = self.drawing = False
-            return
-        images, labels = batch
-        self.collect(ImageBatch(images, labels, outputs["probabilities"]), is_first=batch_idx == 0)
+        classified = labels_and_probabilities(batch, outputs)
+        self.drawing = self.drawing and classified is not None and batch[0].ndim == 4
+        if self.drawing and classified is not None:
+            self.collect(ImageBatch(batch[0], *classified), is_first=batch_idx == 0)
 
     def collect(self, batch: ImageBatch, is_first: bool) -> None:
         """Takes the fixed images from a validation's first batch, and updates the worst ones."""
@@ -112,7 +100,7 @@ class SampleImages(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not self.drawing:
             return
-        classes = class_names(trainer)
+        classes = class_names(trainer, self.worst.probabilities.shape[1])
         fixed, worst = self.fixed.cpu(), self.worst.cpu()
         fixed = fixed.select(order_by_error(fixed))
         log_picture(trainer, "samples/fixed", draw_images(fixed, classes))

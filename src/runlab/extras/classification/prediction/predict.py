@@ -40,9 +40,19 @@ def predict(cfg: DictConfig) -> None:
     files = find_images([patterns] if isinstance(patterns, str) else patterns, exclude=target)
     if target is not None:
         check_target(target, files, cfg.overwrite)
-    shape = config["data"]["shape"]
+    shape = config["data"].get("shape")
+    if shape is None:
+        raise ValueError(
+            f"expected a run whose data say their shape (data.shape) in {cfg.checkpoint}, got one "
+            "whose data do not: images can't be made the network's size"
+        )
     drawings = torch.stack([read_drawing(file, shape, cfg.margin) for file in files])
     data = build("data", config)
+    if not hasattr(data, "normalize"):
+        raise ValueError(
+            f"expected data that can normalize(images) of bytes, got {type(data).__name__}, which "
+            "cannot: add that method to it"
+        )
     with torch.inference_mode():
         inputs = network_inputs(data, drawings)
         probabilities = module.predict_probabilities(inputs)  # type: ignore[operator]
@@ -50,13 +60,14 @@ def predict(cfg: DictConfig) -> None:
         raise ValueError(
             f"expected probabilities from the network in {cfg.checkpoint}, got NaN: it diverged"
         )
+    names = [*map(str, getattr(data, "classes", None) or range(probabilities.shape[1]))]
     if target is not None:
         titles = [file.name for file in files]
-        figure = prediction_figure(titles, drawings, probabilities, data.classes)
+        figure = prediction_figure(titles, drawings, probabilities, names)
         figure.savefig(target, dpi=150)
     encoding = sys.stdout.encoding or "ascii"
     results = zip(files, probabilities, strict=True)
-    print("\n\n".join(text_bars(str(f), p, data.classes, encoding) for f, p in results))
+    print("\n\n".join(text_bars(str(f), p, names, encoding) for f, p in results))
 
 
 def network_inputs(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from runlab.analysis.artifacts import SampleScores, find_missing
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.figures.learning_curves import has_values
 from runlab.analysis.formatting import interval
 from runlab.analysis.runs import MODULE
 from runlab.analysis.section import Findings, Section
@@ -28,6 +29,17 @@ FORMULA = "probability_formula"
 """Of the run record's `module`: how a loss makes class probabilities of outputs."""
 
 
+CALIBRATION = ("nll", "brier", "ece")
+"""Names of the measures of probabilities."""
+
+
+def has_probabilities(comparison: Comparison) -> bool:
+    """Whether runs measured probabilities of classes, or kept predictions: not in a regression."""
+    kept = comparison.tables.get("reliability")
+    measured = any(each.name in CALIBRATION for each in comparison.measures)
+    return measured or (kept is not None and not kept.empty)
+
+
 class Calibration(Section):
     """NLL, Brier score and ECE; of runs that kept predictions, reliability and confusion too.
 
@@ -42,7 +54,7 @@ class Calibration(Section):
         "reliability": "Accuracy against confidence, a diagram for each arm",
         "confusion": "Errors by true and predicted class, a matrix for each arm",
     }
-    names = ("nll", "brier", "ece")
+    names = CALIBRATION
     note = (
         "How good the probabilities are, on the test set: negative log-likelihood (natural "
         "logarithm), Brier score (0 to 2), expected calibration error over 15 equal bins; mean and "
@@ -66,6 +78,9 @@ class Calibration(Section):
             scores=scores,
             warnings=[*unusable, *find_missing("predictions", chosen["run"], predictions)],
         )
+
+    def applies(self, comparison: Comparison) -> bool:
+        return has_probabilities(comparison)
 
     def figures(self, comparison: Comparison) -> Mapping[str, Figure | None]:
         tables, styles = comparison.tables, comparison.arm_styles
@@ -122,6 +137,10 @@ class Gradients(Section):
         "the squared error hardly pulls on a confidently wrong image: of 10 classes, at a logit "
         "gap of 10, its gradient is 4.8e-4, cross-entropy's 1.414."
     )
+
+    def applies(self, comparison: Comparison) -> bool:
+        recorded = any(has_values(comparison.history, column) for column in self.curves)
+        return recorded or has_probabilities(comparison)
 
     def figures(self, comparison: Comparison) -> Mapping[str, Figure | None]:
         curves, styles = comparison.curves, comparison.arm_styles

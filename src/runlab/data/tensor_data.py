@@ -8,34 +8,51 @@ from typing import Any, NamedTuple
 import lightning as L
 import torch
 from jaxtyping import Float, Int64, UInt8
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from runlab.blocks.block import Block
 from runlab.blocks.loader import SampleDataset, Samples, TensorLoader, sample_loader
 from runlab.blocks.plan import BlockPlan
+from runlab.blocks.random import AUGMENT, step_generator
 from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
 from runlab.blocks.size import plan_blocks
-
-LOADERS = ("tensor", "dataloader")
+from runlab.data.content import Content, checked, shared
+from runlab.data.sizes import (
+    Size,
+    check_at_least,
+    check_batch_size,
+    check_loader,
+    check_shards,
+    check_sizes,
+    split_off_test,
+    split_sizes,
+)
+from runlab.module import Module
 
 Loader = TensorLoader | DataLoader[tuple[Tensor, Any]]
 
 
-class Content(NamedTuple):
-    """What a data set holds, in CPU memory, and a digest that tells it from any other content."""
+class Split(NamedTuple):
+    """Which samples are for what: train and val of `Content.train`, test of the test samples."""
 
-    train: Samples
-    test: Samples
-    checksum: str
+    train: Int64[Tensor, " train"]
+    val: Int64[Tensor, " val"]
+    test: Int64[Tensor, " test"]
 
 
 class TensorData(L.LightningDataModule):
-    """The training samples, split in two, and the test samples, as tensors on the training device.
+    """Samples in memory, as tensors on the training device: for training, validation and test.
 
-    A subclass writes `read`, and `normalize` if its inputs are bytes (uint8). The split is
-    stratified by target and depends on `split_seed` alone; the order of the batches depends on
-    `seed` and the epoch alone. `batch_size` counts all devices together.
+    A subclass writes `read`, and `normalize` if its inputs are bytes (uint8). Inputs and targets
+    are of any shape and type: whole numbers [samples], a regression's floats [samples] or
+    [samples, outputs], several yes-or-no answers a sample.
+
+    The split depends on `split_seed` alone and keeps the proportions of a target of whole numbers;
+    the order of the batches depends on `seed` and the epoch alone. `batch_size` counts all devices
+    together. A size is a number of samples, a share of them (0.1), or null for what the others
+    leave; `test_size` is for data without test samples of their own. With `val_size=0` training
+    takes all samples, and the last weights are tested.
 
     `loader="tensor"` keeps all samples on the training device and gives a `runlab.Module` up to
     `steps_per_execution` batches at once: inputs [steps, batch, ...], targets [steps, batch, ...].
@@ -44,14 +61,20 @@ class TensorData(L.LightningDataModule):
     and test. Batches that leave them as bytes are normalized here, floats are not. Blocks of
     batches stay bytes, a quarter of the memory: the step has to `normalize` them.
 
+    A subclass may have `augment(inputs, generator)`, as a method or set at construction: it changes
+    a training batch's raw inputs [batch, ...] at random, all at once and on the device, by what it
+    draws from that generator, which is another one for each step.
+
     Raises:
         ValueError: for settings that do not fit each other or the data, naming them `data.<key>`.
     """
 
+    augment: Callable[[Tensor, Generator], Tensor]
+
     def __init__(
         self,
-        train_size: int,
-        val_size: int,
+        train_size: Size = None,
+        val_size: Size = 0.1,
         split_seed: int = 0,
         batch_size: int = 64,
         eval_batch_size: int = 1_000,
@@ -61,18 +84,21 @@ class TensorData(L.LightningDataModule):
         transform: Callable[[Tensor], Any] | None = None,
         eval_transform: Callable[[Tensor], Any] | None = None,
         num_workers: int = 0,
+        test_size: Size = None,
     ) -> None:
         super().__init__()
-        check_at_least(1, train_size=train_size, val_size=val_size)
+        check_sizes(train_size, val_size, test_size)
         check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
         check_at_least(1, steps_per_execution=steps_per_execution)
         check_at_least(0, seed=seed, split_seed=split_seed, num_workers=num_workers)
-        check_batch_size(batch_size, train_size)
+        if isinstance(train_size, int):
+            check_batch_size(batch_size, train_size)
         check_loader(
             loader, transform=transform, eval_transform=eval_transform, num_workers=num_workers
         )
         self.train_size = train_size
         self.val_size = val_size
+        self.test_size = test_size
         self.split_seed = split_seed
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -85,12 +111,53 @@ class TensorData(L.LightningDataModule):
 
     @abstractmethod
     def read(self) -> Content:
-        """The data set. It is called by each run, and should pay its cost once a process."""
+        """The data set, in CPU memory. Each run calls it: what takes long is read once a process.
 
-    @cached_property
+        As by `functools.lru_cache` on a function of `runlab.data.stamps(files)`.
+        """
+
+    def preprocess(self, content: Content, train: Int64[Tensor, " train"]) -> Content:
+        """What was read, changed by what the training samples alone tell, as their mean.
+
+        Args:
+            train: the indices of these among `content.train`.
+        """
+        return content
+
+    @property
     def content(self) -> Content:
         """As it was when it was first asked for: the checksum is of what is trained on."""
-        return self.read()
+        return self._loaded[0]
+
+    @property
+    def split(self) -> Split:
+        """Sorted indices, a function of `split_seed`."""
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[Content, Split]:
+        content = checked(self.read())
+        split = self._split(content)
+        content = checked(self.preprocess(content, split.train))
+        return shared(content, torch.device("cpu")), split
+
+    def _split(self, content: Content) -> Split:
+        train, *others = content.pairs
+        rest = torch.arange(len(train.targets))
+        if others:
+            if self.test_size is not None:
+                raise ValueError(
+                    "data.test_size: expected null, as the data have test samples of their own, "
+                    f"got {self.test_size}"
+                )
+            test = torch.arange(len(others[0].targets))
+        else:
+            size = split_off_test(self.test_size, len(rest))
+            rest, test = stratified_split(train.targets, size, self.split_seed)
+        _, size = split_sizes(self.train_size, self.val_size, len(rest))
+        # indices of the rest, which holds indices itself
+        first, second = stratified_split(train.targets[rest], size, self.split_seed)
+        return Split(rest[first], rest[second], test)
 
     def normalize(
         self, inputs: UInt8[Tensor, "*batch_and_shape"]
@@ -101,26 +168,24 @@ class TensorData(L.LightningDataModule):
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch; an incomplete last batch is dropped."""
-        return self.train_size // self.batch_size
+        size = self.train_size if isinstance(self.train_size, int) else len(self.split.train)
+        return size // self.batch_size
 
     @property
-    def checksum(self) -> str:
+    def checksum(self) -> str | None:
         """Identifies the content of the data set, on any machine."""
         return self.content.checksum
 
     def setup(self, stage: str | None = None) -> None:
-        content = self.content
-        check_split(self.train_size, self.val_size, len(content.train.targets))
+        check_batch_size(self.batch_size, len(self.split.train))
         check_shards(self.batch_size, self._world_size)
-        self._train_indices, self._val_indices = stratified_split(
-            content.train.targets, self.val_size, self.split_seed
-        )
+        on_device = self.loader == "tensor"
         wanted, batches = self.steps_per_execution, self.steps_per_epoch
         self.plan: BlockPlan | None = BlockPlan(batches, wanted, batches)
-        if self.trainer is not None and stage == "fit" and self.loader == "tensor":
+        if self.trainer is not None and stage == "fit" and on_device:
             self.plan = plan_blocks(self.trainer, wanted, batches)
-        here = on_device(content, self._device) if self.loader == "tensor" else content
-        self._train, self._test = here.train, here.test
+        here = shared(self.content, self._device) if on_device else self.content
+        self._train, self._test = here.pairs[0], here.pairs[-1]
 
     def train_dataloader(self) -> Loader:
         sampler = self._train_sampler()
@@ -129,18 +194,29 @@ class TensorData(L.LightningDataModule):
             return TensorLoader(self._train, sampler, batch_size, self.plan)
         return self._sample_loader(self._train, self.transform, sampler, batch_size)
 
-    def val_dataloader(self) -> Loader:
-        return self._eval_dataloader(self._train, self._val_indices)
+    def val_dataloader(self) -> Loader | list[Loader]:
+        """None of them with `val_size=0`."""
+        if len(self.split.val) == 0:
+            return []
+        return self._eval_dataloader(self._train, self.split.val)
 
     def test_dataloader(self) -> Loader:
-        return self._eval_dataloader(self._test, torch.arange(len(self._test.targets)))
+        return self._eval_dataloader(self._test, self.split.test)
 
     def on_after_batch_transfer(
         self, batch: Sequence[Tensor], dataloader_idx: int
     ) -> Sequence[Tensor]:
+        """An ordinary batch, augmented in training and normalized; a block is left to the step."""
         if isinstance(batch, Block):
             return batch
         inputs, targets = batch
+        if self.trainer is not None and self.trainer.training and hasattr(self, "augment"):
+            # steps and batches taken before, also by a run that goes on
+            number, part = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready, 0
+            if isinstance(module := self.trainer.lightning_module, Module):  # as in its blocks
+                number, part = self.trainer.global_step, module.pending_batches
+            generator = step_generator(self.seed, number, AUGMENT, inputs.device, part)
+            inputs = self.augment(inputs, generator)
         if inputs.dtype == torch.uint8:
             inputs = self.normalize(inputs)
             if self.trainer is not None:  # Lightning converts a batch before it comes here
@@ -149,7 +225,7 @@ class TensorData(L.LightningDataModule):
 
     def _train_sampler(self) -> EpochSampler | FixedSampler:
         sampler = EpochSampler(
-            self._train_indices, self.batch_size, self.seed, self._rank, self._world_size
+            self.split.train, self.batch_size, self.seed, self._rank, self._world_size
         )
         if self.trainer is not None:
             if self.trainer.overfit_batches > 0:  # type: ignore[attr-defined]
@@ -173,7 +249,15 @@ class TensorData(L.LightningDataModule):
     ) -> DataLoader[tuple[Tensor, Any]]:
         pin_memory = self._device.type == "cuda"
         dataset = SampleDataset(data, transform)
-        return sample_loader(dataset, sampler, batch_size, self.num_workers, pin_memory, self.seed)
+        return sample_loader(
+            dataset,
+            sampler,
+            batch_size,
+            self.num_workers,
+            pin_memory,
+            self.seed,
+            persistent_workers=isinstance(sampler, FixedSampler),
+        )
 
     @property
     def _device(self) -> torch.device:
@@ -188,60 +272,3 @@ class TensorData(L.LightningDataModule):
     @property
     def _world_size(self) -> int:
         return 1 if self.trainer is None else self.trainer.world_size
-
-
-_copies: dict[torch.device, Content] = {}
-
-
-def on_device(content: Content, device: torch.device) -> Content:
-    """On a device that is no CPU one copy serves all runs of the process; the latest is kept."""
-    if device.type == "cpu":
-        return content
-    if device not in _copies or _copies[device].checksum != content.checksum:
-        copies = content.train.to(device), content.test.to(device)
-        _copies[device] = Content(*copies, content.checksum)
-    return _copies[device]
-
-
-def check_at_least(least: int, **settings: int) -> None:
-    for name, value in settings.items():
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"data.{name}: expected a whole number of at least {least}, got {value!r}"
-            )
-
-
-def check_batch_size(batch_size: int, train_size: int) -> None:
-    if batch_size > train_size:
-        raise ValueError(
-            f"data.batch_size: expected at most {train_size:,}, the number of training samples "
-            f"(data.train_size), got {batch_size:,}; lower it"
-        )
-
-
-def check_loader(loader: str, **per_sample: object) -> None:
-    """`per_sample`: settings that only the loader of single samples can heed."""
-    if loader not in LOADERS:
-        raise ValueError(f"data.loader: expected {' or '.join(LOADERS)}, got {loader!r}")
-    for name, value in per_sample.items():
-        if loader == "tensor" and value not in (None, 0):
-            raise ValueError(
-                f"data.{name}: expected none with data.loader=tensor, which handles no sample by "
-                f"itself, got {value}; set data.loader=dataloader"
-            )
-
-
-def check_split(train_size: int, val_size: int, available: int) -> None:
-    if train_size + val_size != available:
-        raise ValueError(
-            f"expected {available:,} = data.train_size + data.val_size, got {train_size:,} + "
-            f"{val_size:,} = {train_size + val_size:,}; set both"
-        )
-
-
-def check_shards(batch_size: int, world_size: int) -> None:
-    if batch_size % world_size != 0:
-        raise ValueError(
-            f"data.batch_size: expected a multiple of {world_size}, the number of devices that "
-            f"share each batch, got {batch_size}; change it or the number of devices"
-        )

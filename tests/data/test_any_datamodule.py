@@ -1,0 +1,73 @@
+"""Any LightningDataModule: its loaders are all that a run, and what is made of it, ask for."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import open_dict
+
+from runlab.extras.landscape.choice import ChosenRun
+from runlab.extras.landscape.trajectory import retrain, training_samples
+from runlab.extras.reproduce import reproduce
+from runlab.runs import record
+from runlab.train import train
+from tests.compose import compose
+
+PLAIN = "tests.data.plain.Plain"
+
+
+def run(folder: Path, target: str, *overrides: str) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    sizes = ["model.shape=[3]", "model.num_classes=2", "module.num_classes=2"]
+    epochs = ["trainer=cpu", "trainer.max_epochs=2", "callback=[default,pr_curves]"]
+    cfg = compose(*sizes, *epochs, *overrides, folder=folder)
+    with open_dict(cfg):
+        cfg.data = {"_target_": target}
+    entry = train(cfg)
+    assert entry is not None
+    return entry
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep") / "run"
+    run(folder, PLAIN)
+    return folder
+
+
+def test_loaders_are_all_that_a_run_needs(plain):
+    entry = record.read(plain)
+    assert entry["status"] == "finished"
+    assert entry["metrics"]["test/samples"] == 50
+    assert entry["metrics"]["test/accuracy"] > 0.8
+    assert entry["provenance"]["data"] is None
+    assert (plain / "predictions.npz").exists()
+
+
+def test_batches_may_be_dicts(tmp_path):
+    cfg = compose("trainer=cpu", "trainer.max_epochs=2", "callback=checkpoint", folder=tmp_path)
+    with open_dict(cfg):
+        cfg.data = {"_target_": "tests.data.plain.Dictionaries"}
+        cfg.module = {"_target_": "tests.data.plain.OnDictionaries"}
+        cfg.model = {"_target_": "torch.nn.Identity"}  # which the module does not name
+        cfg.callback.best.monitor = "val/loss"
+        cfg.callback.best.mode = "min"
+        cfg.callback.speed = {"_target_": "runlab.callbacks.Throughput"}
+    entry = train(cfg)
+    assert entry["status"] == "finished"
+    assert entry["metrics"]["test/loss"] < 0.5
+    assert entry["timing"]["samples_per_second"] > 0
+
+
+def test_it_is_trained_again_to_the_same_numbers(plain, tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNLAB_TRUST", "tests")
+    assert reproduce(plain, tmp_path / "again").largest_drift() == 0
+
+
+def test_it_has_a_landscape(plain):
+    entry = record.read(plain)
+    trajectory = retrain(ChosenRun("arm", plain, entry), entry["config"])
+    assert trajectory.drift == 0
+    assert trajectory.steps[-1] == 14
+    inputs, targets = training_samples(entry["config"], 40)
+    assert (inputs.shape, targets.shape) == ((40, 3), (40,))

@@ -1,0 +1,85 @@
+"""What a run needs for what was asked: without validation data, with too few, without loaders."""
+
+import logging
+
+import lightning as L
+import pytest
+from omegaconf import open_dict
+
+from runlab.train import train
+from tests.compose import compose
+from tests.data.plain import Plain, samples
+
+ALL = ["data.train_size=200", "data.val_size=0"]
+EARLY = [
+    "+callback.early._target_=lightning.pytorch.callbacks.EarlyStopping",
+    "+callback.early.monitor=val/accuracy",
+    "+callback.early.mode=max",
+]
+
+
+@pytest.fixture
+def run(tmp_path, tiny):
+    def train_once(*overrides, target=None):
+        cfg = compose(*tiny, *overrides, folder=tmp_path)
+        if target is not None:
+            with open_dict(cfg):
+                cfg.data = {"_target_": f"tests.test_requirements.{target}"}
+        return train(cfg)
+
+    return train_once
+
+
+def test_without_validation_all_samples_are_trained_on_and_the_last_weights_tested(run, tmp_path):
+    entry = run(*ALL, "trainer.max_epochs=3")
+    assert entry["status"] == "finished"
+    assert entry["metrics"]["epochs"] == 3
+    assert entry["metrics"]["test/samples"] == 50
+    assert entry["metrics"]["test/accuracy"] > 0.5
+    assert "best_epoch" not in entry["metrics"]
+    assert not [name for name in entry["metrics"] if name.startswith("val/")]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+def test_a_callback_that_waits_for_a_validation_is_named(run):
+    with pytest.raises(ValueError, match=r"validation data for EarlyStopping.*val/accuracy, got"):
+        run(*ALL, *EARLY)
+
+
+def test_a_validation_too_small_to_choose_by_is_warned_of(run, caplog):
+    with caplog.at_level(logging.WARNING):
+        run("data.train_size=196", "data.val_size=4", "trainer.max_epochs=1")
+    assert "4 validation samples tell accuracy with a standard error of up to 25 points" in (
+        caplog.text
+    )
+    assert caplog.text.count("standard error") == 1
+
+
+class WithoutTest(L.LightningDataModule):
+    train_dataloader = Plain.train_dataloader
+    val_dataloader = Plain.val_dataloader
+
+
+class Loose:
+    """Has everything but the base class."""
+
+    def prepare_data(self) -> None: ...
+
+    def train_dataloader(self) -> object:
+        return samples(10, 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            "WithoutTest",
+            r"expected data with a test_dataloader, to test at the end, got WithoutTes",
+        ),
+        ("Loose", r"expected data to be a LightningDataModule, got a Loose"),
+    ],
+)
+def test_what_data_lack_is_said_before_training(run, target, message):
+    sizes = ["model.shape=[3]", "model.num_classes=2", "module.num_classes=2"]
+    with pytest.raises(ValueError, match=message):
+        run(*sizes, target=target)
