@@ -21,6 +21,7 @@ from runlab.loggers.names import LoggedNames
 from runlab.measure import Measure, build_metrics, declared_measures, mode_of
 from runlab.module import Module, stack_of_run
 from runlab.runs.checkpoint import AtomicCheckpointIO, best_callback
+from runlab.runs.features import check_features, check_flags
 
 
 def build_components(
@@ -40,6 +41,7 @@ def build_components(
     module = build_module(cfg, data)
     module.save_hyperparameters({"config": config}, logger=False)
     trainer = build_trainer(cfg, *callbacks, is_automatic=not isinstance(module, Module))
+    check_features(module, trainer, config.get("test_weights", "best"))
     if isinstance(module, Module) and trainer.world_size == 1:
         module.stack = stack_of_run.get()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -98,10 +100,17 @@ def build_module(cfg: DictConfig, data: Any) -> L.LightningModule:
         module: L.LightningModule = instantiate(cfg.module, _partial_=True)(**parts)
     if isinstance(module, Module):
         module.seed = cfg.seed
+        module.gradient_clip_algorithm = cfg.trainer.get("gradient_clip_algorithm") or "norm"
+        for name in settings.keys() - named - set(cfg.module):
+            setattr(module, name, settings[name])
     return module
 
 
-OWN_STEPS = {"gradient_clip_val": None, "accumulate_grad_batches": 1}
+OWN_STEPS = {
+    "gradient_clip_val": None,
+    "gradient_clip_algorithm": None,
+    "accumulate_grad_batches": 1,
+}
 """What Lightning gets of settings that a `Module` heeds by itself."""
 
 
@@ -118,6 +127,7 @@ def build_trainer(cfg: DictConfig, *others: L.Callback, is_automatic: bool = Fal
     measures = declared_measures(cfg)
     callbacks = build_callbacks(cfg, measures)
     best_callback(callbacks, measures)
+    check_flags(cfg.trainer, callbacks)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
     trainer: L.Trainer = instantiate(cfg.trainer)(
         callbacks=[LoggedNames(), *callbacks, *others],

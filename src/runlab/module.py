@@ -18,7 +18,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torchmetrics import MeanMetric, MetricCollection
 
 from runlab.blocks.block import Block
-from runlab.blocks.metric_buffer import MetricBuffer, number_on_cpu, read_logged
+from runlab.blocks.metric_buffer import (
+    MetricBuffer,
+    forget_logged_step,
+    number_on_cpu,
+    read_logged,
+)
 from runlab.blocks.random import AUGMENT, DRAW, step_generator
 from runlab.measure import Measure
 
@@ -76,8 +81,8 @@ class Module(L.LightningModule):
         scheduler: makes a learning-rate schedule from the optimizer; it steps with the optimizer.
         metrics: what an evaluation measures besides the loss, on validation and on test data; each
             is updated with `predictions` and `targets`.
-        gradient_clip: largest norm of the whole gradient; Lightning's own `gradient_clip_val` does
-            not apply to manual optimization.
+        gradient_clip: largest norm of the whole gradient, or largest value in it, as
+            `gradient_clip_algorithm` (norm or value) says; it is Lightning's `gradient_clip_val`.
         accumulate_grad_batches: so many batches make one optimizer step, by their mean gradient.
 
     Attributes:
@@ -87,6 +92,7 @@ class Module(L.LightningModule):
             here that it is the same for all runs and at each step.
         metrics, losses: by split, `val` and `test`.
         seed: of `draw`.
+        pending_batches: whose gradients wait for the next optimizer step.
         stack: takes the steps of a block in place of `take_steps`, with those of other runs.
         metric_buffer: what was logged by `log_deferred`.
         logging_hooks: in which training has given loggers something by `log` in this epoch.
@@ -134,7 +140,9 @@ class Module(L.LightningModule):
             {split: MeanMetric(nan_strategy="disable") for split in ("val", "test")}
         )
         self.seed = 0
+        self.gradient_clip_algorithm = "norm"
         self.first_step = 0
+        self.pending_batches = self.first_pending = 0
         self.stack: TakeSteps | None = None
         self.metric_buffer = MetricBuffer()
         self.logging_hooks: set[str] = set()
@@ -216,7 +224,7 @@ class Module(L.LightningModule):
             self.metric_buffer.flush(self.trainer)
         # a product, since a rate that is a tensor is changed in place
         learning_rate = 1 * self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-        self.first_step = self.trainer.global_step
+        self.first_step, self.first_pending = self.trainer.global_step, self.pending_batches
         take_steps = type(self).take_steps if self.stack is None else self.stack
         losses, outputs = take_steps(self, batch)
         self.log_deferred("train/loss", losses.mean())
@@ -228,10 +236,12 @@ class Module(L.LightningModule):
         optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
         scheduler = self.lr_schedulers()
         losses = []
-        for ready, drawn in self.step_batches(batch):
-            loss, outputs = self.take_step(ready, drawn, optimizer)
+        size = batch.steps if isinstance(batch, Block) else 1
+        for number, (ready, drawn) in enumerate(self.step_batches(batch), start=1):
+            is_last = number == size and self.trainer.is_last_batch
+            loss, outputs = self.take_step(ready, drawn, optimizer, is_last)
             losses.append(loss)
-            if scheduler is not None:
+            if scheduler is not None and self.pending_batches == 0:
                 scheduler.step()  # type: ignore[union-attr]
         return torch.stack(losses), outputs
 
@@ -256,18 +266,19 @@ class Module(L.LightningModule):
 
         An ordinary batch was augmented by its data module, if it does that.
         """
-        number = self.first_step + step
+        steps, part = divmod(self.first_pending + step, self.accumulate_grad_batches)
+        number = self.first_step + steps
         if isinstance(batch, Block):
             data: Any = getattr(self.trainer, "datamodule", None)
             inputs, targets = batch.batch(step)
             if hasattr(data, "augment"):
                 seed = getattr(data, "seed", self.seed)
-                generator = step_generator(seed, number, AUGMENT, inputs.device)
+                generator = step_generator(seed, number, AUGMENT, inputs.device, part)
                 inputs = data.augment(inputs, generator)
             batch = inputs, targets
         if type(self).draw is Module.draw:
             return batch, None
-        drawn = self.draw(batch, step_generator(self.seed, number, DRAW, self.device))
+        drawn = self.draw(batch, step_generator(self.seed, number, DRAW, self.device, part))
         for each in tree_leaves(drawn):
             if not isinstance(each, Tensor):
                 raise ValueError(
@@ -284,19 +295,30 @@ class Module(L.LightningModule):
 
     def prepare_inputs(self, inputs: Tensor) -> Tensor:
         """Inputs as the network takes them: the data module normalizes bytes, if it can."""
+        if inputs.dtype != torch.uint8:
+            return inputs
         data: Any = getattr(self.trainer, "datamodule", None)
-        if inputs.dtype != torch.uint8 or not hasattr(data, "normalize"):
+        if not hasattr(data, "normalize"):
             return inputs
         return self.trainer.precision_plugin.convert_input(data.normalize(inputs))
 
     def take_step(
-        self, batch: Batch, drawn: Any, optimizer: Any
+        self, batch: Batch, drawn: Any, optimizer: Any, is_last: bool = False
     ) -> tuple[Float[Tensor, ""], Outputs]:
-        """Loss and outputs before the step."""
-        optimizer.zero_grad()
+        """Loss and outputs before the step, for which a batch may have to wait for others.
+
+        As in Lightning, an epoch's last batch (`is_last`) does not wait, and a sum of fewer
+        gradients is divided by as many batches as any other.
+        """
+        if self.pending_batches == 0:
+            optimizer.zero_grad()
         loss, outputs = self.compute_loss(batch, drawn)
-        self.manual_backward(loss)
-        optimizer.step()
+        together = self.accumulate_grad_batches
+        self.manual_backward(loss if together == 1 else loss / together)
+        self.pending_batches += 1
+        if self.pending_batches == together or is_last:
+            self.pending_batches = 0
+            optimizer.step()
         return loss.detach(), tree_map(Tensor.detach, outputs)
 
     def compute_loss(self, batch: Batch, drawn: Any) -> tuple[Float[Tensor, ""], Outputs]:
@@ -331,7 +353,11 @@ class Module(L.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips here, where 16-bit training has divided its loss scale out again."""
         if self.gradient_clip is not None:
-            self.clip_gradients(optimizer, self.gradient_clip, "norm")
+            self.clip_gradients(optimizer, self.gradient_clip, self.gradient_clip_algorithm)
+
+    def on_validation_model_zero_grad(self) -> None:
+        if self.pending_batches == 0:
+            super().on_validation_model_zero_grad()
 
     # Validation and test
 
@@ -382,6 +408,13 @@ class Module(L.LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self.metric_buffer = MetricBuffer()
+            self.pending_batches = 0
+
+    def on_train_start(self) -> None:
+        forget_logged_step(self.trainer)
+
+    def on_train_end(self) -> None:
+        forget_logged_step(self.trainer, False)
 
     def on_train_batch_end(self, *_: Any) -> None:
         if any("epoch" not in hook for hook in self.logging_hooks):

@@ -1,12 +1,10 @@
-"""One run: build its components, fit, test the best checkpoint.
+"""One run: build its components, fit, test the best checkpoint, or what `test_weights` says.
 
 What a run's life is besides (its lock and record, going on after it was stopped, its failure) is in
 `runs/lifecycle.py`, which calls `fit_and_test`.
 """
 
-from collections.abc import Sequence
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -17,11 +15,10 @@ from runlab.components import build_components
 from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
-from runlab.measure import Measure, declared_measures
+from runlab.measure import declared_measures
 from runlab.requirements import has_validation, require
-from runlab.runs import checkpoint
 from runlab.runs.lifecycle import Run, run_lifecycle
-from runlab.runs.restart import require_own
+from runlab.runs.weights import load_tested_weights
 
 
 def train(cfg: DictConfig) -> dict[str, Any] | None:
@@ -57,7 +54,7 @@ def fit_and_test(run: Run) -> None:
         require_metric(f"val/{primary}", last, "at least one validation in a run")
     trained = ("epochs", "train/loss")
     metrics: dict[str, Any] = {name: last[name] for name in trained if name in last}
-    metrics |= load_best(run, module, trainer, measures) | score(module, trainer, data)
+    metrics |= load_tested_weights(run, module, trainer, measures) | score(module, trainer, data)
     require_metric(f"test/{primary}", metrics, "a test at the end of a run")
 
     run.end(module, outcome(module, last, metrics), metrics, last)
@@ -74,19 +71,6 @@ def outcome(module: L.LightningModule, last: dict[str, float], best: dict[str, A
     if is_measured and has_collapsed is not None and has_collapsed(last, best):
         return "collapsed"
     return "finished"
-
-
-def load_best(
-    run: Run, module: L.LightningModule, trainer: L.Trainer, measures: Sequence[Measure]
-) -> dict[str, Any]:
-    """Loads the best checkpoint's weights, where one was kept; returns its `best_epoch`, from 0."""
-    best = checkpoint.best_callback(trainer.checkpoint_callbacks, measures)
-    if best is None or not best.best_model_path:
-        return {}
-    content = checkpoint.read(best.best_model_path)
-    require_own(Path(best.best_model_path), content, run.cfg, run.config)
-    module.load_state_dict(content["state_dict"])
-    return {"best_epoch": content["epoch"]}
 
 
 def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str, float]:

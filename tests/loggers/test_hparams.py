@@ -147,6 +147,8 @@ class Broken(Stop):
 
 
 class BrokenWithin(L.Callback):
+    blocks_suffice = True
+
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_step == 18:  # the third block of the second epoch is to come
             raise RuntimeError("broken")
@@ -159,6 +161,8 @@ def test_the_curve_of_a_run_that_fails_goes_as_far_as_it_trained(run, tmp_path):
 
 
 class Unreadable(L.Callback):
+    blocks_suffice = True
+
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         def read(trainer):
             raise RuntimeError("the device failed")

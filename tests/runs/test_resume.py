@@ -32,6 +32,8 @@ STOP = "+callback.stop._target_=tests.runs.test_resume.Stop"
 class Stop(L.Callback):
     """Ends the process, as far as a test can: at one hook of one epoch, the first time."""
 
+    blocks_suffice = True
+
     hook, epoch = "", 0
 
     @classmethod
@@ -137,8 +139,8 @@ def test_a_stopped_run_ends_as_one_that_was_not(run, tmp_path, unstopped, hook, 
 
 @pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
 def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unstopped):
-    within = "+callback.last.every_n_train_steps=4"  # one block
-    Stop.at("second block", 2)
+    within = "+callback.last.every_n_train_steps=4"  # blocks of 2, as an epoch has 10
+    Stop.at("fourth block", 2)
     with pytest.raises(SystemExit, match="stopped by the test"):
         run("run", STOP, within)
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"
@@ -149,13 +151,17 @@ def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unsto
 
 @pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
 @pytest.mark.parametrize(
-    ("within", "resumed"), [([], 0), (["+callback.last.every_n_train_steps=4"], 1)]
+    ("within", "hook", "resumed"),
+    [
+        ([], "second block", 0),
+        (["+callback.last.every_n_train_steps=4"], "fourth block", 1),
+    ],
 )
 def test_with_max_steps_a_run_goes_on_where_that_is_exact(
-    run, tmp_path, unstopped, caplog, within, resumed
+    run, tmp_path, unstopped, caplog, within, hook, resumed
 ):
     overrides = ["+trainer.max_steps=34", STOP, *within]
-    Stop.at("second block", 2)
+    Stop.at(hook, 2)
     with pytest.raises(SystemExit, match="stopped by the test"):
         run("run", *overrides)
     assert run("run", *overrides)["timing"]["resumed"] == resumed
@@ -197,7 +203,7 @@ def test_so_it_does_with_other_settings(run, tmp_path, unstopped, setting):
 def test_a_run_goes_on_within_an_epoch_from_its_latest_validation(
     run, tmp_path, unstopped, hook, epoch, scheduler
 ):
-    overrides = ["data.steps_per_execution=2", "+trainer.val_check_interval=2"]
+    overrides = ["data.steps_per_execution=2", "+trainer.val_check_interval=4"]
     overrides += [STOP, f"scheduler={scheduler}"]
     Stop.at(hook, epoch)
     with pytest.raises(SystemExit, match="stopped by the test"):
@@ -535,6 +541,8 @@ def test_curves_are_on_the_disk_as_far_as_the_checkpoint_goes(run):
 class SavesWithin(L.Callback):
     """Saves a checkpoint after each epoch's second block, and sees how far the curve goes then."""
 
+    blocks_suffice = True
+
     seen: list[int]
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -585,6 +593,8 @@ def of_scheduler():
 
 class Announce(L.Callback):
     """Raises a signal in the third epoch, the first time."""
+
+    blocks_suffice = True
 
     def __init__(self, number: int) -> None:
         self.number = number

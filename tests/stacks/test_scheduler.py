@@ -48,6 +48,8 @@ def test_no_run_gathers_its_whole_block(stack, monkeypatch):
 class Inverts(L.Callback):
     """Writes into what training is about to take."""
 
+    blocks_suffice = True
+
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         batch[0][:] = 255 - batch[0]
 
@@ -111,6 +113,8 @@ def test_a_run_that_trains_alone_does_not_count_the_seconds_of_others(stack):
 
 class Dropped(L.Callback):
     """Keeps which units the dropout of each run has left out last."""
+
+    blocks_suffice = True
 
     seen: dict[str, Tensor]
 

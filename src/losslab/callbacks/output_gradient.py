@@ -16,6 +16,8 @@ class OutputGradient(L.Callback):
     for labels that are integers, as in a regression, nothing is logged.
     """
 
+    blocks_suffice = True
+
     def on_train_batch_end(
         self,
         trainer: L.Trainer,

@@ -1,6 +1,6 @@
 """Two ways from samples and an order to batches: slices of tensors, or one sample after another."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from runlab.blocks.block import Block
 from runlab.blocks.lazy_batch import LazyBatch
+from runlab.blocks.plan import BlockPlan
 from runlab.blocks.sampler import EpochSampler, FixedSampler
 
 
@@ -26,9 +27,9 @@ class Samples(NamedTuple):
 class TensorLoader:
     """Slices of tensors that lie on the training device; an epoch waits for no copy and no worker.
 
-    With `steps_per_execution`, up to that many batches come at once, as a `Block`: what Python and
-    Lightning cost is then paid once for all of them. The last block may be shorter. A block's
-    inputs are a `LazyBatch`, which runs that train together do not materialize.
+    With a plan of blocks, several batches come at once, as a `Block`: what Python and Lightning
+    cost is then paid once for all of them. A block's inputs are a `LazyBatch`, which runs that
+    train together do not materialize.
 
     It resumes within an epoch, by the state that Lightning keeps in its checkpoints.
     """
@@ -40,28 +41,36 @@ class TensorLoader:
         data: Samples,
         sampler: EpochSampler | FixedSampler,
         batch_size: int,
-        steps_per_execution: int | None = None,
+        plan: BlockPlan | None = None,
     ) -> None:
         self.data = data
         self.sampler = sampler  # where Lightning looks for `set_epoch`
         self.batch_size = batch_size
-        self.steps_per_execution = steps_per_execution
+        self.plan = plan
         self._start = 0
         self._yielded = 0
 
     def __len__(self) -> int:
-        return -(-len(self.sampler) // self._block_size)
+        if self.plan is None:
+            return -(-len(self.sampler) // self.batch_size)
+        return self.plan.blocks
 
     def __iter__(self) -> Iterator[Block | tuple[Num[Tensor, "..."], Num[Tensor, "..."]]]:
         order = upload(self.sampler.order(), self.data.targets.device)
-        blocks = order.split(self._block_size)
+        parts = self._parts(order)
         start, self._start = self._start, 0
-        for self._yielded, block in enumerate(blocks[start:], start=start + 1):
-            yield self._slice(block)
+        for self._yielded, part in enumerate(parts[start:], start=start + 1):
+            yield self._slice(part)
+
+    def _parts(self, order: Int64[Tensor, " samples"]) -> Sequence[Int64[Tensor, " part"]]:
+        if self.plan is None:
+            return order.split(self.batch_size)
+        sizes = [length * self.batch_size for length in self.plan.lengths(self.sampler.epoch)]
+        return order[: sum(sizes)].split(sizes)
 
     def steps_in(self, blocks: int) -> int:
-        """How many batches so many blocks from an epoch's start hold."""
-        return min(blocks * (self.steps_per_execution or 1), len(self.sampler) // self.batch_size)
+        """How many batches the first blocks of an epoch hold, if the run does not end in it."""
+        return blocks if self.plan is None else sum(self.plan.uncut()[:blocks])
 
     def state_dict(self) -> dict[str, int]:
         return {"yielded": self._yielded}
@@ -69,17 +78,13 @@ class TensorLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         self._start = state["yielded"] % len(self)  # a finished epoch is followed by a whole one
 
-    @property
-    def _block_size(self) -> int:
-        return self.batch_size * (self.steps_per_execution or 1)
-
     def _slice(
-        self, block: Int64[Tensor, " block"]
+        self, part: Int64[Tensor, " part"]
     ) -> Block | tuple[Num[Tensor, "..."], Num[Tensor, "..."]]:
         inputs, targets = self.data
-        if self.steps_per_execution is None:
-            return inputs.index_select(0, block), targets.index_select(0, block)
-        indices = block.view(-1, self.batch_size)  # [steps, batch]
+        if self.plan is None:
+            return inputs.index_select(0, part), targets.index_select(0, part)
+        indices = part.view(-1, self.batch_size)  # [steps, batch]
         return Block(LazyBatch(inputs, indices), targets[indices])
 
 

@@ -147,3 +147,20 @@ def lies_elsewhere(value: object) -> bool:
 def number_on_cpu(value: Any) -> Float[Tensor, ""]:
     """As Lightning makes a tensor of a number: of the default dtype, but no lower than float32."""
     return torch.tensor(value, dtype=torch.promote_types(torch.get_default_dtype(), torch.float32))
+
+
+class WithoutStep(dict[str, Tensor]):
+    """`callback_metrics` without `step`, the x axis of what a hook logged some steps ago.
+
+    Lightning's ModelCheckpoint would name its files by it.
+    """
+
+    def update(self, metrics: Any, **others: Any) -> None:  # type: ignore[override]
+        super().update({k: v for k, v in metrics.items() if k != "step"}, **others)
+
+
+def forget_logged_step(trainer: L.Trainer, forget: bool = True) -> None:
+    """Until it is told otherwise: processes hand each other plain values."""
+    connector = trainer._logger_connector
+    kind = WithoutStep if forget else dict
+    connector._callback_metrics = kind(connector._callback_metrics)

@@ -96,6 +96,10 @@ class FixedSampler(SequentialSampler):
     def __init__(self, indices: Int64[Tensor, " share"]) -> None:
         super().__init__(indices)
         self.indices = indices
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
 
     def order(self) -> Int64[Tensor, " share"]:
         return self.indices

@@ -21,6 +21,8 @@ class GradientNorm(L.Callback):
     the blocks since the one before.
     """
 
+    blocks_suffice = True
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage == "fit":
             self.reset()
@@ -70,6 +72,8 @@ def layer_of(parameter: str) -> str:
 
 class Throughput(L.Callback):
     """Logs `timing/samples_per_second`: an epoch's training samples; validation is not timed."""
+
+    blocks_suffice = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.reset()  # a run that goes on within an epoch does not start that epoch

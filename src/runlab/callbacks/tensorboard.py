@@ -63,6 +63,8 @@ class Histograms(L.Callback):
     are taken after at most ten validations, among them the last one of a run that ends as planned.
     """
 
+    blocks_suffice = True
+
     def on_train_batch_end(
         self,
         trainer: L.Trainer,

@@ -19,6 +19,9 @@ from runlab.runs.record import nested_dict
 MOST = max(256, os.cpu_count() or 1)
 """Threads or processes that one command may ask for."""
 
+TESTED = ("best", "last", "averaged")
+"""Which weights of a run can be tested and recorded."""
+
 HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
 
@@ -70,6 +73,7 @@ class Train:
     name: str = MISSING
     seed: int = MISSING
     threads: int = MISSING
+    test_weights: str = "best"
     overwrite: bool = False
     retry: Retry | None = None
     fail_fast: bool = False
@@ -103,6 +107,9 @@ def check(config: Mapping[str, Any]) -> None:
         )
     if config["seed"] < 0:
         raise ValueError(f"expected seed to be at least 0, got {config['seed']}")
+    tested = config.get("test_weights", "best")
+    if tested not in TESTED:
+        raise ValueError(f"expected test_weights to be one of {', '.join(TESTED)}, got {tested!r}")
     check_counts(config)
     check_margin("comparison.margin", nested_dict(config, "comparison").get("margin"))
     for group, node in config.items():
@@ -187,7 +194,10 @@ def accepted_parameters(target: Any) -> set[str] | None:
 
     A class that passes the rest on, by `**kwargs`, takes what its base class takes too.
     """
-    signature = inspect.signature(target).parameters
+    try:
+        signature = inspect.signature(target).parameters
+    except ValueError:  # of some classes that are written in C, such as timedelta
+        return None
     names = {name for name, p in signature.items() if p.kind is not p.VAR_KEYWORD}
     if len(names) == len(signature):
         return names

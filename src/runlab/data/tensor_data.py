@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 
 from runlab.blocks.block import Block
 from runlab.blocks.loader import SampleDataset, Samples, TensorLoader, sample_loader
+from runlab.blocks.plan import BlockPlan
 from runlab.blocks.random import AUGMENT, step_generator
 from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
-from runlab.blocks.size import block_size
+from runlab.blocks.size import plan_blocks
 from runlab.data.content import Content, checked, shared
 from runlab.data.sizes import (
     Size,
@@ -27,6 +28,7 @@ from runlab.data.sizes import (
     split_off_test,
     split_sizes,
 )
+from runlab.module import Module
 
 Loader = TensorLoader | DataLoader[tuple[Tensor, Any]]
 
@@ -178,6 +180,10 @@ class TensorData(L.LightningDataModule):
         check_batch_size(self.batch_size, len(self.split.train))
         check_shards(self.batch_size, self._world_size)
         on_device = self.loader == "tensor"
+        wanted, batches = self.steps_per_execution, self.steps_per_epoch
+        self.plan: BlockPlan | None = BlockPlan(batches, wanted, batches)
+        if self.trainer is not None and stage == "fit" and on_device:
+            self.plan = plan_blocks(self.trainer, wanted, batches)
         here = shared(self.content, self._device) if on_device else self.content
         self._train, self._test = here.pairs[0], here.pairs[-1]
 
@@ -185,8 +191,7 @@ class TensorData(L.LightningDataModule):
         sampler = self._train_sampler()
         batch_size = self.batch_size // self._world_size
         if self.loader == "tensor":
-            steps = block_size(self.trainer, self.steps_per_execution)
-            return TensorLoader(self._train, sampler, batch_size, steps)
+            return TensorLoader(self._train, sampler, batch_size, self.plan)
         return self._sample_loader(self._train, self.transform, sampler, batch_size)
 
     def val_dataloader(self) -> Loader | list[Loader]:
@@ -206,9 +211,12 @@ class TensorData(L.LightningDataModule):
             return batch
         inputs, targets = batch
         if self.trainer is not None and self.trainer.training and hasattr(self, "augment"):
-            # batches taken before, also by a run that goes on
-            number = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-            inputs = self.augment(inputs, step_generator(self.seed, number, AUGMENT, inputs.device))
+            # steps and batches taken before, also by a run that goes on
+            number, part = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready, 0
+            if isinstance(module := self.trainer.lightning_module, Module):  # as in its blocks
+                number, part = self.trainer.global_step, module.pending_batches
+            generator = step_generator(self.seed, number, AUGMENT, inputs.device, part)
+            inputs = self.augment(inputs, generator)
         if inputs.dtype == torch.uint8:
             inputs = self.normalize(inputs)
             if self.trainer is not None:  # Lightning converts a batch before it comes here

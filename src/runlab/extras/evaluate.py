@@ -1,10 +1,11 @@
 """Testing a checkpoint again, alone: as its run did, and with the same numbers."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from runlab.components import located, received_data
 from runlab.config import arguments
@@ -13,6 +14,9 @@ from runlab.text import exact
 from runlab.train import score
 
 SPLITS = ("val", "test")
+
+AS_TRAINED = ("precision", "limit_val_batches", "limit_test_batches", "overfit_batches")
+"""Flags of the Trainer on which the metrics of the same weights depend."""
 
 
 def evaluate(cfg: DictConfig) -> dict[str, float]:
@@ -27,7 +31,9 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     module, config = checkpoint.load(arguments.checkpoint(cfg))
     torch.set_num_threads(config["threads"])  # the order of float sums depends on it
     data = received_data(located(config, cfg.data_dir))
-    trainer = instantiate(cfg.trainer)(
+    as_trained = {k: v for k, v in config["trainer"].items() if k in AS_TRAINED}
+    flags: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
+    trainer = instantiate(as_trained | flags)(
         logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
     return score(module, trainer, data)

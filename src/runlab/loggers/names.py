@@ -14,6 +14,8 @@ class LoggedNames(L.Callback):
     So whatever monitors or records a metric needs to know one of the names. It comes before them.
     """
 
+    blocks_suffice = True
+
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         add_names(trainer)
 

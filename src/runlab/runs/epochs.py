@@ -17,7 +17,10 @@ def trained_epochs(trainer: L.Trainer) -> float:
     if of == float("inf"):  # of data without a length: whole epochs are all that is known
         return epochs.completed + progress.is_last_batch
     ready = progress.current.ready
-    return whole(epochs.completed + steps_in(trainer, ready) / steps_in(trainer, of))
+    taken = steps_in(trainer, ready)
+    if (plan := getattr(trainer.train_dataloader, "plan", None)) is not None:
+        taken = plan.trained(epochs.completed, ready)  # cut off by max_steps
+    return whole(epochs.completed + taken / steps_in(trainer, of))
 
 
 def steps_in(trainer: L.Trainer, batches: int | float) -> int:

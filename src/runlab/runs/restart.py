@@ -116,7 +116,7 @@ def last_checkpoint(cfg: DictConfig, config: Mapping[str, Any]) -> Restart | Non
         if lost := restart.best - readable:
             warn(restart.path, f"without {min(lost)}")
         elif restart.is_inexact:
-            warn(restart.path, "with trainer.max_steps")
+            warn(restart.path, "with trainer.max_steps, or batches that wait for one step")
         else:
             return restart
     return None

@@ -139,9 +139,11 @@ class ResumeCallback(L.Callback):
     def is_inexact(self, trainer: L.Trainer) -> bool:
         """Whether Lightning would not go on as if nothing had been.
 
-        With `max_steps` it repeats the end of an epoch that it has ended, and leaves out the
-        validation of the last step.
+        It forgets gradients that wait for those of other batches. With `max_steps` it repeats the
+        end of an epoch that it has ended, and leaves out the validation of the last step.
         """
+        if getattr(trainer.lightning_module, "pending_batches", 0) > 0:
+            return True  # no checkpoint holds gradients that wait for others
         if has_taken_last_step(trainer):
             return not self.is_measured(trainer)
         is_whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch

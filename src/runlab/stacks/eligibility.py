@@ -44,6 +44,8 @@ def why_ineligible(request: StepRequest) -> str | None:
         return f"its {type(module).__name__} has a {own[0]} of its own, which a stack does not call"
     if (number := module.accumulate_grad_batches) > 1:
         return f"it steps once in {number} batches (trainer.accumulate_grad_batches)"
+    if module.gradient_clip is not None and module.gradient_clip_algorithm != "norm":
+        return f"its gradients are clipped by {module.gradient_clip_algorithm}"
     member = request.member
     if getattr(request.trainer.precision_plugin, "scaler", None) is not None:
         return "in 16-bit precision each run scales its loss by a number of its own"

@@ -114,7 +114,7 @@ class Template:
         return cfg
 
     def length(self, steps: int) -> tuple[int, int | float]:
-        """Epochs, and blocks of an epoch: a number, or 1.0 for all.
+        """Epochs, and steps of an epoch: a number, or 1.0 for all.
 
         Raises:
             ValueError: for steps that are neither whole epochs nor whole blocks of one.
@@ -125,7 +125,7 @@ class Template:
                 f"expected steps in whole epochs of {self.steps_per_epoch}, or fewer in whole "
                 f"blocks of {self.block_size} (data.steps_per_execution), got {steps}"
             )
-        return (epochs, 1.0) if epochs else (1, steps // self.block_size)
+        return (epochs, 1.0) if epochs else (1, steps)
 
 
 class LightningDataLoader:

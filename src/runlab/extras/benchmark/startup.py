@@ -47,6 +47,8 @@ def main(conf: str, overrides: list[str], timer: StageTimer) -> None:
     timer.end_stage("build the trainer")
 
     class FirstStep(L.Callback):
+        blocks_suffice = True
+
         def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             timer.end_stage("set up fit")
 
