@@ -15,7 +15,7 @@ from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.measure import declared_measures
-from runlab.requirements import require
+from runlab.requirements import has_validation, require
 from runlab.runs.lifecycle import Run, run_lifecycle
 from runlab.runs.weights import load_tested_weights
 
@@ -75,7 +75,8 @@ def outcome(module: L.LightningModule, last: dict[str, float], best: dict[str, A
 def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str, float]:
     """`val/*`, where there is validation, and `test/*` of the weights as they are."""
     metrics: dict[str, float] = {}
-    validate = [("val/", trainer.validate)] if trainer.enable_validation else []
+    is_validated = trainer.limit_val_batches > 0 and has_validation(data)
+    validate = [("val/", trainer.validate)] if is_validated else []
     for split, evaluate in (*validate, ("test/", trainer.test)):
         evaluate(module, datamodule=data, verbose=False)
         scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
