@@ -21,6 +21,19 @@ if __name__ == "__main__":
         help="differences within ± this, in the measure's unit, do not matter [for the primary "
         "measure: what the runs declared by comparison.margin]",
     )
+    parser.add_argument(
+        "--arm",
+        help="the key whose choice, or value, names arms; null: whatever varies does "
+        "[the runs' comparison.arm]",
+    )
+    parser.add_argument(
+        "--rate",
+        help="the key of which each arm has its best value chosen on validation; null: none "
+        "[the runs' comparison.rate]",
+    )
     with script():
         arguments = parser.parse_args()
-        rebuild(arguments.sweep, arguments.metric, arguments.margin, print_comparison)
+        rebuild(
+            arguments.sweep, arguments.metric, arguments.margin, print_comparison,
+            arm=arguments.arm, rate=arguments.rate,
+        )  # fmt: skip

@@ -137,6 +137,7 @@ def test_the_analysis_imports_nothing_that_trains():
         "memory",
         "runs.record",
         "runs.lock",
+        "config.axes",
         "config.fingerprint",
         "config.targets",
     )

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig
 
 from runlab.components import build_components
@@ -75,13 +76,18 @@ def outcome(module: L.LightningModule, last: dict[str, float], best: dict[str, A
 def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str, float]:
     """`val/*`, where there is validation, and `test/*` of the weights as they are."""
     metrics: dict[str, float] = {}
-    is_validated = trainer.limit_val_batches > 0 and has_validation(data)
-    validate = [("val/", trainer.validate)] if is_validated else []
+    validate = [("val/", trainer.validate)] if validates(module, trainer, data) else []
     for split, evaluate in (*validate, ("test/", trainer.test)):
         evaluate(module, datamodule=data, verbose=False)
         scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
         metrics |= {name: value for name, value in scored.items() if name.startswith(split)}
     return metrics
+
+
+def validates(module: L.LightningModule, trainer: L.Trainer, data: L.LightningDataModule) -> bool:
+    """Also before or without `fit`, where `Trainer.enable_validation` says no."""
+    can = has_validation(data) and is_overridden("validation_step", module)
+    return can and trainer.limit_val_batches > 0
 
 
 def require_metric(name: str, metrics: dict[str, Any], what: str) -> None:

@@ -88,6 +88,38 @@ def write_run(
     return folder
 
 
+def write_module_run(
+    sweep: Path,
+    module: str,
+    seed: int,
+    accuracy: Accuracy = 0.9,
+    learning_rate: float | None = None,
+    comparison: Mapping[str, Any] | None = None,
+    **rest: Any,
+) -> Path:
+    """A run of a module that takes no part: no loss, model or optimizer in its configuration.
+
+    By default compared by `module`, at each `module.lr`.
+    """
+    own = {"_target_": f"tests.modules.{module}"}
+    own |= {} if learning_rate is None else {"lr": learning_rate}
+    axes = {"arm": "module", "rate": "module.lr"} | dict(comparison or {})
+    rate = "" if learning_rate is None else f",lr={learning_rate:g}"
+    name = rest.pop("name", f"module={module}{rate},seed={seed}")
+    config = {"module": own} | rest.pop("config", {})
+    folder = write_run(
+        sweep, "", 1, seed, accuracy, name=name, config=config, comparison=axes,
+        choices={"module": module}, module={}, **rest,
+    )  # fmt: skip
+    record = json.loads((folder / "run.json").read_text())
+    record["overrides"] = [f"module={module}", f"seed={seed}"]
+    for part in ("loss", "model", "optimizer"):
+        record["config"].pop(part)
+        record["choices"].pop(part)
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
 def keep_curves(
     folder: Path,
     values: Iterable[float],

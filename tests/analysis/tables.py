@@ -6,12 +6,15 @@ from typing import Any
 import pandas as pd
 
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.learning_rates import Rate
 from runlab.analysis.palette import arm_styles, known_styles
+from runlab.config.axes import Axes
 from tests.analysis.synthetic import ARM_STYLES, MEASURES
 
 ARMS = ("cross_entropy", "mse", "mse_logits")
 KNOWN = known_styles(ARM_STYLES)
 STYLES = arm_styles(ARMS, KNOWN)
+RATE = Rate("optimizer.lr")
 RATES = (0.1, 0.2, 0.5)
 CHOSEN = 0.2
 NAN = float("nan")
@@ -28,6 +31,8 @@ def comparison(
         "measure": MEASURES[0],
         "measures": MEASURES,
         "primary": MEASURES[0],
+        "axes": Axes(),
+        "rate": RATE,
         "margin": 0.2,
         "margin_origin": "recorded by every run before it began, as its command line set it",
         "runs": runs(losses, rates, seeds),

@@ -14,7 +14,7 @@ from runlab.analysis.write import draw_figures, write
 from runlab.text import aligned
 from tests.analysis.drawings import drawn
 from tests.analysis.synthetic import ACCURACY, write_plausible_sweep, write_run
-from tests.analysis.tables import STYLES
+from tests.analysis.tables import RATE, STYLES
 
 ARMS = {"cross_entropy": (0.1, 0.979), "mse": (0.5, 0.975), "mse_logits": (0.05, 0.978)}
 
@@ -96,7 +96,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_figure_has_a_line_an_arm_in_its_colour(comparison: Comparison) -> None:
-    main = drawn(sensitivity_figure(comparison.cells, ACCURACY, STYLES)).axes[0]
+    main = drawn(sensitivity_figure(comparison.cells, ACCURACY, STYLES, RATE)).axes[0]
     lines = {
         str(line.get_label()): line
         for line in main.get_lines()
@@ -111,12 +111,12 @@ def test_figure_has_a_line_an_arm_in_its_colour(comparison: Comparison) -> None:
 def test_the_figures_band_goes_no_further_than_any_run(tmp_path: Path) -> None:
     for seed, accuracy in enumerate([0.97] * 9 + [0.1]):  # the mean + sd would be 115%
         write_run(tmp_path, "mse", 0.1, seed, accuracy)
-    main = drawn(sensitivity_figure(compare(tmp_path).cells, ACCURACY, STYLES)).axes[0]
+    main = drawn(sensitivity_figure(compare(tmp_path).cells, ACCURACY, STYLES, RATE)).axes[0]
     assert main.get_ylim()[1] < 98.5
 
 
 def test_figure_counts_diverged_runs(comparison: Comparison) -> None:
-    below = drawn(sensitivity_figure(comparison.cells, ACCURACY, STYLES)).axes[1]
+    below = drawn(sensitivity_figure(comparison.cells, ACCURACY, STYLES, RATE)).axes[1]
     diverged = comparison.cells[comparison.cells["diverged"] > 0]
     assert [text.get_text() for text in below.texts] == [f"{n}/3" for n in diverged["diverged"]]
 

@@ -165,7 +165,9 @@ def test_numbers_stand_with_their_intervals_and_n(page: Reader) -> None:
 def test_what_people_wrote_is_escaped() -> None:
     arms = ('<b>"mse"</b>, width=$8', "a & b")
     named = tables.comparison(arms, seeds=2, warnings=["<script>alert(1)</script>"])
-    svg = to_svg(drawn(sensitivity_figure(named.cells, named.measure, named.arm_styles)))
+    svg = to_svg(
+        drawn(sensitivity_figure(named.cells, named.measure, named.arm_styles, named.rate))
+    )
     reader = Reader(page_of(named, {"sensitivity": svg}))
     assert reader.count("b") == reader.count("script") == 0
     assert '<b>"mse"</b>, width=$8' in reader.text

@@ -5,8 +5,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from runlab.config import run_name, schema
+from runlab.config.fingerprint import fingerprint
 from runlab.config.messages import user_message
 from runlab.config.run_name import SWEPT_KEYS
+from runlab.runs.lifecycle import resolved_config
 from runlab.sweeps.jobs import swept_keys
 from tests.compose import compose
 
@@ -23,6 +25,44 @@ def test_a_run_is_named_by_loss_rate_and_seed_whatever_the_order_of_overrides():
 
 def test_a_run_without_overrides_is_named_by_its_defaults():
     assert compose().run.name == "loss=cross_entropy,lr=0.1,seed=0"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["comparison.arm=model", "loss=mse"], "model=mlp,lr=0.1,seed=0,loss=mse"),
+        (["comparison.arm=module", "comparison.rate=data.batch_size", "optimizer.lr=0.5"],
+         "module=classifier,batch_size=64,seed=0,lr=0.5"),
+        (["comparison.arm=model.widths", "model.widths=[8, 4]", "comparison.rate=null"],
+         "widths=[8,4],seed=0"),
+        (["comparison.arm=null", "comparison.rate=module.lr", "loss=mse"], "seed=0,loss=mse"),
+    ],
+)  # fmt: skip
+def test_what_is_compared_names_runs_and_their_hyperparameters(overrides, name):
+    cfg = compose(*overrides)
+    assert cfg.run.name == name
+    hparams = run_name.swept_hparams(cfg)
+    assert ",".join(f"{key}={value}" for key, value in hparams.items()) == name
+
+
+def test_what_is_compared_changes_no_result():
+    first, other = compose(), compose("comparison.arm=model", "comparison.rate=null")
+    assert first.run.name != other.run.name
+    assert fingerprint(resolved_config(first)) == fingerprint(resolved_config(other))
+
+
+@pytest.mark.parametrize(
+    "keys", [("''", "null"), ("model", "seed"), ("optimizer.lr", "optimizer.lr")]
+)
+def test_keys_that_runs_cannot_be_compared_by_are_refused(keys):
+    with pytest.raises(ValueError, match=r"expected comparison\.arm and comparison\.rate to name"):
+        check(f"comparison.arm={keys[0]}", f"comparison.rate={keys[1]}")
+
+
+def test_a_rate_is_a_number_and_need_not_be_there():
+    with pytest.raises(ValueError, match=r"expected data\.batch_size to be a finite number"):
+        check("comparison.rate=data.batch_size", "data.batch_size=many")
+    check("comparison.rate=module.lr", "~optimizer.lr")
 
 
 def test_overrides_that_do_not_identify_a_run_are_not_in_its_name():
@@ -47,8 +87,17 @@ def test_values_are_the_configurations_however_they_were_written():
 
 
 def name(*overrides: str) -> str:
-    watchers = {"watchers": {"histograms": True, "graph": True, "sample_images": True}}
-    return run_name.run_name("mse", 0.1, 0, overrides, _root_=OmegaConf.create(watchers))
+    return run_name.run_name(
+        _root_=OmegaConf.create(
+            {
+                "watchers": {"histograms": True, "graph": True, "sample_images": True},
+                "module": {"_target_": "losslab.Classifier"},
+                "optimizer": {"lr": 0.1},
+                "seed": 0,
+                "run": {"choices": {"loss": "mse"}, "overrides": list(overrides)},
+            }
+        )
+    )
 
 
 def test_a_callbacks_own_file_says_that_it_only_watches():

@@ -68,6 +68,7 @@ def test_the_table_shows_every_digit_that_a_number_has():
         "brier     0.040752217  0.5",
         "samples   5000         10000",
     ]
+    assert table({"test/loss": 0.5}) == "      test\nloss  0.5"  # without validation
 
 
 def test_the_script_prints_the_table_and_leaves_nothing_behind(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hydra.errors import InstantiationException
 
+from runlab.config.axes import Axes
 from runlab.runs import record
-from runlab.sweeps.stacked import describe_stacks, group_jobs, picklable
+from runlab.sweeps.stacked import describe_stacks, group_jobs, picklable, stacked_keys
 from tests.runs.test_resume import curves
 
 TRAIN = "scripts/train.py"
@@ -190,6 +191,21 @@ def test_runs_are_grouped_by_all_but_seed_and_learning_rate():
     assert group_jobs(jobs, 2) == [[0], [2, 3], [1], [4]]
 
 
+@pytest.mark.parametrize(
+    ("rate", "more"),
+    [
+        ("optimizer.lr", False), ("parameter_groups.head.lr", True), ("optimizer.momentum", False),
+        ("module.lr", False), ("loss.k", False), (None, False),
+    ],
+)  # fmt: skip
+def test_an_optimizers_other_learning_rate_parts_no_stack(rate, more):
+    keys = stacked_keys(Axes("model", rate))
+    assert keys == {"seed", "optimizer.lr", *([rate] if more else [])}
+    jobs = [[f"{rate}=1", "optimizer.lr=0.1"], [f"{rate}=2", "optimizer.lr=0.2"]]
+    together = more or rate == "optimizer.lr"
+    assert len(group_jobs(jobs, 50, 1, keys)) == (1 if together else 2)
+
+
 def test_runs_alike_are_shared_out_among_processes_where_they_are_many():
     for processes, expected in [(1, [14]), (2, [7, 7]), (3, [7, 7])]:
         jobs = [[f"seed={seed}"] for seed in range(14)]
@@ -243,3 +259,6 @@ def test_the_launcher_says_what_keeps_runs_apart():
     told = describe_stacks(16, 4, swept, 1, Path("logs"))
     assert told == "16 runs in 4 stacks, apart where they differ in loss, model.widths"
     assert describe_stacks(3, 1, {"seed"}, 1, Path("logs")) == "3 runs in 1 stack"
+    rates = {"scheduler.lr", "loss"}
+    told = describe_stacks(4, 2, rates, 1, Path("logs"), stacked_keys(Axes("loss", "scheduler.lr")))
+    assert told == "4 runs in 2 stacks, apart where they differ in loss"

@@ -1,8 +1,12 @@
 """Multiruns as a user launches them, in processes of their own."""
 
+import csv
+import re
+
 import pytest
 
 from runlab.runs import record
+from tests.loggers.test_hparams import hparams
 
 TRAIN, COMPARE = "scripts/train.py", "scripts/compare.py"
 
@@ -37,6 +41,48 @@ def test_the_comparison_is_there_at_the_end(sweep):
     assert "Too few seeds to say whether" in done.stdout
     files = {path.name for path in (folder / "logs" / "grid" / "comparison").iterdir()}
     assert {"comparison.md", "cells.csv", "runs.csv", "sensitivity.png", "sensitivity.svg"} <= files
+
+
+def test_a_sweep_is_compared_by_the_arms_that_it_names(tmp_path, commands, tiny):
+    keys = ["comparison.arm=model", "model=linear,mlp", "optimizer.lr=0.05,0.2"]
+    done = commands.run(tmp_path, TRAIN, "-m", *tiny, *keys, "name=models")
+    assert done.returncode == 0, done.stderr
+    sweep = tmp_path / "logs" / "models"
+    cells = [(model, rate) for model in ("linear", "mlp") for rate in (0.05, 0.2)]
+    names = {f"model={model},lr={rate},seed=0" for model, rate in cells}
+    found = {path.parent.name.partition(",batch_size")[0] for path in sweep.glob("*/run.json")}
+    assert found == names
+    assert "Too few seeds to say whether linear or mlp is better" in done.stdout
+    with (sweep / "comparison" / "arms.csv").open(newline="") as file:
+        assert [row["setting/model"] for row in csv.DictReader(file)] == ["linear", "mlp"]
+    page = (sweep / "comparison" / "comparison.html").read_text()
+    assert "4 runs of 2 arms" in page
+    columns, rows = hparams(sweep)
+    assert {each.name for each in columns.hparam_infos if each.differs} == {"model", "lr"}
+    assert {row.hparams["model"].string_value for row in rows.values()} == {"linear", "mlp"}
+    assert (tmp_path / "logs" / "models.aggregates" / "linear").is_dir()
+    again = commands.run(tmp_path, COMPARE, "logs/models", "--arm", "null", "--rate", "null")
+    assert again.returncode == 0, again.stderr
+    assert "model=linear, lr=0.05" in again.stdout
+
+
+@pytest.mark.parametrize(("rate", "grid"), [("module.lr", ["module.lr=0.05,0.1"]), ("null", [])])
+def test_modules_of_lightnings_own_kind_are_compared(tmp_path, commands, tiny, rate, grid):
+    folder = tmp_path / "conf" / "module"
+    folder.mkdir(parents=True)
+    for choice, kind in (("a", "Shallow"), ("b", "Deep")):
+        (folder / f"{choice}.yaml").write_text(f"_target_: tests.level_one.{kind}\nlr: 0.1\n")
+    options = [*(each for each in tiny if "steps_per" not in each), *grid, "callback=[checkpoint]",
+               "callback.best.monitor=val/loss", f"hydra.searchpath=[file://{folder.parent}]",
+               "comparison.arm=module", f"comparison.rate={rate}", "name=modules"]  # fmt: skip
+    done = commands.run(tmp_path, TRAIN, "-m", *options, "module=a,b")
+    assert done.returncode == 0, done.stderr
+    assert "Too few seeds to say whether a or b is better" in done.stdout
+    assert ("* chosen learning rate" in done.stdout) == bool(grid)
+    found = [path.parent.name for path in (tmp_path / "logs" / "modules").glob("*/run.json")]
+    assert len(found) == (4 if grid else 2)
+    assert all(re.match(r"module=[ab],(lr=[\d.]+,)?seed=0,", name) for name in found)
+    assert any("lr=" in name for name in found) == bool(grid)
 
 
 def test_the_launcher_does_not_change_a_runs_result(sweep, commands, tiny):

@@ -1,4 +1,4 @@
-"""Which runs belong together: the loss, and whatever else was varied."""
+"""Which runs belong together: what `comparison.arm` names, and whatever else was varied."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from runlab.config.axes import Axes
 from runlab.config.fingerprint import affects_result, flatten, key_of, normalized, watchers_of
 from runlab.runs.record import nested_dict
 
@@ -17,34 +18,45 @@ IGNORED_GROUPS = ("run", "paths", "output", "hydra")
 
 IGNORED_KEYS = ("root", "path", "folder", "dir", "dirpath", "filename", "enable_progress_bar")
 IGNORED_ENDINGS = ("_dir", "_path", "_folder", "_root")
-AXES = ("loss", "optimizer.lr", "seed")
+
+ABSENT = ""
+"""Of a setting that a run lacks, where the others are JSON."""
 
 SETTING = "setting/"
 """Begins the columns that hold what was varied: `setting/model`."""
 
+ALL_RUNS = "all runs"
+"""The arm where nothing varies, and no choice of a module names it."""
 
-def name_arms(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+
+def name_arms(records: Sequence[dict[str, Any]], axes: Axes) -> pd.DataFrame:
     """One row a run: its `arm`, as in `mse, model=cnn`, and what makes it, as in `setting/model`.
 
-    That is the loss, then every other setting that varies. A config value that only follows from a
-    choice (the cnn's widths from `model=cnn`) or repeats another value by interpolation is none.
-    Nor is an experiment, whose values tell what it sets, unless a multirun compares several.
+    That is the choice of the group that `axes.arm` names (of another key `widths=[8]`), then every
+    other setting that varies, but for rate and seed. A config value that only follows from a choice
+    (the cnn's widths from `model=cnn`) or repeats another value by interpolation is none, nor is
+    one that a run lacks together with its whole group, as a module that takes no loss does. Nor is
+    an experiment, whose values tell what it sets, unless a multirun compares several. Where no
+    setting is left, all runs are one arm, by the choice of their module.
     """
     if not records:
         return pd.DataFrame({"arm": []})
-    settings = pd.DataFrame([_settings(record) for record in records], dtype=object)
-    if not any(map(_sweeps_experiments, records)):
+    settings = pd.DataFrame([_settings(record, axes) for record in records], dtype=object)
+    settings = settings.where(settings.notna(), ABSENT)
+    if axes.arm != "experiment" and not any(map(_sweeps_experiments, records)):
         settings = settings.drop(columns="experiment", errors="ignore")
     overridden = {key for record in records for key in _override_keys(record)}
-    selected = _varying_settings(settings, _choice_groups(records), overridden)
-    names = _short_names(selected)
-    rows = [
-        {"loss": _text(row["loss"]), **_other_settings(row, names)}
-        for row in settings.to_dict("records")
-    ]
+    groups = _choice_groups(records)
+    selected = _varying_settings(settings, groups, overridden, axes)
+    first = [axes.arm] if axes.arm is not None and axes.arm in settings else []
+    names = _short_names([*first, *selected])
+    alone = _text(settings["module"].iloc[0]) if "module" in groups else ALL_RUNS
+    bare = names[first[0]] if first and first[0] in groups else ""
+    rows = [_arm_settings(row, names) for row in settings.to_dict("records")]
     return pd.DataFrame(
         [
-            {"arm": _name(row), **{SETTING + key: value for key, value in row.items()}}
+            {"arm": _name(row, bare) or alone}
+            | {SETTING + key: value for key, value in row.items()}
             for row in rows
         ]
     )
@@ -60,7 +72,7 @@ def settings_of(arms: pd.DataFrame) -> list[dict[str, Any]]:
 
 def same_spelling(arm: str) -> str:
     """A name that a user wrote, `mse, width=1.0`, as arms are named here: `mse, width=1`."""
-    parts = [part.partition("=") for part in arm.split(", ")]
+    parts = [part.partition("=") for part in parts_of(arm)]
     return ", ".join(f"{key}{sign}{_same_text(value)}" for key, sign, value in parts)
 
 
@@ -69,6 +81,11 @@ def _same_text(value: str) -> str:
         return json.dumps(normalized("", json.loads(value)))
     except ValueError:
         return value
+
+
+def parts_of(arm: str) -> list[str]:
+    """`mse` and `model=cnn` of `mse, model=cnn`: no comma within a list parts them."""
+    return re.split(r", (?=[\w./]+=)", arm)
 
 
 def order_arms(arms: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -81,7 +98,7 @@ def order_arms(arms: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def _place(arm: str, names: list[str]) -> int:
-    first = arm.split(", ")[0]
+    first = parts_of(arm)[0]
     return names.index(first) if first in names else len(names)
 
 
@@ -90,14 +107,14 @@ def _natural(name: str) -> list[tuple[float, str]]:
     return [(float(part), "") if index % 2 else (0.0, part) for index, part in enumerate(parts)]
 
 
-def _settings(record: dict[str, Any]) -> dict[str, str]:
+def _settings(record: dict[str, Any], axes: Axes) -> dict[str, str]:
     config = record.get("config") or {}
     watchers = watchers_of(config)
     flat = flatten(config) | (record.get("choices") or {})
     return {
         key: json.dumps(normalized(key, value))
         for key, value in flat.items()
-        if _can_vary(key, watchers)
+        if key in axes.keys or _can_vary(key, watchers)
     }
 
 
@@ -123,29 +140,52 @@ def _override_keys(record: dict[str, Any]) -> list[str]:
     return [key_of(override) for override in record.get("overrides") or []]
 
 
-def _varying_settings(settings: pd.DataFrame, groups: set[str], overridden: set[str]) -> list[str]:
-    codes = pd.DataFrame(
-        {key: pd.factorize(settings[key], use_na_sentinel=False)[0] for key in settings}
-    )
-    varying = [str(key) for key in settings if key not in AXES and codes[key].nunique() > 1]
+def _varying_settings(
+    settings: pd.DataFrame, groups: set[str], overridden: set[str], axes: Axes
+) -> list[str]:
+    codes = pd.DataFrame({key: pd.factorize(settings[key])[0] for key in settings})
+    there = _groups_there(settings)
+    varying = [
+        str(key)
+        for key in settings
+        if key not in axes.keys and codes[key][there[_group(str(key))]].nunique() > 1
+    ]
     selected: list[str] = []
     for key in sorted(varying, key=lambda key: (key not in groups, key not in overridden, key)):
         causes = [cause for cause in selected if cause in groups or cause in overridden]
         causes = [] if key in groups or key in overridden else causes
-        causes += ["loss"] if key.startswith("loss.") else []
-        causes += [key.split(".")[0]] if key.split(".")[0] in selected else []
-        if not (_repeats(settings, key, selected) or any(_follows(codes, key, c) for c in causes)):
+        causes += [axes.arm] if axes.arm == _group(key) else []
+        causes += [_group(key)] if _group(key) in selected else []
+        repeats = _repeats(settings, key, [*axes.keys, *selected])
+        if not (repeats or any(_follows(codes, key, cause) for cause in causes)):
             selected.append(key)
     return sorted(selected)
 
 
+def _group(key: str) -> str:
+    return key.partition(".")[0]
+
+
+def _groups_there(settings: pd.DataFrame) -> dict[str, pd.Series]:
+    """Of each group of settings, which runs have any of it; of a single setting, all runs."""
+    by_group: dict[str, list[str]] = {}
+    for key in map(str, settings):
+        by_group.setdefault(_group(key), []).append(key)
+    return {
+        group: (settings[keys] != ABSENT).any(axis=1) | (keys == [group])
+        for group, keys in by_group.items()
+    }
+
+
 def _repeats(settings: pd.DataFrame, key: str, others: list[str]) -> bool:
     """Whether `key` was interpolated from another setting: it equals it in every run."""
-    candidates = [other for other in (*AXES, *others) if other in settings]
+    candidates = [other for other in others if other in settings]
     return any(bool((settings[key] == settings[other]).all()) for other in candidates)
 
 
 def _follows(codes: pd.DataFrame, key: str, cause: str) -> bool:
+    if cause not in codes:
+        return False
     pairs = codes[[cause, key]].drop_duplicates()
     return len(pairs) == codes[cause].nunique()
 
@@ -156,13 +196,14 @@ def _short_names(keys: list[str]) -> dict[str, str]:
     return {key: key if count[key.split(".")[-1]] > 1 else key.split(".")[-1] for key in keys}
 
 
-def _other_settings(row: dict[Any, Any], names: dict[str, str]) -> dict[str, str]:
-    return {names[key]: _text(row[key]) for key in names if isinstance(row[key], str)}
+def _arm_settings(row: dict[Any, Any], names: dict[str, str]) -> dict[str, str]:
+    return {names[key]: _text(row[key]) for key in names if row[key] != ABSENT}
 
 
-def _name(settings: dict[str, str]) -> str:
-    loss, *others = settings.items()
-    return ", ".join([loss[1], *(f"{key}={value}" for key, value in others)])
+def _name(settings: dict[str, str], bare: str) -> str:
+    """`bare` is the setting that is told by its value alone."""
+    parts = [value if key == bare else f"{key}={value}" for key, value in settings.items()]
+    return ", ".join(parts)
 
 
 def _text(setting: str) -> str:

@@ -1,4 +1,7 @@
-"""Cells: all seeds of one arm at one learning rate; and each arm at its chosen learning rate."""
+"""Cells: all seeds of one arm at one learning rate; and each arm at its chosen learning rate.
+
+The learning rate is the value of whatever key `comparison.rate` names.
+"""
 
 import math
 from collections.abc import Sequence

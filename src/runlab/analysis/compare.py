@@ -17,22 +17,28 @@ from runlab.analysis.cells import (
 )
 from runlab.analysis.comparison import Comparison, other_measures
 from runlab.analysis.conclusions import conclude
-from runlab.analysis.declarations import Agreement, agree
+from runlab.analysis.declarations import Agreement, agree, agree_on_axes
 from runlab.analysis.differences import naive_differences, pair_runs, tuned_differences
 from runlab.analysis.formatting import listed
+from runlab.analysis.learning_rates import find_rate
 from runlab.analysis.margins import Margin, find_margin
 from runlab.analysis.palette import arm_styles
 from runlab.analysis.reach import coverage
 from runlab.analysis.repeatability import add_repeatability
 from runlab.analysis.runs import ended_runs, load
 from runlab.analysis.section import Findings, Section, load_sections
-from runlab.analysis.validity import find_tuning, find_warnings
+from runlab.analysis.validity import find_missing_keys, find_tuning, find_warnings
 from runlab.analysis.variation import Variation
+from runlab.config.axes import Axes
 from runlab.measure import Measure
 
 
 def compare(
-    sweep: str | Path, metric: str | None = None, margin: float | None = None
+    sweep: str | Path,
+    metric: str | None = None,
+    margin: float | None = None,
+    arm: str | None = None,
+    rate: str | None = None,
 ) -> Comparison:
     """The comparison of all runs that have ended so far.
 
@@ -40,36 +46,41 @@ def compare(
         metric: the measure to compare by; by default the one that the runs declare to be primary.
         margin: the largest difference that does not matter, in the measure's unit; by default the
             one that the runs declared for this measure.
+        arm, rate: keys in place of the runs' `comparison.arm` and `comparison.rate`; `null` for
+            none.
 
     Raises:
-        ValueError: if no run has ended, the measure does not rank these runs, or no difference is
-            within the margin.
+        ValueError: if no run has ended, the runs differ in a key, the measure does not rank them,
+            or no difference is within the margin.
     """
     if margin is not None and not 0 < margin < math.inf:
         raise ValueError(f"expected a margin above 0, got {margin}")
     sweep = Path(sweep).expanduser().resolve()
-    runs, declarations, variation = load(sweep)
+    runs, declarations, variation = load(sweep, arm, rate)
     ended = ended_runs(runs)
     if ended.empty:
         raise ValueError(
             f"expected at least one finished run in {sweep}, got {_what_is_there(runs)}"
         )
-    agreement = agree({run: declarations[run] for run in ended["run"]}, metric)
+    counted = {run: declarations[run] for run in ended["run"]}
+    agreement, axes = agree(counted, metric), agree_on_axes(counted, arm, rate)
     _require_comparable(ended, agreement)
     with np.errstate(over="ignore"):  # what no float can hold is infinite, and shown as such
         recorded = [declarations[run].margins.get(agreement.measure.name) for run in ended["run"]]
         found = find_margin(recorded, ended["margin_set"], margin)
-        return _conclude(sweep, runs, agreement, variation, found)
+        return _conclude(sweep, runs, agreement, axes, variation, found)
 
 
 def _conclude(
     sweep: Path,
     runs: pd.DataFrame,
     agreement: Agreement,
+    axes: Axes,
     variation: Variation,
     margin: Margin,
 ) -> Comparison:
     ended, measure, measures = ended_runs(runs), agreement.measure, agreement.measures
+    rate = find_rate(ended["learning_rate"], axes.rate)
     styles = arm_styles(runs["arm"].dropna(), agreement.known_styles)
     others = other_measures(measures, agreement.primary or measure)
     cells = summarize_cells(runs, measure, others, list(styles))
@@ -87,6 +98,8 @@ def _conclude(
         measure=measure,
         measures=measures,
         primary=agreement.primary,
+        axes=axes,
+        rate=rate,
         margin=margin.value,
         margin_origin=margin.origin,
         runs=runs,
@@ -102,10 +115,11 @@ def _conclude(
         known_styles=agreement.known_styles,
         sections=agreement.sections,
         outputs=agreement.outputs,
-        conclusions=conclude(arms, differences, measure, margin.value, find_tuning(cells)),
-        coverage=coverage(variation),
+        conclusions=conclude(arms, differences, measure, margin.value, find_tuning(cells, rate)),
+        coverage=coverage(variation, rate),
         warnings=[
-            *find_warnings(runs, cells, arms, measure, list(styles)),
+            *find_warnings(runs, cells, arms, measure, list(styles), rate),
+            *find_missing_keys(runs, axes, rate),
             *agreement.warnings,
             *margin.warnings,
             *absent_sections,
@@ -129,8 +143,8 @@ def _analyze(
 
 
 def _require_comparable(ended: pd.DataFrame, agreement: Agreement) -> None:
-    losses = sorted(set(ended["loss"]))
-    if agreement.measure.comparable or len(losses) == 1:
+    losses = sorted(set(ended["loss"].dropna()))
+    if agreement.measure.comparable or len(losses) < 2:
         return
     names = [each.name for each in agreement.measures if each.comparable]
     ways = " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "another measure"

@@ -10,8 +10,10 @@ import pandas as pd
 
 from runlab.analysis import reach
 from runlab.analysis.cells import select_chosen
+from runlab.analysis.learning_rates import Rate
 from runlab.analysis.palette import Style
 from runlab.analysis.runs import ended_runs
+from runlab.config.axes import Axes
 from runlab.measure import Measure
 from runlab.text import file_name
 
@@ -27,6 +29,9 @@ class Comparison:
         measure: what runs are compared by.
         measures: all that the runs declare alike.
         primary: the one of them that they declare to be primary; None if they differ in it.
+        axes: the keys by which arms are named, and which is tuned for each.
+        rate: the latter in words; None where no run has it: then an arm is one cell, and the tables
+            have `NO_RATE` as its learning rate.
         margin: the difference that does not matter yet; None if there is none.
         margin_origin: who set it when, in words that go on after a comma.
         history: the learning curves of all runs.
@@ -41,6 +46,8 @@ class Comparison:
     measure: Measure
     measures: tuple[Measure, ...]
     primary: Measure | None
+    axes: Axes
+    rate: Rate | None
     margin: float | None
     margin_origin: str
     runs: pd.DataFrame
@@ -72,7 +79,7 @@ class Comparison:
 
     @property
     def choices(self) -> list[str]:
-        """Which learning rates resamples of the seeds choose, where they differ."""
+        """Which values of the rate resamples of the seeds choose, where they differ."""
         return reach.choices(self.cells, self.measure)
 
     @property

@@ -7,6 +7,7 @@ import pandas as pd
 
 from runlab.analysis.cells import has_sound_run
 from runlab.analysis.formatting import bad_ends, interval, p_value, pair_name, with_unit
+from runlab.analysis.learning_rates import Rate, rate_text, with_rate
 from runlab.analysis.statistics import (
     SIGNIFICANCE,
     is_exact,
@@ -20,10 +21,11 @@ from runlab.text import plural
 
 @dataclass(frozen=True)
 class Tuning:
-    """Arms whose learning rate was not, or not quite, tuned."""
+    """Of what is tuned: the arms for which it was not, or not quite."""
 
+    rate: Rate | None
     on_the_edge: Collection[str]
-    at_one_learning_rate: Collection[str]
+    at_one_rate: Collection[str]
 
 
 def conclude(
@@ -37,20 +39,20 @@ def conclude(
     if arms.empty:
         return [f"No arm can be judged: no cell has a validation {measure.title} of every run"]
     if differences.empty:
-        return [_alone(arms.iloc[0], measure)]
+        return [_alone(arms.iloc[0], measure, tuning.rate)]
     tests = count_tests(differences)
     return [
-        _conclusion(row, measure, margin, tests) + _reservations(row, arms, tuning)
+        _conclusion(row, measure, margin, tests, tuning.rate) + _reservations(row, arms, tuning)
         for _, row in differences.iterrows()
     ]
 
 
-def _alone(arm: pd.Series, measure: Measure) -> str:
+def _alone(arm: pd.Series, measure: Measure, rate: Rate | None) -> str:
     reached = interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=measure.digits)
+    where = with_rate(rate, f" at {{title}} {rate_text(arm['learning_rate'])}")
     return (
-        f"{arm['arm']}: {with_unit(reached, measure.unit)} test {measure.title} at learning rate "
-        f"{arm['learning_rate']:g}, {plural(int(arm['n']), 'seed')}; a single arm, nothing to "
-        "compare it with"
+        f"{arm['arm']}: {with_unit(reached, measure.unit)} test {measure.title}{where}, "
+        f"{plural(int(arm['n']), 'seed')}; a single arm, nothing to compare it with"
     )
 
 
@@ -63,14 +65,17 @@ def _conclusion(
     measure: Measure,
     margin: float | None,
     tests: int,
+    rate: Rate | None,
 ) -> str:
     arm, other, pairs, verdict = row["arm"], row["other"], int(row["pairs"]), row["verdict"]
     if verdict == Verdict.NONE_SOUND:
         return f"Nothing can be concluded about {arm} and {other}"
     if verdict == Verdict.UNPAIRED:
-        return f"Nothing paired for {arm} and {other}: the chosen learning rates share no seed"
+        what = with_rate(rate, "the chosen {plural}") or "they"
+        return f"Nothing paired for {arm} and {other}: {what} share no seed"
     if verdict == Verdict.UNKNOWN:
-        return f"Not known for {arm} and {other}: a run at a chosen learning rate lacks its result"
+        where = with_rate(rate, " at a chosen {title}")
+        return f"Not known for {arm} and {other}: a run{where} lacks its result"
     seeds, effect = plural(pairs, "paired seed"), _effect(row, measure)
     if verdict == Verdict.TOO_FEW:
         return (
@@ -153,10 +158,11 @@ def _reservations(row: pd.Series, arms: pd.DataFrame, tuning: Tuning) -> str:
     parts = [end for arm, own in of_pair.iterrows() if (end := bad_ends(own, str(arm)))]
     sound = list(of_pair.index[has_sound_run(of_pair)])
     if edge := [arm for arm in sound if arm in tuning.on_the_edge]:
-        parts.append(f"provisional: a wider grid may change the rate of {' and '.join(edge)}")
-    if single := [arm for arm in sound if arm in tuning.at_one_learning_rate]:
+        what = "rate" if tuning.rate and tuning.rate.is_learning_rate else "choice"
+        parts.append(f"provisional: a wider grid may change the {what} of {' and '.join(edge)}")
+    if single := [arm for arm in sound if arm in tuning.at_one_rate]:
         of_whom = f" of {single[0]}" if len(single) < len(pair) else ""
-        parts.append(f"untuned: one learning rate was tried{of_whom}")
+        parts.append(with_rate(tuning.rate, "untuned: one {title} was tried") + of_whom)
     return "".join(f"; {part}" for part in parts)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from runlab.analysis.formatting import listed
 from runlab.analysis.palette import Style, known_styles
+from runlab.config.axes import Axes
 from runlab.measure import Measure, is_number
 from runlab.runs.record import nested_dict
 from runlab.text import plural
@@ -22,12 +23,14 @@ class Declaration:
 
     Attributes:
         measures: what its module measures, the primary one first.
+        axes: by what its arm is named, and what is tuned for each.
         sections, outputs: importable names, as in `comparison.sections`.
         arm_styles: as in `comparison.arm_styles`.
         margins: by measure, as in `comparison.margin`; a number there is the primary one's.
     """
 
     measures: tuple[Measure, ...]
+    axes: Axes
     sections: tuple[str, ...]
     outputs: tuple[str, ...]
     arm_styles: Mapping[str, Any]
@@ -49,6 +52,7 @@ def read_declaration(run_record: Mapping[str, Any]) -> Declaration:
     measures = tuple(map(Measure.from_record, entries))
     return Declaration(
         measures=measures,
+        axes=Axes.of(nested_dict(run_record, "config")),
         sections=tuple(map(str, comparison.get("sections") or ())),
         outputs=tuple(map(str, comparison.get("outputs") or ())),
         arm_styles=nested_dict(comparison, "arm_styles"),
@@ -106,6 +110,37 @@ def agree(by_run: Mapping[str, Declaration], metric: str | None) -> Agreement:
     )
 
 
+def agree_on_axes(
+    by_run: Mapping[str, Declaration], arm: str | None = None, rate: str | None = None
+) -> Axes:
+    """By what the runs are compared.
+
+    Args:
+        arm, rate: keys in place of theirs; `null` for none.
+
+    Raises:
+        ValueError: if they differ in a key that is not given.
+    """
+    return Axes(
+        arm=_agree_on_key("arm", {run: own.axes.arm for run, own in by_run.items()}, arm),
+        rate=_agree_on_key("rate", {run: own.axes.rate for run, own in by_run.items()}, rate),
+    )
+
+
+def _agree_on_key(name: str, by_run: Mapping[str, str | None], given: str | None) -> str | None:
+    if given is not None:
+        return None if given == "null" else given
+    kinds: dict[str | None, list[str]] = {}
+    for run, key in by_run.items():
+        kinds.setdefault(key, []).append(run)
+    if len(kinds) > 1:
+        told = _who([(key or "null", runs) for key, runs in kinds.items()])
+        raise ValueError(
+            f"expected runs with one comparison.{name}, got {told}: say by --{name} which one"
+        )
+    return next(iter(kinds), getattr(Axes(), name))
+
+
 def _shared_measures(declarations: Sequence[Declaration]) -> tuple[Measure, ...]:
     meanings = [set(map(_meaning, kind)) for kind in {each.measures for each in declarations}]
     first = declarations[0].measures
@@ -142,12 +177,21 @@ def _count_primaries(by_run: Mapping[str, Declaration]) -> str:
     kinds: dict[Measure, list[str]] = {}
     for run, each in by_run.items():
         kinds.setdefault(_meaning(each.primary), []).append(run)
-    (most, runs), *others = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
-    told = [f"{most.name} ({plural(len(runs), 'run')})"]
-    for measure, own in others:
-        how = " otherwise declared" * (measure.name == most.name)
-        told.append(f"{measure.name}{how} ({plural(len(own), 'run')}: {listed(own, 3)})")
-    return ", ".join(told)
+    most = max(kinds, key=lambda kind: len(kinds[kind]))
+    again = " otherwise declared"
+    return _who(
+        [
+            (measure.name + again * (measure.name == most.name and measure != most), runs)
+            for measure, runs in kinds.items()
+        ]
+    )
+
+
+def _who(kinds: Sequence[tuple[str, list[str]]]) -> str:
+    """`loss (10 runs), module (1 run: loss=…)`: the runs of all kinds but the largest are named."""
+    (most, runs), *others = sorted(kinds, key=lambda kind: -len(kind[1]))
+    told = [f"{name} ({plural(len(own), 'run')}: {listed(own, 3)})" for name, own in others]
+    return ", ".join([f"{most} ({plural(len(runs), 'run')})", *told])
 
 
 def _differing_measures(

@@ -1,4 +1,4 @@
-"""Paired differences on the test set between arms: the same seed under two losses."""
+"""Paired differences on the test set between arms: the same seed under both."""
 
 import math
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import pandas as pd
 from runlab.analysis.arms import settings_of
 from runlab.analysis.artifacts import SampleScores
 from runlab.analysis.cells import has_sound_run, metric_values
+from runlab.analysis.learning_rates import NO_RATE
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.statistics import (
     Values,
@@ -120,7 +121,7 @@ def naive_differences(
     names = arms["arm"].tolist()
     rows = []
     for a, b in comparable_pairs(arms, measure.higher_is_better):
-        for learning_rate in sorted(tried[names[a]] & tried[names[b]]):
+        for learning_rate in sorted((tried[names[a]] & tried[names[b]]) - {NO_RATE}):
             paired = _pair_cells(by_seed, (names[a], learning_rate), (names[b], learning_rate))
             differences = np.array([row[PAIRED.index("difference")] for row in paired], dtype=float)
             rows.append((names[a], names[b], learning_rate, *_effect(differences)))

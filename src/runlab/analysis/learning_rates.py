@@ -1,14 +1,63 @@
-"""Reasoning on a grid of learning rates: its next value, and how wide the good range is."""
+"""Reasoning on a grid of learning rates: its name, its next value, how wide the good range is.
+
+It is one of whatever key `comparison.rate` names, which need not be a learning rate.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from runlab.analysis.formatting import ABSENT
+from runlab.config.axes import LEARNING_RATES
 from runlab.measure import Measure
 
 FAMILIES = ((1, 3), (1, 2, 5))
+
+NO_RATE = 0.0
+"""In place of the learning rate of a run that has none. No learning rate is 0, and 0 equals 0: such
+runs of an arm are one cell, as those at any other rate are."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What is tuned for each arm, in words."""
+
+    key: str
+
+    @property
+    def short(self) -> str:
+        """`lr` of `optimizer.lr`."""
+        return self.key.rpartition(".")[2]
+
+    @property
+    def is_learning_rate(self) -> bool:
+        return self.short in LEARNING_RATES
+
+    @property
+    def title(self) -> str:
+        """`learning rate`, or the key."""
+        return "learning rate" if self.is_learning_rate else self.key
+
+    @property
+    def plural(self) -> str:
+        return "learning rates" if self.is_learning_rate else f"values of {self.key}"
+
+
+def find_rate(values: Iterable[float], key: str | None) -> Rate | None:
+    """None where no run has any."""
+    return None if key is None or all(value == NO_RATE for value in values) else Rate(key)
+
+
+def with_rate(rate: Rate | None, text: str) -> str:
+    """Part of a sentence, with `{title}` or `{plural}` of what is tuned; empty where nothing is."""
+    return "" if rate is None else text.format(title=rate.title, plural=rate.plural)
+
+
+def rate_text(value: float) -> str:
+    """`0.1`; a dash where there is none."""
+    return ABSENT if value == NO_RATE else f"{value:g}"
 
 
 def next_value(learning_rates: Sequence[float], above: bool) -> float:
@@ -24,7 +73,9 @@ def next_value(learning_rates: Sequence[float], above: bool) -> float:
     if len(tried) == 1:
         return _rounded(tried[0] * (3 if above else 1 / 3))
     end, before = tried[-2:][::-1] if above else tried[:2]
-    return _rounded(end * min(max(end / before, 0.1), 10))
+    beyond = end * min(max(end / before, 0.1), 10)
+    is_whole = all(float(value).is_integer() for value in (*tried, beyond))
+    return beyond if is_whole else _rounded(beyond)  # 256 follows 64 and 128
 
 
 def _step(value: float, family: tuple[int, ...], above: bool) -> float:

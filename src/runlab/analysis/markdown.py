@@ -18,6 +18,7 @@ from runlab.analysis.formatting import (
     pair_name,
     spread,
 )
+from runlab.analysis.learning_rates import Rate, rate_text, with_rate
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section
 from runlab.measure import Measure
@@ -39,7 +40,8 @@ def to_markdown(
     def figures(*names: str) -> list[str]:
         return ["\n\n".join(f"![{alt_texts[n]}]({n}.svg)" for n in names if n in drawn)]
 
-    measure = comparison.measure
+    measure, rate = comparison.measure, comparison.rate
+    said = _said(rate)
     parts = [
         [f"# Comparison of {markdown(comparison.sweep.name)}"],
         [_statement(*statement) for statement in comparison.statements],
@@ -47,15 +49,15 @@ def to_markdown(
         ["## Paired differences"],
         _differences(comparison),
         figures("paired"),
-        ["## Each arm at its chosen learning rate"],
-        _arms(comparison.arms, measure),
-        [method.arms(measure)],
+        [f"## Each arm{with_rate(said, ' at its chosen {title}')}"],
+        _arms(comparison.arms, measure, rate),
+        [method.arms(measure, said)],
         ["## How far a verdict carries"],
         _reach(comparison),
-        ["## Sensitivity to the learning rate"],
-        [method.SENSITIVITY],
+        [f"## {with_rate(said, 'Sensitivity to the {title}') or 'Every cell'}"],
+        [] if said is None else [method.sensitivity(said)],
         figures("sensitivity", "grid"),
-        _cells(comparison.cells, measure),
+        _cells(comparison.cells, measure, rate),
         ["## Speed of learning"],
         _speed(comparison),
         figures("learning_curves"),
@@ -65,10 +67,9 @@ def to_markdown(
             if (text := section.to_markdown(comparison))
             for part in ([f"## {section.title}"], [text], figures(*section.alt_texts))
         ),
-        ["## The same learning rate for both arms"],
-        _naive(comparison.naive, measure),
+        *([] if rate is None else _naive(comparison.naive, measure, rate)),
         ["## Cost"],
-        _cost(comparison.arms),
+        _cost(comparison.arms, rate),
         ["## Provenance"],
         _provenance(comparison),
     ]
@@ -83,11 +84,11 @@ def _statement(conclusion: str, repeatability: str) -> str:
 def _reach(comparison: Comparison) -> list[str]:
     lines = [f"- {markdown(sentence)}." for sentence in comparison.coverage]
     if comparison.differences["resamples"].any():
-        lines += ["", method.REPEATABLE]
+        lines += ["", method.repeatable(_said(comparison.rate))]
     if choices := comparison.choices:
         lines += [
             "",
-            f"{method.CHOSEN_ANEW}:",
+            f"{method.chosen_anew(_said(comparison.rate))}:",
             "",
             *(f"- {markdown(choice)}" for choice in choices),
         ]
@@ -104,6 +105,11 @@ def _escaped(measure: Measure) -> Measure:
     )
 
 
+def _said(rate: Rate | None) -> Rate | None:
+    """Likewise."""
+    return None if rate is None else replace(rate, key=markdown(rate.key))
+
+
 def _bulleted(title: str, items: list[str]) -> list[str]:
     return [title, "", *(f"- {markdown(item)}" for item in items)] if items else []
 
@@ -112,19 +118,33 @@ def _differences(comparison: Comparison) -> list[str]:
     differences, measure = comparison.differences, comparison.measure
     if differences.empty:
         return ["None: a single arm."]
-    header = ["arms", "learning rates", "pairs", "difference [95%]", "seeds × samples [95%]"]
-    header += ["p (Holm)", "90%", "p equivalent (Holm)", "P(first better) [95%]"]
-    rows = [_difference(row, measure) for _, row in differences.iterrows()]
-    explained = method.differences(replace(comparison, measure=_escaped(measure)))
+    rate = comparison.rate
+    header = ["arms", *_column(rate, "{plural}"), "pairs", "difference [95%]"]
+    header += [
+        "seeds × samples [95%]",
+        "p (Holm)",
+        "90%",
+        "p equivalent (Holm)",
+        "P(first better) [95%]",
+    ]
+    rows = [_difference(row, measure, rate) for _, row in differences.iterrows()]
+    escaped = replace(comparison, measure=_escaped(measure), rate=_said(rate))
+    explained = method.differences(escaped)
     return [*piped(header, rows), "", explained]
 
 
-def _difference(row: pd.Series, measure: Measure) -> list[str]:
+def _column(rate: Rate | None, text: str = "{title}") -> list[str]:
+    """Of a table, where anything is tuned."""
+    return [] if rate is None else [with_rate(rate, text)]
+
+
+def _difference(row: pd.Series, measure: Measure, rate: Rate | None) -> list[str]:
     value, digits = row["difference"], measure.digits
+    chosen = f"{rate_text(row['learning_rate'])}, {rate_text(row['other_learning_rate'])}"
     both = interval(value, row["samples_low"], row["samples_high"], signed=True, digits=digits)
     return [
         pair_name(row),
-        f"{row['learning_rate']:g}, {row['other_learning_rate']:g}",
+        *_column(rate, chosen),
         str(row["pairs"]),
         interval(value, row["low"], row["high"], signed=True, digits=digits),
         "not kept" if pd.isna(row["samples_low"]) else both,
@@ -135,23 +155,23 @@ def _difference(row: pd.Series, measure: Measure) -> list[str]:
     ]
 
 
-def _arms(arms: pd.DataFrame, measure: Measure) -> list[str]:
+def _arms(arms: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]:
     if arms.empty:
         title = _escaped(measure).title
         return [f"None: no cell has a validation {title} for each of its runs."]
-    header = ["arm", "learning rate", "n", *UNSOUND, f"validation {measure.title}"]
+    header = ["arm", *_column(rate), "n", *UNSOUND, f"validation {measure.title}"]
     header += [f"test {measure.title} [95%]", "sd"]
     header += ["samples"] * measure.proportion
     if measure.tolerance is not None:
         header.append(f"within {method.tolerance(measure)} of its best")
-    return piped(header, [_arm(arm, measure) for _, arm in arms.iterrows()])
+    return piped(header, [_arm(arm, measure, rate) for _, arm in arms.iterrows()])
 
 
-def _arm(arm: pd.Series, measure: Measure) -> list[str]:
+def _arm(arm: pd.Series, measure: Measure, rate: Rate | None) -> list[str]:
     digits = measure.digits
     return [
         arm["arm"],
-        f"{arm['learning_rate']:g}",
+        *_column(rate, rate_text(arm["learning_rate"])),
         str(arm["n"]),
         *(str(arm[end]) for end in UNSOUND),
         spread(arm["val_mean"], arm["val_sd"], digits),
@@ -163,7 +183,7 @@ def _arm(arm: pd.Series, measure: Measure) -> list[str]:
 
 
 def _speed(comparison: Comparison) -> list[str]:
-    speed = comparison.speed
+    speed, rate = comparison.speed, comparison.rate
     measure = milestone_measure(comparison.measure, comparison.measures)
     if measure is None and not comparison.history.empty:
         return []
@@ -171,7 +191,7 @@ def _speed(comparison: Comparison) -> list[str]:
         return [method.NOT_KEPT]
     thresholds = sorted(set(speed["threshold"]))
     rows = [
-        [str(arm), f"{own['learning_rate'].iloc[0]:g}", str(own["n"].iloc[0])]
+        [str(arm), *_column(rate, rate_text(own["learning_rate"].iloc[0])), str(own["n"].iloc[0])]
         + [
             f"{epochs(at['median'], at['lowest'], at['highest'])}, {at['reached']} of {at['n']}"
             for _, at in own.iterrows()
@@ -180,16 +200,18 @@ def _speed(comparison: Comparison) -> list[str]:
     ]
     header = [
         "arm",
-        "learning rate",
+        *_column(rate),
         "n",
         *(f"to {method.threshold(value, measure)}" for value in thresholds),
     ]
     return [*piped(header, rows), "", method.speed(_escaped(measure))]
 
 
-def _naive(naive: pd.DataFrame, measure: Measure) -> list[str]:
+def _naive(naive: pd.DataFrame, measure: Measure, rate: Rate) -> list[list[str]]:
+    said = replace(rate, key=markdown(rate.key))
+    title = [f"## The same {said.title} for both arms"]
     if naive.empty:
-        return ["None: no two arms share a learning rate."]
+        return [title, [f"None: no two arms share a {said.title}."]]
     rows = [
         [
             pair_name(row),
@@ -201,22 +223,24 @@ def _naive(naive: pd.DataFrame, measure: Measure) -> list[str]:
         ]
         for _, row in naive.iterrows()
     ]
-    table = piped(["arms", "learning rate", "pairs", "difference [95%]"], rows)
-    return [method.NAIVE, "", *table]
+    table = piped(["arms", rate.title, "pairs", "difference [95%]"], rows)
+    return [title, [method.naive(said), "", *table]]
 
 
-def _cells(cells: pd.DataFrame, measure: Measure) -> list[str]:
-    header = ["arm", "learning rate", "n", *UNSOUND]
+def _cells(cells: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]:
+    header = ["arm", *_column(rate), "n", *UNSOUND]
     header += [f"validation {measure.title}", f"test {measure.title}"]
-    rows = [_cell(cell, measure) for _, cell in cells.iterrows()]
-    chosen = [row for row, is_chosen in enumerate(cells["chosen"]) if is_chosen]
-    return [method.CELLS, "", *piped(header, rows, chosen)]
+    rows = [_cell(cell, measure, rate) for _, cell in cells.iterrows()]
+    chosen = (
+        [] if rate is None else [row for row, is_chosen in enumerate(cells["chosen"]) if is_chosen]
+    )
+    return [method.cells(_said(rate)), "", *piped(header, rows, chosen)]
 
 
-def _cell(cell: pd.Series, measure: Measure) -> list[str]:
+def _cell(cell: pd.Series, measure: Measure, rate: Rate | None) -> list[str]:
     return [
         cell["arm"],
-        f"{cell['learning_rate']:g}",
+        *_column(rate, rate_text(cell["learning_rate"])),
         str(cell["n"]),
         *(str(cell[end]) for end in UNSOUND),
         spread(cell["val_mean"], cell["val_sd"], measure.digits),
@@ -224,19 +248,19 @@ def _cell(cell: pd.Series, measure: Measure) -> list[str]:
     ]
 
 
-def _cost(arms: pd.DataFrame) -> list[str]:
-    header = ["arm", "learning rate", "n", "seconds a run", "samples per second"]
+def _cost(arms: pd.DataFrame, rate: Rate | None) -> list[str]:
+    header = ["arm", *_column(rate), "n", "seconds a run", "samples per second"]
     rows = [
         [
             arm["arm"],
-            f"{arm['learning_rate']:g}",
+            *_column(rate, rate_text(arm["learning_rate"])),
             str(arm["n"]),
             number(arm["seconds"], 1),
             number(arm["samples_per_second"], 0),
         ]
         for _, arm in arms.iterrows()
     ]
-    return [*piped(header, rows), "", method.COST]
+    return [*piped(header, rows), "", method.cost(rate)]
 
 
 def _provenance(comparison: Comparison) -> list[str]:

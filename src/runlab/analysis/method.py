@@ -2,51 +2,76 @@
 
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.formatting import with_unit
+from runlab.analysis.learning_rates import Rate, with_rate
 from runlab.analysis.statistics import RESAMPLES
 from runlab.measure import Measure
 
-ARMS = (
-    "The learning rate of each arm is chosen on validation, by the mean over seeds, of equal ones "
-    "the smaller, among those with at least half as many runs as its fullest; test results are "
-    "those of that choice. Intervals are Student's 95% intervals over seeds, sd is over seeds"
+INTERVALS = "Intervals are Student's 95% intervals over seeds, sd is over seeds"
+CHOICE = (
+    "The {title} of each arm is chosen on validation, by the mean over seeds, of equal ones the "
+    "smaller, among those with at least half as many runs as its fullest; test results are those "
+    "of that choice. "
 )
 BAD_ENDS = (
     "Of a run that diverged a loss or metric is not finite; one that collapsed ended no better "
     "than a guess, or lost most of what it had learned. Both count as the others do, with what "
     "their best weights reach."
 )
-NAIVE = (
-    "Naive: both arms at the same learning rate, tuned for neither. It says which arm a rate "
-    "happens to suit, not which arm is better."
-)
-CELLS = (
-    "Mean ± sd over seeds; the chosen learning rate is bold. Test results support a conclusion at "
-    "the chosen learning rate only."
-)
-SENSITIVITY = (
-    "How well each arm does at each learning rate on validation. A flat top forgives a badly "
-    "chosen rate; runs that diverged or collapsed are counted in their cell."
-)
 COST = (
-    "Wall time of a run and training throughput, means over the chosen cell's runs. Of runs that "
+    "Wall time of a run and training throughput, means over {whose} runs. Of runs that "
     "trained together as a stack: the stack's time divided by its runs, and one run's throughput."
-)
-REPEATABLE = (
-    "Resamples draw as many seeds as there are, with replacement and the same for all arms. Each "
-    "chooses every learning rate anew and concludes by the same rule. With few seeds the shares "
-    "themselves are rough."
-)
-CHOSEN_ANEW = (
-    "How often resamples of the seeds choose which learning rate, and what another choice brings"
 )
 NOT_KEPT = "Not known: the runs kept no curves.csv (callback.curves)."
 
 
-def arms(measure: Measure) -> str:
+def arms(measure: Measure, rate: Rate | None) -> str:
     samples = (
         "; `samples` is the half-width of the 95% binomial interval that the finite test set adds"
     )
-    return f"{ARMS}{samples if measure.proportion else ''}. {BAD_ENDS}"
+    tail = samples if measure.proportion else ""
+    return f"{with_rate(rate, CHOICE)}{INTERVALS}{tail}. {BAD_ENDS}"
+
+
+def naive(rate: Rate) -> str:
+    which = "a rate" if rate.is_learning_rate else "it"
+    return (
+        f"Naive: both arms at the same {rate.title}, tuned for neither. It says which arm {which} "
+        "happens to suit, not which arm is better."
+    )
+
+
+def sensitivity(rate: Rate) -> str:
+    what = "rate" if rate.is_learning_rate else "value"
+    return (
+        f"How well each arm does at each {rate.title} on validation. A flat top forgives a badly "
+        f"chosen {what}; runs that diverged or collapsed are counted in their cell."
+    )
+
+
+def cells(rate: Rate | None) -> str:
+    chosen = (
+        "; the chosen {title} is bold. Test results support a conclusion at the chosen {title} only"
+    )
+    return f"Mean ± sd over seeds{with_rate(rate, chosen)}."
+
+
+def cost(rate: Rate | None) -> str:
+    return COST.format(whose="its" if rate is None else "the chosen cell's")
+
+
+def repeatable(rate: Rate | None) -> str:
+    return (
+        "Resamples draw as many seeds as there are, with replacement and the same for all arms. "
+        f"Each {with_rate(rate, 'chooses every {title} anew and ')}concludes by the same rule. "
+        "With few seeds the shares themselves are rough."
+    )
+
+
+def chosen_anew(rate: Rate | None) -> str:
+    return with_rate(
+        rate,
+        "How often resamples of the seeds choose which {title}, and what another choice brings",
+    )
 
 
 def speed(measure: Measure) -> str:
@@ -68,8 +93,9 @@ def tolerance(measure: Measure) -> str:
 
 def differences(comparison: Comparison) -> str:
     return (
-        "First arm minus second on the test set, over the seeds that both ran, each at its chosen "
-        "learning rate, for arms that differ in one setting. [95%]: Student's interval of the mean "
+        "First arm minus second on the test set, over the seeds that both ran"
+        f"{with_rate(comparison.rate, ', each at its chosen {title}')}, for arms that differ in "
+        "one setting. [95%]: Student's interval of the mean "
         "paired difference, not corrected for the number of rows. p is two-sided, from a "
         "permutation test that flips the signs of the paired differences (every flip up to 13 "
         f"pairs, beyond that {RESAMPLES:,} from a fixed seed). {_equivalence(comparison)} Holm "

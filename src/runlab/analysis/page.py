@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from runlab.analysis import conclusions, formatting, method
 from runlab.analysis.cells import milestone_measure
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.learning_rates import rate_text, with_rate
 from runlab.analysis.palette import select_styles
 from runlab.analysis.rendering import CSS_VARIABLES, css_variables
 from runlab.analysis.section import Section
@@ -39,6 +40,7 @@ def to_page(
         test_titles=[f"test {other.title}" for other in others],
         milestones=milestone_measure(comparison.measure, comparison.measures),
         margin=comparison.margin,
+        rate=comparison.rate,
         tables={name: _records(getattr(comparison, name)) for name in TABLES},
         speed=[_records(own) for _, own in comparison.speed.groupby("arm", sort=False)],
         counted=int(comparison.cells["n"].sum()),
@@ -62,6 +64,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.globals.update({name: getattr(formatting, name) for name in FORMATTING})
     environment.globals.update(plural=plural, seeds_needed=seeds_needed, method=method)
+    environment.globals.update(with_rate=with_rate, rate_text=rate_text)
     environment.tests["known"] = _is_known
     environment.filters.update(bound=_bound, with_code=_with_code)
     return environment

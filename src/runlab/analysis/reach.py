@@ -3,13 +3,14 @@
 import pandas as pd
 
 from runlab.analysis.formatting import bad_ends, percentage, signed_number
+from runlab.analysis.learning_rates import Rate, with_rate
 from runlab.analysis.repeatability import SHARES
 from runlab.analysis.variation import Variation
 from runlab.measure import Measure
 from runlab.text import plural
 
 RARE = 0.01
-"""A learning rate that fewer resamples choose is not told."""
+"""A cell that fewer resamples choose is not told."""
 
 
 def repeatability(row: pd.Series) -> str:
@@ -36,7 +37,7 @@ def repeatability(row: pd.Series) -> str:
 
 
 def choices(cells: pd.DataFrame, measure: Measure) -> list[str]:
-    """Which learning rates resamples choose, and what that costs: of each arm where they differ.
+    """Which of an arm's cells resamples choose, and what that costs: where they differ.
 
     As in `mse: 0.2 in 93%, 0.5 in 7% (−8.80 points on the test set, 1 of 10 runs diverged)`.
     """
@@ -70,7 +71,7 @@ def choice(cell: pd.Series, chosen: pd.Series, measure: Measure) -> str:
     return f"{cell['learning_rate']:g} in {percentage(cell['chosen_share'])}{told}"
 
 
-def coverage(variation: Variation) -> list[str]:
+def coverage(variation: Variation, rate: Rate | None) -> list[str]:
     """Which sources of variance the seeds cover, and what was held equal."""
     sentences = []
     if variation.seeds > 1:
@@ -90,6 +91,8 @@ def coverage(variation: Variation) -> list[str]:
         f"the runs had {kinds} and {versions}",
         "rounding on another processor is another draw of the same kind as another seed: there, "
         "too, a verdict may be another",
-        "intervals and p hold for the chosen learning rates, as if no others had been tried",
+        with_rate(
+            rate, "intervals and p hold for the chosen {plural}, as if no others had been tried"
+        ),
     ]
-    return [sentence[0].upper() + sentence[1:] for sentence in sentences]
+    return [sentence[0].upper() + sentence[1:] for sentence in filter(None, sentences)]

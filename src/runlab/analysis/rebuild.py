@@ -25,11 +25,13 @@ def rebuild(
     margin: float | None = None,
     show: Output = lambda comparison: None,
     outputs: Iterable[Output] = (),
+    arm: str | None = None,
+    rate: str | None = None,
 ) -> Comparison:
     """Writes the comparison of the records as they are; one that began earlier never ends later.
 
     Args:
-        metric, margin: as `compare` takes them.
+        metric, margin, arm, rate: as `compare` takes them.
         show: called with the comparison once all is written, whatever becomes of the outputs.
         outputs: functions that get the comparison then, beside those that the runs name in their
             `comparison.outputs`. No function is called twice, and none for a comparison by another
@@ -43,7 +45,7 @@ def rebuild(
     """
     record.folders(sweep)  # so that the lock makes no folder
     with comparison_lock(sweep):
-        comparison = compare(sweep, metric, margin)
+        comparison = compare(sweep, metric, margin, arm, rate)
         functions: list[Output] = []
         named: list[Output] = []
         if comparison.measure == comparison.primary:

@@ -1,7 +1,6 @@
 """The runs of a sweep as one tidy table, read from their run records."""
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,16 @@ from typing import Any
 import pandas as pd
 
 from runlab.analysis.arms import name_arms
-from runlab.analysis.declarations import LARGEST, SMALLEST, Declaration, read_declaration
+from runlab.analysis.declarations import (
+    LARGEST,
+    SMALLEST,
+    Declaration,
+    agree_on_axes,
+    read_declaration,
+)
+from runlab.analysis.learning_rates import NO_RATE
 from runlab.analysis.variation import Variation, find_variation
+from runlab.config.axes import ABSENT, Axes, value_at
 from runlab.config.fingerprint import key_of
 from runlab.measure import is_number
 from runlab.runs import record
@@ -23,15 +30,21 @@ THEN = " then "
 Row = dict[str, Any]
 
 
-def load(sweep: Path) -> tuple[pd.DataFrame, dict[str, Declaration], Variation]:
+def load(
+    sweep: Path, arm: str | None = None, rate: str | None = None
+) -> tuple[pd.DataFrame, dict[str, Declaration], Variation]:
     """One row a run, also for a run that failed or whose record can't be used; and what runs say.
 
-    Metrics are as recorded. A record that can't be used has the status `unreadable` and the reason
-    in `problem`; a run folder without one has the status `unrecorded`. The declarations are those
-    of the other runs, by the run's name; the variation is of those that have ended.
+    Metrics are as recorded; `learning_rate` is the value of the key that `comparison.rate` names,
+    or `NO_RATE`. A record that can't be used has the status `unreadable` and the reason in
+    `problem`; a run folder without one has the status `unrecorded`. The declarations are those of
+    the other runs, by the run's name; the variation is of those that have ended.
+
+    Args:
+        arm, rate: keys in place of those that the runs name; `null` for none.
 
     Raises:
-        ValueError: if there are no runs.
+        ValueError: if there are no runs, or those that have ended name different keys.
     """
     rows: list[Row] = []
     records: list[dict[str, Any]] = []
@@ -42,13 +55,25 @@ def load(sweep: Path) -> tuple[pd.DataFrame, dict[str, Declaration], Variation]:
         records.append(run_record)
         if declaration is not None:
             declarations[folder.name] = declaration
-    _name_arms(rows, records)
-    ended = [
-        run_record
-        for row, run_record in zip(rows, records, strict=True)
-        if row["status"] in record.ENDED
-    ]
-    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations, find_variation(ended)
+    ended = {row["run"] for row in rows if row["status"] in record.ENDED}
+    counted = {run: own for run, own in declarations.items() if run in ended}
+    axes = agree_on_axes(counted or declarations, arm, rate)
+    rows = [_placed(row, own, axes) for row, own in zip(rows, records, strict=True)]
+    _name_arms(rows, records, axes)
+    usable = [own for row, own in zip(rows, records, strict=True) if row["status"] in record.ENDED]
+    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations, find_variation(usable)
+
+
+def _placed(row: Row, run_record: dict[str, Any], axes: Axes) -> Row:
+    """With the run's learning rate; a record in which that is none can't be used."""
+    config = record.nested_dict(run_record, "config")
+    value = ABSENT if axes.rate is None else value_at(config, axes.rate)
+    if row["problem"] or value is ABSENT:
+        return row
+    try:
+        return row | {"learning_rate": _learning_rate(str(axes.rate), value)}
+    except ValueError as error:
+        return _unusable_row(row["run"], "unreadable", str(error))
 
 
 def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -71,12 +96,12 @@ def _run_folders(sweep: Path) -> list[Path]:
     return sorted({*recorded, *(child for child in sweep.iterdir() if (child / ".hydra").is_dir())})
 
 
-def _name_arms(rows: list[Row], records: list[dict[str, Any]]) -> None:
+def _name_arms(rows: list[Row], records: list[dict[str, Any]], axes: Axes) -> None:
     """Adds the columns of each run's arm: what a failed run was to be names no arm of another."""
     readable = [index for index, row in enumerate(rows) if not row["problem"]]
     ended = [index for index in readable if rows[index]["status"] in record.ENDED]
     for group in (ended, sorted(set(readable) - set(ended))):
-        arms = name_arms([records[index] for index in group]).to_dict("records")
+        arms = name_arms([records[index] for index in group], axes).to_dict("records")
         for index, settings in zip(group, arms, strict=True):
             rows[index] |= {str(key): value for key, value in settings.items()}
 
@@ -84,18 +109,18 @@ def _name_arms(rows: list[Row], records: list[dict[str, Any]]) -> None:
 def _read(folder: Path) -> tuple[Row, dict[str, Any], Declaration | None]:
     if not record.is_run(folder):
         problem = "it has no run.json: it never started, or was killed before its first record"
-        return _unusable_row(folder, "unrecorded", problem), {}, None
+        return _unusable_row(folder.name, "unrecorded", problem), {}, None
     try:
         run_record = record.read(folder)
         declaration = read_declaration(run_record)
         return _row(folder, run_record, declaration), run_record, declaration
     except ValueError as error:
-        return _unusable_row(folder, "unreadable", str(error)), {}, None
+        return _unusable_row(folder.name, "unreadable", str(error)), {}, None
 
 
-def _unusable_row(folder: Path, status: str, problem: str) -> Row:
-    empty = {"arm": None, "loss": None, "learning_rate": math.nan, "seed": None}
-    return {"run": folder.name, "status": status, "problem": problem} | empty
+def _unusable_row(run: str, status: str, problem: str) -> Row:
+    empty = {"arm": None, "loss": None, "learning_rate": NO_RATE, "seed": None}
+    return {"run": run, "status": status, "problem": problem} | empty
 
 
 def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> Row:
@@ -104,9 +129,9 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
         "status": _required(run_record, "status"),
         "problem": "",
         "arm": None,
-        "loss": _required(run_record, "choices", "loss"),
+        "loss": record.nested_dict(run_record, "choices").get("loss"),
         "data": record.nested_dict(run_record, "choices").get("data", ""),
-        "learning_rate": _learning_rate(_required(run_record, "config", "optimizer", "lr")),
+        "learning_rate": NO_RATE,
         "seed": _required(run_record, "config", "seed"),
         "fingerprint": run_record.get("fingerprint"),
         # `StackDifferenceError` alone makes a failed run start anew
@@ -174,7 +199,7 @@ def _sets_margin(override: str) -> bool:
     return key in ("comparison.margin", "comparison") or key.startswith("comparison.margin.")
 
 
-def _learning_rate(value: Any) -> float:
+def _learning_rate(key: str, value: Any) -> float:
     if not is_number(value) or not SMALLEST <= value <= LARGEST:
-        raise ValueError(f"expected a positive optimizer.lr in run.json, got {value!r}")
+        raise ValueError(f"expected a positive {key} in run.json, got {value!r}")
     return float(value)

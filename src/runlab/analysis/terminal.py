@@ -24,6 +24,7 @@ from runlab.analysis.formatting import (
     spread,
     with_unit,
 )
+from runlab.analysis.learning_rates import Rate, rate_text, with_rate
 from runlab.analysis.statistics import seeds_needed
 from runlab.measure import Measure
 from runlab.runs.record import UNSOUND
@@ -44,14 +45,14 @@ def terminal(comparison: Comparison) -> str:
     shown = comparison.shown()
     parts = [
         _conclusions(shown.statements),
-        _grid(shown.cells, shown.measure),
-        _arms(shown.arms, shown.measure, shown.other_measures),
+        _grid(shown.cells, shown.measure, shown.rate),
+        _arms(shown.arms, shown.measure, shown.other_measures, shown.rate),
         [
-            *_ranges(shown.arms, shown.measure),
+            *_ranges(shown.arms, shown.measure, shown.rate),
             *_speed(shown.speed, milestone_measure(shown.measure, shown.measures)),
         ],
-        _differences(shown.differences, shown.measure),
-        _naive(shown.naive, shown.measure),
+        _differences(shown.differences, shown.measure, shown.rate),
+        [] if shown.rate is None else _naive(shown.naive, shown.measure, shown.rate),
         _reach(shown),
         _warnings(shown.warnings),
     ]
@@ -79,28 +80,32 @@ def _reach(comparison: Comparison) -> list[str]:
         margin = f"The margin ±{comparison.margin:g}{unit}: {comparison.margin_origin}"
         lines += wrapped(margin, bullet="- ")
     if choices := comparison.choices:
-        lines += wrapped(f"{method.CHOSEN_ANEW}:", bullet="- ")
+        lines += wrapped(f"{method.chosen_anew(comparison.rate)}:", bullet="- ")
         lines += [line for text in choices[:AT_MOST] for line in wrapped(text, bullet="  ")]
         lines += _rest(len(choices))
     return ["How far this carries", *lines]
 
 
-def _grid(cells: pd.DataFrame, measure: Measure) -> list[str]:
+def _grid(cells: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]:
     least, most = int(cells["n"].min()), int(cells["n"].max())
     seeds = plural(most, "seed") if least == most else f"{least} to {most} seeds"
     axis = measure.axis("validation")
     axis = axis[0].upper() + axis[1:]
-    title = f"{axis} (mean ± sd over {seeds}); * chosen learning rate"
+    title = f"{axis} (mean ± sd over {seeds}){with_rate(rate, '; * chosen {title}')}"
     title += "".join(f"; {mark}" for mark in marks(cells))
-    columns = {arm: _column(own, measure.digits) for arm, own in _by_arm(cells)}
+    columns = {arm: _column(own, measure.digits, rate) for arm, own in _by_arm(cells)}
     lines = wrapped(title)
     for arms in _side_by_side(columns):
         tried = sorted({learning_rate for arm in arms for learning_rate in columns[arm]})
         rows = [
-            [f"{learning_rate:g}", *(columns[arm].get(learning_rate, "") for arm in arms)]
+            [
+                "" if rate is None else rate_text(learning_rate),
+                *(columns[arm].get(learning_rate, "") for arm in arms),
+            ]
             for learning_rate in tried
         ]
-        lines += ["", *aligned(["lr", *map(wrapped_name, arms)], rows)]
+        header = "" if rate is None else rate.short
+        lines += ["", *aligned([header, *map(wrapped_name, arms)], rows)]
     return lines
 
 
@@ -110,9 +115,9 @@ def _by_arm(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(arm), own
 
 
-def _column(cells: pd.DataFrame, digits: int) -> dict[float, str]:
+def _column(cells: pd.DataFrame, digits: int, rate: Rate | None) -> dict[float, str]:
     marks = [
-        " ".join(filter(None, ["*" if cell["chosen"] else " ", marked(cell)]))
+        " ".join(filter(None, ["*" if cell["chosen"] and rate is not None else " ", marked(cell)]))
         for _, cell in cells.iterrows()
     ]
     widest = max(map(len, marks))
@@ -135,28 +140,42 @@ def _side_by_side(columns: dict[str, dict[float, str]]) -> Iterator[list[str]]:
     yield arms
 
 
-def _arms(arms: pd.DataFrame, measure: Measure, others: Sequence[Measure]) -> list[str]:
+def _arms(
+    arms: pd.DataFrame, measure: Measure, others: Sequence[Measure], rate: Rate | None
+) -> list[str]:
     if arms.empty:
         return []
     unit = f", {measure.unit}" if measure.unit else ""
-    title = f"Test {measure.title} at the chosen learning rate{unit} [Student's 95% over seeds]"
+    where = with_rate(rate, " at the chosen {title}")
+    title = f"Test {measure.title}{where}{unit} [Student's 95% over seeds]"
     if arms["test_samples_half_width"].notna().any():
         title += "; samples: 95% half-width from the finite test set"
     ends = [end for end in UNSOUND if end == "diverged" or arms[end].any()]
-    header = ["arm", "lr", "n", *(f"{end[:3]}." for end in ends), f"{measure.title} [95%]", "sd"]
+    header = [
+        "arm",
+        *([] if rate is None else [rate.short]),
+        "n",
+        *(f"{end[:3]}." for end in ends),
+        f"{measure.title} [95%]",
+        "sd",
+    ]
     header += ["samples"] * measure.proportion
     header += [other.title for other in others]
-    rows = [_arm(arm, ends, measure, others) for _, arm in arms.iterrows()]
+    rows = [_arm(arm, ends, measure, others, rate) for _, arm in arms.iterrows()]
     return [*wrapped(title), "", *_fitting(header, rows, len(others))]
 
 
 def _arm(
-    arm: pd.Series, ends: Sequence[str], measure: Measure, others: Sequence[Measure]
+    arm: pd.Series,
+    ends: Sequence[str],
+    measure: Measure,
+    others: Sequence[Measure],
+    rate: Rate | None,
 ) -> list[str]:
     digits = measure.digits
     return [
         wrapped_name(arm["arm"]),
-        f"{arm['learning_rate']:g}",
+        *([] if rate is None else [rate_text(arm["learning_rate"])]),
         str(arm["n"]),
         *(str(arm[end]) for end in ends),
         interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=digits),
@@ -182,12 +201,14 @@ def _wrapped_title(title: str) -> str:
     return "\n".join(textwrap.wrap(title, TITLE))
 
 
-def _ranges(arms: pd.DataFrame, measure: Measure) -> list[str]:
+def _ranges(arms: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]:
     known = arms[arms["good_range"] != ""] if not arms.empty else arms
     if known.empty:
         return []
     ranges = "; ".join(f"{arm['arm']} {arm['good_range']}" for _, arm in known.iterrows())
-    return wrapped(f"Learning rates within {method.tolerance(measure)} of an arm's best: {ranges}.")
+    what = with_rate(rate, "{plural}")
+    what = what[0].upper() + what[1:]
+    return wrapped(f"{what} within {method.tolerance(measure)} of an arm's best: {ranges}.")
 
 
 def _speed(speed: pd.DataFrame, measure: Measure | None) -> list[str]:
@@ -206,11 +227,12 @@ def _speed(speed: pd.DataFrame, measure: Measure | None) -> list[str]:
     )
 
 
-def _differences(differences: pd.DataFrame, measure: Measure) -> list[str]:
+def _differences(differences: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]:
     if differences.empty:
         return []
     unit = measure.difference_unit or "difference"
-    title = f"Paired differences in test {measure.title}, each arm at its chosen learning rate"
+    where = with_rate(rate, ", each arm at its chosen {title}")
+    title = f"Paired differences in test {measure.title}{where}"
     rows = [_difference(row, measure) for _, row in differences.head(AT_MOST).iterrows()]
     tests = count_tests(differences)
     few = (differences["pairs"] < seeds_needed(max(tests, 1))).any()
@@ -236,11 +258,11 @@ def _difference(row: pd.Series, measure: Measure) -> list[str]:
     ]
 
 
-def _naive(naive: pd.DataFrame, measure: Measure) -> list[str]:
+def _naive(naive: pd.DataFrame, measure: Measure, rate: Rate) -> list[str]:
     known = naive.dropna(subset="difference")
     if known.empty:
         return []
-    lines = ["Naive: the same differences at one learning rate for both, tuned for neither"]
+    lines = [f"Naive: the same differences at one {rate.title} for both, tuned for neither"]
     pairs = known.groupby(["arm", "other"], sort=False)
     for _, same in islice(pairs, NAIVE_AT_MOST):
         effects = [

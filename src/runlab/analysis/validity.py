@@ -10,9 +10,10 @@ from runlab.analysis.cells import has_sound_run, metric_values, select_chosen
 from runlab.analysis.conclusions import Tuning
 from runlab.analysis.differences import MOST_PAIRS, differing_settings
 from runlab.analysis.formatting import listed
-from runlab.analysis.learning_rates import next_value
+from runlab.analysis.learning_rates import NO_RATE, Rate, next_value, with_rate
 from runlab.analysis.reach import choice, other_choices
 from runlab.analysis.runs import THEN, duplicate_runs, ended_runs
+from runlab.config.axes import Axes
 from runlab.measure import Measure
 from runlab.runs.record import ENDED, UNSOUND
 from runlab.text import plural
@@ -30,25 +31,39 @@ def find_warnings(
     arms: pd.DataFrame,
     measure: Measure,
     order: Sequence[str],
+    rate: Rate | None,
 ) -> list[str]:
     """`order` is that of all arms, also of those in which no run has ended."""
     return [
         *_unusable(runs),
         *_unfinished(runs),
         *_differing_stacks(runs),
-        *_duplicates(runs),
+        *_duplicates(runs, rate),
         *_without_result(runs, measure),
         *_absent_arms(runs, cells, order),
-        *_edges(cells, measure),
-        *_single_learning_rates(cells),
+        *_edges(cells, measure, rate),
+        *_single_rates(cells, rate),
         *_confounded(arms),
         *_different_grids(cells),
         *_unequal_seeds(cells),
         *_mixed_outcomes(cells),
-        *_unstable_choices(cells, arms, measure),
-        *_other_seeds(runs, cells),
+        *_unstable_choices(cells, arms, measure, rate),
+        *_other_seeds(runs, cells, rate),
         *_mixed_provenance(ended_runs(runs)),
     ]
+
+
+def find_missing_keys(runs: pd.DataFrame, axes: Axes, rate: Rate | None) -> Iterator[str]:
+    """A sentence for each key that somebody chose to compare by, and no run has."""
+    usual = Axes()
+    if axes.rate not in (None, usual.rate) and rate is None:
+        yield f"no run has comparison.rate={axes.rate} in its configuration: nothing is tuned"
+    names = (str(axes.arm), str(axes.arm).rpartition(".")[2])
+    if axes.arm not in (None, usual.arm) and not any(SETTING + name in runs for name in names):
+        yield (
+            f"no run has comparison.arm={axes.arm} in its configuration: whatever else varies "
+            "names the arms"
+        )
 
 
 def _unusable(runs: pd.DataFrame) -> Iterator[str]:
@@ -79,12 +94,12 @@ def _differing_stacks(runs: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _duplicates(runs: pd.DataFrame) -> Iterator[str]:
+def _duplicates(runs: pd.DataFrame, rate: Rate | None) -> Iterator[str]:
     again = duplicate_runs(runs)["run"].tolist()
     if again:
+        same = with_rate(rate, "arm, {title} and seed") or "arm and seed"
         yield (
-            f"{plural(len(again), 'run')} left out, as another has the same arm, learning rate and "
-            f"seed: {listed(again)}"
+            f"{plural(len(again), 'run')} left out, as another has the same {same}: {listed(again)}"
         )
 
 
@@ -106,15 +121,17 @@ def _absent_arms(runs: pd.DataFrame, cells: pd.DataFrame, order: Sequence[str]) 
         yield f"{arm}: no run has finished, so the arm is missing from every table"
 
 
-def _edges(cells: pd.DataFrame, measure: Measure) -> Iterator[str]:
+def _edges(cells: pd.DataFrame, measure: Measure, rate: Rate | None) -> Iterator[str]:
     for arm in cells["arm"].unique():
         own = cells[cells["arm"] == arm]
-        tried = own["learning_rate"].tolist()
-        lower, higher = next_value(tried, above=False), next_value(tried, above=True)
+        tuned = own[own["learning_rate"] != NO_RATE]
+        tried = tuned["learning_rate"].tolist()
         if not has_sound_run(own).any():
-            yield f"{arm}: {_how_all_ended(own)}; add {_where_to_look(own, measure, lower, higher)}"
-        elif len(tried) > 1:
-            yield from _edge(arm, own, {min(tried): lower, max(tried): higher})
+            where = _where_to_look(tuned, measure, rate)
+            yield f"{arm}: {_how_all_ended(own)}" + (f"; add {where}" if where else "")
+        elif rate is not None and len(tried) > 1:
+            lower, higher = next_value(tried, above=False), next_value(tried, above=True)
+            yield from _edge(arm, tuned, {min(tried): lower, max(tried): higher}, rate)
 
 
 def _how_all_ended(own: pd.DataFrame) -> str:
@@ -122,13 +139,17 @@ def _how_all_ended(own: pd.DataFrame) -> str:
     return ends[0] if ends else "every run diverged or collapsed"
 
 
-def _where_to_look(own: pd.DataFrame, measure: Measure, lower: float, higher: float) -> str:
-    """Which learning rates to add where no run is sound.
+def _where_to_look(own: pd.DataFrame, measure: Measure, rate: Rate | None) -> str:
+    """Which learning rates to add where no run is sound; of another key that is not known.
 
     One that diverges has too large a rate. One that collapses may have too small a rate, and never
     have left chance, or too large a one: the rate whose best weights did best says which.
     """
+    if rate is None or not rate.is_learning_rate or own.empty:
+        return ""
     rates, collapsed = own["learning_rate"], own[own["collapsed"] > 0]
+    tried = rates.tolist()
+    lower, higher = next_value(tried, above=False), next_value(tried, above=True)
     if collapsed.empty:
         return f"smaller learning rates, {lower:g} first"
     score = own["val_mean"] * (1 if measure.higher_is_better else -1)
@@ -142,24 +163,27 @@ def _where_to_look(own: pd.DataFrame, measure: Measure, lower: float, higher: fl
     return f"learning rates beside {best[0]:g}, which did best"
 
 
-def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float]) -> Iterator[str]:
+def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float], rate: Rate) -> Iterator[str]:
     for chosen in own.loc[own["chosen"], "learning_rate"]:
         if chosen in beyond:
             end = "smallest" if chosen == own["learning_rate"].min() else "largest"
             yield (
-                f"{arm}: its chosen learning rate {chosen:g} is the {end} that was tried, "
+                f"{arm}: its chosen {rate.title} {chosen:g} is the {end} that was tried, "
                 f"so a better one may lie beyond; add {beyond[chosen]:g}"
             )
 
 
-def _single_learning_rates(cells: pd.DataFrame) -> Iterator[str]:
+def _single_rates(cells: pd.DataFrame, rate: Rate | None) -> Iterator[str]:
+    if rate is None:
+        return
+    cells = cells[cells["learning_rate"] != NO_RATE]
     tried = cells.groupby("arm")["learning_rate"].transform("nunique")
     alone = cells[(tried == 1) & has_sound_run(cells)]
     for key, own in alone.groupby("learning_rate"):
         only = float(str(key))
         lower, higher = next_value([only], above=False), next_value([only], above=True)
         yield (
-            f"{listed(own['arm'].tolist())}: a single learning rate was tried, {only:g}; "
+            f"{listed(own['arm'].tolist())}: a single {rate.title} was tried, {only:g}; "
             f"add {lower:g} and {higher:g}"
         )
 
@@ -175,16 +199,18 @@ def _confounded(arms: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def find_tuning(cells: pd.DataFrame) -> Tuning:
+def find_tuning(cells: pd.DataFrame, rate: Rate | None) -> Tuning:
     """The arms whose chosen learning rate is at an end of several, or the only one."""
+    cells = cells[cells["learning_rate"] != NO_RATE]
     tried = cells.groupby("arm")["learning_rate"]
     lowest, highest = tried.transform("min"), tried.transform("max")
     at_end = (cells["learning_rate"] == lowest) | (cells["learning_rate"] == highest)
     edge = cells["chosen"] & at_end & (lowest < highest)
-    return Tuning(set(cells.loc[edge, "arm"]), set(cells.loc[lowest == highest, "arm"]))
+    return Tuning(rate, set(cells.loc[edge, "arm"]), set(cells.loc[lowest == highest, "arm"]))
 
 
 def _different_grids(cells: pd.DataFrame) -> Iterator[str]:
+    cells = cells[cells["learning_rate"] != NO_RATE]
     everywhere = set(cells["learning_rate"])
     for arm in cells["arm"].unique():
         absent = sorted(everywhere - set(cells.loc[cells["arm"] == arm, "learning_rate"]))
@@ -197,7 +223,7 @@ def _unequal_seeds(cells: pd.DataFrame) -> Iterator[str]:
     most = cells["n"].max()
     fewer = cells[cells["n"] < most]
     if not fewer.empty:
-        names = [f"{c['arm']} at {c['learning_rate']:g} ({c['n']})" for _, c in fewer.iterrows()]
+        names = [f"{_place(cell)} ({cell['n']})" for _, cell in fewer.iterrows()]
         yield f"cells differ in their number of runs, up to {most}; fewer: {listed(names)}"
 
 
@@ -206,14 +232,22 @@ def _mixed_outcomes(cells: pd.DataFrame) -> Iterator[str]:
     ends = cells[[*UNSOUND]].assign(sound=cells["n"] - cells[[*UNSOUND]].sum(axis=1))
     mixed = cells[((ends > 0).sum(axis=1) > 1) | (cells["far_off"] > 0)]
     if not mixed.empty:
-        names = [f"{c['arm']} at {c['learning_rate']:g} ({_ends(c)})" for _, c in mixed.iterrows()]
+        names = [f"{_place(cell)} ({_ends(cell)})" for _, cell in mixed.iterrows()]
         yield (
             f"seeds of one cell end differently: {listed(names)}; there rounding may decide, so "
             "that a seed may end otherwise alone, in a stack or on another processor"
         )
 
 
-def _unstable_choices(cells: pd.DataFrame, arms: pd.DataFrame, measure: Measure) -> Iterator[str]:
+def _place(cell: pd.Series) -> str:
+    """`mse at 0.1`, or the arm alone."""
+    value = cell["learning_rate"]
+    return cell["arm"] if value == NO_RATE else f"{cell['arm']} at {value:g}"
+
+
+def _unstable_choices(
+    cells: pd.DataFrame, arms: pd.DataFrame, measure: Measure, rate: Rate | None
+) -> Iterator[str]:
     """Where another choice costs what the arm's interval does not tell."""
     ends = [*UNSOUND]
     for _, arm in arms.iterrows():
@@ -228,8 +262,9 @@ def _unstable_choices(cells: pd.DataFrame, arms: pd.DataFrame, measure: Measure)
         if not costly.empty:
             told = listed([choice(cell, chosen, measure) for _, cell in costly.iterrows()])
             yield (
-                f"{arm['arm']}: its intervals hold for the chosen learning rate "
-                f"{arm['learning_rate']:g} alone; resamples of the seeds choose {told}"
+                f"{arm['arm']}: its intervals hold for the chosen "
+                f"{with_rate(rate, '{title}')} {arm['learning_rate']:g} alone; resamples of the "
+                f"seeds choose {told}"
             )
 
 
@@ -240,14 +275,15 @@ def _ends(cell: pd.Series) -> str:
     return ", ".join([f"{first[0]} of {cell['n']} {first[1]}", *(f"{k} {end}" for k, end in rest)])
 
 
-def _other_seeds(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
+def _other_seeds(runs: pd.DataFrame, cells: pd.DataFrame, rate: Rate | None) -> Iterator[str]:
     chosen = select_chosen(ended_runs(runs), cells)
     seeds = {str(arm): set(own["seed"]) for arm, own in chosen.groupby("arm")}
     if seeds and any(own != set.union(*seeds.values()) for own in seeds.values()):
         common = len(set.intersection(*seeds.values()))
+        who = with_rate(rate, "the arms' chosen {plural}") or "the arms"
         yield (
-            "the arms' chosen learning rates were not run with the same seeds: "
-            f"{plural(common, 'seed')} in common, and only common seeds are paired"
+            f"{who} were not run with the same seeds: {plural(common, 'seed')} in common, and only "
+            "common seeds are paired"
         )
 
 

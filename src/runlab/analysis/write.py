@@ -1,8 +1,10 @@
 """The files of a comparison: tables, figures, a page and the same in Markdown."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -14,13 +16,14 @@ from runlab.analysis.figures import (
     paired_figure,
     sensitivity_figure,
 )
+from runlab.analysis.learning_rates import NO_RATE, Rate
 from runlab.analysis.markdown import to_markdown
 from runlab.analysis.page import to_page
 from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render, to_csv
 from runlab.analysis.section import Section, load_sections
 
 ALT_TEXTS = {
-    "sensitivity": "Validation score against learning rate, a line for each arm",
+    "sensitivity": "Validation score against the setting that is tuned, a line for each arm",
     "learning_curves": "Validation score against epochs, a line for each arm",
     "paired": "Difference between two arms for each seed, with mean and interval",
     "grid": "Mean validation score of every cell",
@@ -63,8 +66,8 @@ def _alt_texts(sections: Sequence[Section]) -> dict[str, str]:
 
 def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
     for name in ("runs", "cells", "arms", "differences", "paired"):
-        yield f"{name}.csv", to_csv(getattr(comparison, name))
-    yield "curves.csv", to_csv(comparison.history)
+        yield f"{name}.csv", to_csv(_with_rates(getattr(comparison, name), comparison.rate))
+    yield "curves.csv", to_csv(_with_rates(comparison.history, comparison.rate))
     shown = comparison.shown()
     sections, _ = load_sections(comparison.sections)
     alt_texts = _alt_texts(sections)
@@ -85,19 +88,29 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
     yield "comparison.html", to_page(shown, drawings, applying).encode()
 
 
+def _with_rates(table: pd.DataFrame, rate: Rate | None) -> pd.DataFrame:
+    """The columns of learning rates by the key that they are of; none where nothing is tuned."""
+    columns = [name for name in ("learning_rate", "other_learning_rate") if name in table]
+    if rate is None:
+        return table.drop(columns=columns)
+    known = table.assign(**{name: table[name].replace(NO_RATE, math.nan) for name in columns})
+    names = {name: name.replace("learning_rate", rate.key) for name in columns}
+    return known if rate.is_learning_rate else known.rename(columns=names)
+
+
 def draw_figures(
     comparison: Comparison, sections: Sequence[Section]
 ) -> Mapping[str, Figure | str | None]:
     """By name, as `Section.figures` returns them: the engine's own, then those of sections."""
     cells, measure, styles = comparison.cells, comparison.measure, comparison.arm_styles
-    paired, differences = comparison.paired, comparison.differences
+    paired, differences, rate = comparison.paired, comparison.differences, comparison.rate
     figures: dict[str, Figure | str | None] = {
-        "sensitivity": sensitivity_figure(cells, measure, styles),
+        "sensitivity": sensitivity_figure(cells, measure, styles, rate),
         "learning_curves": learning_curves_figure(
-            comparison.curves, measure, comparison.measures, styles
+            comparison.curves, measure, comparison.measures, styles, rate
         ),
         "paired": paired_figure(paired, differences, comparison.margin, measure, styles),
-        "grid": grid_figure(cells, measure, styles),
+        "grid": grid_figure(cells, measure, styles, rate),
     }
     for section in sections:
         figures |= section.figures(comparison)

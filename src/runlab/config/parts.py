@@ -30,14 +30,23 @@ def named_parts(module: Mapping[Any, Any]) -> set[str]:
     return (taken or set()) - set(map(str, module))
 
 
+def unused_groups(module: Mapping[Any, Any]) -> set[str]:
+    """Groups of which nothing is built for a module.
+
+    Raises:
+        ValueError: if the module cannot be imported.
+    """
+    named = named_parts(module)
+    return {group for part, group in GROUPS.items() if part not in named}
+
+
 def without_unused(config: dict[str, Any], overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The configuration without groups of which nothing is built for its module.
 
     Raises:
         ValueError: if an override sets one of them: it would change nothing.
     """
-    named = named_parts(config["module"])
-    unused = {group for part, group in GROUPS.items() if part not in named}
+    unused = unused_groups(config["module"])
     for override in overrides:
         group = key_of(override).split(".")[0]
         if group in unused:

@@ -9,7 +9,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from runlab.config.axes import Axes
 from runlab.config.fingerprint import affects_result, key_of, normalized, watchers_of
+from runlab.config.parts import unused_groups
 from runlab.measure import LOSS, declared_measures, mode_of
 from runlab.text import LONGEST_FILE_NAME, file_name
 
@@ -22,12 +24,36 @@ SWEPT_KEYS = "RUNLAB_SWEPT_KEYS"
 LAUNCH = "RUNLAB_LAUNCH"
 """And which command launched them."""
 
-NAMED_ELSEWHERE = {"loss", "optimizer.lr", "seed"}
-"""In the run's name already."""
+
+def axis_values(cfg: DictConfig) -> dict[str, Any]:
+    """What places the run in its sweep: arm, rate and seed by their keys, as far as it has them.
+
+    The arm is the choice of a group, or else the configuration's value. What nothing is built of
+    for the run's module, such as the loss of one that takes none, the run does not have.
+    """
+    axes, choices, unused = Axes.of(cfg), cfg.run.choices, unused_groups_of(cfg)
+    found = {
+        key: choices[key] if key == axes.arm and key in choices else OmegaConf.select(cfg, key)
+        for key in axes.keys
+        if key.partition(".")[0] not in unused
+    }
+    return {
+        key: as_text_or_number(key, value)
+        for key, value in found.items()
+        if value is not None and not OmegaConf.is_dict(value)
+    }
+
+
+def unused_groups_of(cfg: DictConfig) -> set[str]:
+    """None where the module cannot be imported, which training says."""
+    try:
+        return unused_groups(cfg.module)
+    except ValueError:
+        return set()
 
 
 def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
-    """What was overridden beyond loss, learning rate and seed: values by their short keys.
+    """What was overridden beyond arm, rate and seed: values by their short keys.
 
     A short key is the last part of a dotted key, or the whole key where that would be ambiguous.
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
@@ -39,21 +65,26 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
         cfg = without_place(cfg)
     if only_watches(texts.get("callback", ""), watchers):
         del texts["callback"]
-    elsewhere = (
-        NAMED_ELSEWHERE if "experiment" in varied_keys() else {*NAMED_ELSEWHERE, "experiment"}
-    )
+    names, placed = Axes.of(cfg).names(), axis_values(cfg).keys()
+    elsewhere = {*placed, *(() if "experiment" in varied_keys() else ("experiment",))}
     keys = sorted(key for key in texts.keys() - elsewhere if affects_result(key, watchers))
     stems = [key.rsplit(".", 1)[-1] for key in keys]
-    taken = {"loss", "lr", "seed"} | {stem for stem in stems if stems.count(stem) > 1}
+    taken = {names[key] for key in placed} | {stem for stem in stems if stems.count(stem) > 1}
     values = {}
     for key, stem in zip(keys, stems, strict=True):
         value = OmegaConf.select(cfg, key)
-        if OmegaConf.is_list(value):
-            items = normalized(key, OmegaConf.to_container(value, resolve=True))
-            value = f"[{','.join(map(str, items))}]"
         is_group = OmegaConf.is_dict(value) or value is None
-        values[key if stem in taken else stem] = texts[key] if is_group else normalized(key, value)
+        short = key if stem in taken else stem
+        values[short] = texts[key] if is_group else as_text_or_number(key, value)
     return values
+
+
+def as_text_or_number(key: str, value: Any) -> Any:
+    """A setting's value in one form, a list as `[128,64]`."""
+    if OmegaConf.is_list(value):
+        items = normalized(key, OmegaConf.to_container(value, resolve=True))
+        return f"[{','.join(map(str, items))}]"
+    return normalized(key, value)
 
 
 def as_given(overrides: Any) -> list[str]:
@@ -84,17 +115,21 @@ def only_watches(choice: str, watchers: Collection[str]) -> bool:
     return added < names and added <= {*watchers}
 
 
-def run_name(
-    loss: str, learning_rate: object, seed: int, overrides: Any, *, _root_: DictConfig
-) -> str:
+def run_name(*, _root_: DictConfig) -> str:
     """A run's folder under its sweep: `loss=mse,lr=0.1,seed=0`, then whatever else was overridden.
 
-    It does not depend on the order of the overrides, is safe as a file name (what is not is
-    percent-encoded), and never longer than one may be.
+    The first parts are what `comparison.arm` and `comparison.rate` name. It does not depend on the
+    order of the overrides, is safe as a file name (what is not is percent-encoded), and never
+    longer than one may be.
     """
-    rate = normalized("optimizer.lr", learning_rate)
-    parts = {"loss": loss, "lr": rate, "seed": seed} | extra_overrides(_root_, overrides)
+    parts = named_axes(_root_) | extra_overrides(_root_, _root_.run.overrides)
     return file_name(",".join(f"{key}={value}" for key, value in parts.items()))
+
+
+def named_axes(cfg: DictConfig) -> dict[str, Any]:
+    """`axis_values` by short keys."""
+    names = Axes.of(cfg).names()
+    return {names[key]: value for key, value in axis_values(cfg).items()}
 
 
 def sweep_name(name: str) -> str:
@@ -116,15 +151,14 @@ def sweep_name(name: str) -> str:
 
 
 def swept_hparams(cfg: DictConfig) -> dict[str, Any]:
-    """Loss, learning rate and seed, and what else tells this run from the others of its multirun.
+    """Arm, rate and seed, and what else tells this run from the others of its multirun.
 
     As plain values for a table of hyperparameters. Of a run by itself, whatever was overridden.
     """
-    named = {"loss": cfg.run.choices["loss"], "lr": cfg.optimizer.lr, "seed": cfg.seed}
     overrides = as_given(cfg.run.overrides)
     if is_multirun() and SWEPT_KEYS in os.environ:
         overrides = [each for each in overrides if key_of(each) in varied_keys()]
-    return named | extra_overrides(cfg, overrides)
+    return named_axes(cfg) | extra_overrides(cfg, overrides)
 
 
 def is_multirun() -> bool:

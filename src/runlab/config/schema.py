@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from runlab.config.axes import ABSENT, Axes, value_at
 from runlab.measure import is_number
 from runlab.runs.record import nested_dict
 
@@ -46,6 +47,8 @@ class ComparisonConfig:
     """What is declared of a sweep's comparison before its runs are seen.
 
     Attributes:
+        arm: the key that names arms; null: whatever varies does.
+        rate: the key of which each arm has its best value chosen; null: none.
         metric: the primary measure, by its name; null: the first that the module declares.
         margin: the largest difference that does not matter, in the measure's unit: of measures by
             their names, or a number for the primary one.
@@ -54,6 +57,8 @@ class ComparisonConfig:
         arm_styles: colour and marker by arm, in the order in which they are shown.
     """
 
+    arm: str | None = "loss"
+    rate: str | None = "optimizer.lr"
     metric: str | None = None
     margin: Any = None
     sections: list[str] | None = None
@@ -94,9 +99,7 @@ def check(config: Mapping[str, Any]) -> None:
     keys = {each.name for each in fields(Train)}
     for key in config.keys() - keys:
         raise ValueError(unknown(key, key, "key", keys - {"run"}))
-    rate = nested_dict(config, "optimizer").get("lr", 0)
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < float("inf"):
-        raise ValueError(f"expected optimizer.lr to be a finite number of at least 0, got {rate!r}")
+    check_axes(config)
     epochs = config["trainer"].get("max_epochs", 1)
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise ValueError(
@@ -131,6 +134,20 @@ def without_measures(node: Any) -> Any:
         for name, each in node.items()
         if isinstance(each, Mapping)
     }
+
+
+def check_axes(config: Mapping[str, Any]) -> None:
+    """Raises ValueError where runs could not be compared by the keys that they name."""
+    axes = Axes.of(config)
+    if "" in axes.keys or len(set(axes.keys)) < len(axes.keys):
+        raise ValueError(
+            "expected comparison.arm and comparison.rate to name two settings other than seed, or "
+            f"null, got {axes.arm!r} and {axes.rate!r}"
+        )
+    for key in dict.fromkeys(filter(None, (axes.rate, "optimizer.lr"))):
+        value = value_at(config, key)
+        if value is not ABSENT and not (is_number(value) and value >= 0):
+            raise ValueError(f"expected {key} to be a finite number of at least 0, got {value!r}")
 
 
 def check_counts(config: Mapping[str, Any]) -> None:

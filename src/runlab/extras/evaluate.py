@@ -42,14 +42,15 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
 def table(metrics: Mapping[str, float]) -> str:
     """One row a quantity, one column a split."""
     quantities = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
+    splits = [split for split in SPLITS if any(name.startswith(f"{split}/") for name in metrics)]
     rows = [
-        [quantity, *(exact(metrics[f"{split}/{quantity}"]) for split in SPLITS)]
+        [quantity, *(exact(metrics[f"{split}/{quantity}"]) for split in splits)]
         for quantity in quantities
     ]
-    columns = list(zip(["", *SPLITS], *rows, strict=True))
+    columns = list(zip(["", *splits], *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [["", *SPLITS], *rows]
+        for row in [["", *splits], *rows]
     ]
     return "\n".join(lines)

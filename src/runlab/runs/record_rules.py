@@ -175,6 +175,8 @@ RULES = (
         )
     ),
     Rule("config.trainer.max_epochs", "a whole number above 0", nullable(is_positive_count)),
+    Rule("config.comparison.arm", "a key or null", nullable(is_text)),
+    Rule("config.comparison.rate", "a key or null", nullable(is_text)),
     Rule("config.comparison.metric", "a text or null", nullable(is_text)),
     Rule("config.comparison.sections", "a list of texts or null", nullable(is_texts)),
     Rule("config.comparison.outputs", "a list of texts or null", nullable(is_texts)),

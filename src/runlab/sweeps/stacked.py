@@ -12,6 +12,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from omegaconf import open_dict
 
+from runlab.config.axes import LEARNING_RATES, Axes
 from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.schema import check_count
 from runlab.sweeps.jobs import first_alike, setting, swept_keys
@@ -28,7 +29,10 @@ LARGEST_STACK = 1_000
 """Runs; each has a thread of its own."""
 
 STACKED_KEYS = ("seed", "optimizer.lr")
-"""Runs that differ in these alone may train together."""
+"""Runs that differ in these alone may train together, whatever their arms are."""
+
+RATE_GROUPS = ("optimizer", "scheduler", "parameter_groups")
+"""Groups whose learning rates are those of an optimizer's steps: a stack takes one for each run."""
 
 
 class StackedLauncherMixin(BasicLauncher):
@@ -64,13 +68,14 @@ class StackedLauncherMixin(BasicLauncher):
         processes = self.processes or self.suitable_processes(job_overrides)
         first = first_alike(job_overrides, watchers_of(self.config))
         jobs = [Job(initial_job_idx + i, job_overrides[i]) for i in dict.fromkeys(first)]
-        groups = group_jobs([job.overrides for job in jobs], self.size, processes)
+        keys = stacked_keys(Axes.of(self.config))
+        groups = group_jobs([job.overrides for job in jobs], self.size, processes, keys)
         parts = [[jobs[i] for i in group] for group in groups]
         processes = min(processes, len(parts))
         if initial_job_idx == 0:
             folder = Path(str(self.config.hydra.sweep.dir))
             swept = swept_keys([job.overrides for job in jobs])
-            log.info("%s", describe_stacks(len(jobs), len(parts), swept, processes, folder))
+            log.info("%s", describe_stacks(len(jobs), len(parts), swept, processes, folder, keys))
         if processes > 1:
             from joblib import Parallel, delayed  # 0.2 s; Hydra imports plugins even for --help
 
@@ -154,14 +159,19 @@ class StackedLauncherMixin(BasicLauncher):
 
 
 def describe_stacks(
-    runs: int, stacks: int, swept: Collection[str], processes: int, sweep: Path
+    runs: int,
+    stacks: int,
+    swept: Collection[str],
+    processes: int,
+    sweep: Path,
+    stacked: Collection[str] = STACKED_KEYS,
 ) -> str:
     """`20 runs in 4 stacks, apart where they differ in loss, 2 at a time`.
 
     Those of several processes show no bars.
     """
     text = f"{plural(runs, 'run')} in {plural(stacks, 'stack')}"
-    apart = sorted(set(swept) - set(STACKED_KEYS))
+    apart = sorted(set(swept) - set(stacked))
     if stacks > 1 and apart:
         text += f", apart where they differ in {', '.join(apart)}"
     if processes == 1:
@@ -211,13 +221,25 @@ def check_backend(name: str) -> None:
         )
 
 
-def group_jobs(jobs: Sequence[Sequence[str]], size: int, processes: int = 1) -> list[list[int]]:
+def stacked_keys(axes: Axes) -> set[str]:
+    """With the rate that runs are compared over, if it is a learning rate of an optimizer's."""
+    group, _, last = (axes.rate or "").rpartition(".")
+    is_learning_rate = last in LEARNING_RATES and group.partition(".")[0] in RATE_GROUPS
+    return {*STACKED_KEYS, *([str(axes.rate)] if is_learning_rate else [])}
+
+
+def group_jobs(
+    jobs: Sequence[Sequence[str]],
+    size: int,
+    processes: int = 1,
+    stacked: Collection[str] = STACKED_KEYS,
+) -> list[list[int]]:
     """Indices of the jobs that may train together, at most so many in each group."""
     from runlab.stacks import partition_runs
 
     alike = defaultdict(list)
     for index, overrides in enumerate(jobs):
-        others = {setting(each) for each in overrides if key_of(each) not in STACKED_KEYS}
+        others = {setting(each) for each in overrides if key_of(each) not in stacked}
         alike[frozenset(others)].append(index)
     return [
         [indices[i] for i in part]

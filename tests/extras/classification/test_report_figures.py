@@ -9,7 +9,7 @@ from runlab.analysis.palette import arm_styles
 from runlab.extras.classification.report.figures import confusion_figure, reliability_figure
 from runlab.extras.classification.report.gradients import GRADIENT_NORMS, gradients_figure, mse
 from tests.analysis.drawings import assert_greys_follow_the_page, drawn, to_svg, words
-from tests.analysis.tables import ARMS, KNOWN, STYLES
+from tests.analysis.tables import ARMS, KNOWN, RATE, STYLES
 from tests.extras.classification import report_tables as tables
 
 LONG = tuple(
@@ -27,7 +27,7 @@ def test_every_figure_is_drawn_in_greys_that_follow_the_page(
     for figure in (
         reliability_figure(tables.reliability(arms, seeds), arms_table, styles),
         confusion_figure(tables.confusion(arms, seeds), styles),
-        gradients_figure(tables.curves(arms, seeds), arms_table, styles, KNOWN),
+        gradients_figure(tables.curves(arms, seeds), arms_table, styles, KNOWN, RATE),
     ):
         assert_greys_follow_the_page(to_svg(drawn(figure)))
 
@@ -36,7 +36,7 @@ def test_an_empty_table_has_no_figure() -> None:
     arms = tables.arms_table(ARMS, 3)
     assert reliability_figure(tables.reliability(ARMS, 3)[:0], arms, STYLES) is None
     assert confusion_figure(tables.confusion(ARMS, 3)[:0], STYLES) is None
-    assert gradients_figure(tables.curves(ARMS, 3)[:0], arms[:0], STYLES, KNOWN) is None
+    assert gradients_figure(tables.curves(ARMS, 3)[:0], arms[:0], STYLES, KNOWN, RATE) is None
 
 
 def test_reliability_names_the_calibration_error_and_the_formula() -> None:
@@ -71,17 +71,17 @@ def test_confusion_of_arms_shares_one_scale_and_many_classes_have_a_bar() -> Non
 
 def test_gradients_leave_out_what_was_not_measured_and_losses_without_closed_form() -> None:
     curves, arms = tables.curves(ARMS, 3), tables.arms_table(ARMS, 3)
-    assert len(drawn(gradients_figure(curves, arms, STYLES, KNOWN)).axes) == 3
-    assert len(drawn(gradients_figure(curves[:0], arms, STYLES, KNOWN)).axes) == 1
+    assert len(drawn(gradients_figure(curves, arms, STYLES, KNOWN, RATE)).axes) == 3
+    assert len(drawn(gradients_figure(curves[:0], arms, STYLES, KNOWN, RATE)).axes) == 1
     curves, arms = tables.curves(("focal",), 3), tables.arms_table(("focal",), 3)
     styles = arm_styles(("focal",), KNOWN)
-    assert len(drawn(gradients_figure(curves, arms, styles, KNOWN)).axes) == 2
-    assert gradients_figure(curves[:0], arms, styles, KNOWN) is None
+    assert len(drawn(gradients_figure(curves, arms, styles, KNOWN, RATE)).axes) == 2
+    assert gradients_figure(curves[:0], arms, styles, KNOWN, RATE) is None
 
 
 def test_closed_forms_are_annotated_with_their_facts() -> None:
     arms = tables.arms_table(("cross_entropy", "mse, model=cnn"), 3)
-    (axes,) = drawn(gradients_figure(tables.curves((), 0), arms, {}, KNOWN)).axes
+    (axes,) = drawn(gradients_figure(tables.curves((), 0), arms, {}, KNOWN, RATE)).axes
     facts = ["1.370", "1.414", "1.414", "0.0598", "4.8·10⁻⁴", "2.2·10⁻⁸"]
     assert [text for text in words(axes.texts) if text] == [*facts, "closed form, not measured"]
     colors = [line.get_color() for line in axes.get_lines()[::2]]

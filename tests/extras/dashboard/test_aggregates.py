@@ -19,7 +19,7 @@ from runlab.extras.dashboard.aggregates import (
 from runlab.extras.dashboard.charts import rate_name
 from runlab.extras.dashboard.events import event_file, replace_events, scalar
 from runlab.sweeps.status import sweep_status
-from tests.analysis.synthetic import ARM_STYLES, keep_curves, write_run
+from tests.analysis.synthetic import ARM_STYLES, keep_curves, write_module_run, write_run
 from tests.extras.dashboard.sections import COLUMN, EXPLANATION
 
 
@@ -257,9 +257,20 @@ def test_what_a_killed_writer_left_is_theirs(tmp_path):
     assert not gone.exists()
 
 
+@pytest.mark.usefixtures("_no_figures")
+def test_arms_of_which_nothing_is_tuned_are_drawn_once(tmp_path):
+    for module in ("a", "b"):
+        keep_curves(write_module_run(tmp_path / "modules", module, 0), [0.5, 0.9])
+    folder = build(tmp_path / "modules")
+    assert [each.title for each in shown_layout(folder).category] == ["Each arm (modules)"]
+    assert {tag for tag in read(folder / "a").Tags()["scalars"] if "accuracy" in tag} == {
+        f"val_accuracy/chosen in modules/{end}" for end in ("mean", "lower", "upper")
+    }
+
+
 def test_two_learning_rates_never_share_a_tag():
-    assert rate_name(0.1) == "lr=0.1"
-    assert rate_name(0.551547968468555) == "lr=0.551547968468555"
+    assert rate_name("lr", 0.1) == "lr=0.1"
+    assert rate_name("lr", 0.551547968468555) == "lr=0.551547968468555"
 
 
 @pytest.mark.usefixtures("_no_figures")

@@ -13,10 +13,11 @@ import pytest
 
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.rebuild import rebuild
+from runlab.config.axes import Axes
 from runlab.extras.dashboard import dashboard, servers
 from runlab.extras.dashboard.dashboard import Dashboard, SweepWatcher, newest_sweep
 from runlab.extras.dashboard.events import event_file, scalar
-from runlab.extras.dashboard.servers import ARM_PATTERN, make_links
+from runlab.extras.dashboard.servers import arm_pattern, make_links
 from runlab.runs import record
 from tests.analysis.synthetic import keep_curves, write_run
 from tests.commands import Commands
@@ -30,8 +31,8 @@ def add(sweep: Path, seed: int = 0, **rest) -> Path:
     return folder
 
 
-def arm_of(name: str) -> tuple[str, ...] | None:
-    found = re.search(ARM_PATTERN, name)
+def arm_of(name: str, *axes: Axes) -> tuple[str, ...] | None:
+    found = re.search(arm_pattern(axes or [Axes()]), name)
     return found and found.groups()
 
 
@@ -43,13 +44,22 @@ def test_runs_are_coloured_by_arm_whatever_its_name():
     assert arm_of("loss=a.b%2B(c),lr=0.1,seed=0") == (None, "a.b%2B(c)", "")
 
 
+def test_runs_are_coloured_by_the_arms_that_they_name():
+    modules, widths = Axes("module", "data.batch_size"), Axes("model.widths", None)
+    assert arm_of("module=a,batch_size=8,seed=0", modules) == (None, "a", "")
+    assert arm_of("module=a,seed=3", modules) == (None, "a", "")
+    assert arm_of("widths=[8,4],seed=0,lr=1", widths) == (None, "[8,4]", ",lr=1")
+    assert arm_of("s/module=a,seed=0", widths, modules) == ("s", "a", "")
+    assert arm_of("seed=0,model=cnn", Axes(None, None)) == (None, ",model=cnn")
+
+
 def test_the_link_to_the_runs_carries_the_pattern_whole():
     links = make_links("http://127.0.0.1:1/", "http://127.0.0.1:2/")
     url = urlsplit(links["runs, coloured by arm"])
     assert parse_qs(url.query) == {
         "tagFilter": ["val/"],
         "smoothing": ["0"],
-        "runColorGroup": [f"regex:{ARM_PATTERN}"],
+        "runColorGroup": [f"regex:{arm_pattern()}"],
     }
     assert url.fragment == "timeseries"
 

@@ -2,7 +2,7 @@ import pytest
 
 from runlab.analysis.compare import compare
 from runlab.extras.landscape.choice import choose
-from tests.analysis.synthetic import write_run
+from tests.analysis.synthetic import write_module_run, write_run
 
 NAMES = {"cross_entropy": (0.2, 0.97), "mse": (0.5, 0.96), "mse_logits": (0.2, 0.95)}
 
@@ -71,6 +71,13 @@ def test_the_default_prefers_one_network_and_two_losses(tmp_path):
     arms = list(compare(tmp_path).arms["arm"])
     with pytest.raises(ValueError, match=r"one network.*model\.widths: \[32\] -> \[128\].*--arms"):
         choose(compare(tmp_path), arms[:2])
+
+
+def test_modules_that_take_no_network_and_no_loss_have_no_landscape(tmp_path):
+    for module in ("a", "b"):
+        write_module_run(tmp_path, module, 0)
+    with pytest.raises(ValueError, match=r"with a network and a loss .* got a, whose"):
+        choose(compare(tmp_path))
 
 
 def test_arms_that_are_no_pair_are_refused(sweep, tmp_path_factory):

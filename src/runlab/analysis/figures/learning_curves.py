@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from runlab.analysis.figures.canvas import add_legend, apply_style, new_figure, wrap_label
 from runlab.analysis.figures.scales import scale_measure
+from runlab.analysis.learning_rates import Rate, rate_text, with_rate
 from runlab.analysis.palette import MUTED, Style, select_styles
 from runlab.measure import Measure
 
@@ -21,6 +22,7 @@ def learning_curves_figure(
     measure: Measure,
     measures: Sequence[Measure],
     arm_styles: Mapping[str, Style],
+    rate: Rate | None,
 ) -> Figure | None:
     """The measure on validation against epochs, and another one beside it.
 
@@ -38,7 +40,7 @@ def learning_curves_figure(
     figure = new_figure(2.9)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw_panel(axes, curves, panel, arm_styles)
-    add_curve_legend(figure, curves, arm_styles)
+    add_curve_legend(figure, curves, arm_styles, rate)
     return figure
 
 
@@ -114,7 +116,9 @@ def scale_epochs(axes: Axes) -> None:
     axes.set_xlabel("epoch")
 
 
-def add_curve_legend(figure: Figure, curves: pd.DataFrame, arm_styles: Mapping[str, Style]) -> None:
+def add_curve_legend(
+    figure: Figure, curves: pd.DataFrame, arm_styles: Mapping[str, Style], rate: Rate | None
+) -> None:
     """Each arm's learning rate and number of runs; the × only where a run ended early."""
     handles: list[Line2D | Patch] = []
     labels = []
@@ -123,8 +127,9 @@ def add_curve_legend(figure: Figure, curves: pd.DataFrame, arm_styles: Mapping[s
         handles.append(
             Line2D([], [], color=style.color, ls=style.dashes, marker=style.marker, ms=4)
         )
-        rate, n = own["learning_rate"].iloc[0], own["run"].nunique()
-        labels.append(wrap_label(f"{arm} (learning rate {rate:g}, n\N{NBSP}=\N{NBSP}{n})", 84, 2))
+        value, n = rate_text(own["learning_rate"].iloc[0]), own["run"].nunique()
+        chosen = with_rate(rate, f"{{title}} {value}, ")
+        labels.append(wrap_label(f"{arm} ({chosen}n\N{NBSP}=\N{NBSP}{n})", 84, 2))
     if curves.groupby("arm")["run"].nunique().max() > 1:
         handles.append(Patch(color=MUTED, alpha=0.3, linewidth=0))
         labels.append("±1 sd over seeds, within their range")

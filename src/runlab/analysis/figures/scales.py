@@ -19,14 +19,14 @@ ERROR_TICKS = (0, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000, 3000, 5000, 700
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def scale_learning_rate(axes: Axes, rates: Iterable[float]) -> None:
+def scale_learning_rate(axes: Axes, rates: Iterable[float], title: str) -> None:
     """A logarithmic x axis with a tick at each rate that was tried, if they are few."""
     tried = sorted(set(rates))
     axes.set_xscale("log")
     axes.set_xlim(tried[0] / 1.5, tried[-1] * 1.5)
     few = len(tried) <= 12
     _fix_ticks(axes.xaxis, tried if few else logarithmic_ticks(tried[0], tried[-1]))
-    axes.set_xlabel("learning rate")
+    axes.set_xlabel(as_written(title))
 
 
 def scale_measure(axes: Axes, values: Iterable[float], measure: Measure, split: str) -> None:

@@ -12,10 +12,12 @@ from runlab.analysis.figures.canvas import (
     FONT_SIZE,
     add_legend,
     apply_style,
+    as_written,
     new_figure,
     wrap_label,
 )
 from runlab.analysis.figures.scales import scale_learning_rate, scale_measure
+from runlab.analysis.learning_rates import NO_RATE, Rate
 from runlab.analysis.palette import INK, MUTED, Style, select_styles
 from runlab.measure import Measure
 from runlab.runs.record import UNSOUND
@@ -25,13 +27,14 @@ SHIFT = 1.07
 
 
 def sensitivity_figure(
-    cells: pd.DataFrame, measure: Measure, arm_styles: Mapping[str, Style]
+    cells: pd.DataFrame, measure: Measure, arm_styles: Mapping[str, Style], rate: Rate | None
 ) -> Figure | None:
     """Validation score against learning rate; a strip below counts runs that ended badly.
 
-    Each arm has a line and a band of ±1 sd; a ring marks its chosen learning rate.
+    Each arm that has one has a line and a band of ±1 sd; a ring marks its chosen learning rate.
     """
-    if cells.empty:
+    cells = cells[cells["learning_rate"] != NO_RATE]
+    if rate is None or cells.empty:
         return None
     shown = select_styles(cells["arm"], arm_styles)
     below = {end: _arms_with(cells, shown, end) for end in UNSOUND if cells[end].any()}
@@ -44,12 +47,12 @@ def sensitivity_figure(
     _draw_arms(main, cells, shown)
     low, high = _band(cells)
     scale_measure(main, [*low, *high], measure, "validation")
-    scale_learning_rate(grid[-1, 0], cells["learning_rate"])
+    scale_learning_rate(grid[-1, 0], cells["learning_rate"], rate.title)
     for axes, (end, arms) in zip(strip_axes, below.items(), strict=True):
         _draw_counts(axes, cells, end, arms)
     for axes in grid[:, 0]:
         apply_style(axes, "y" if axes is main else None)
-    _add_legend(figure, main, cells)
+    _add_legend(figure, main, cells, rate)
     return figure
 
 
@@ -110,14 +113,14 @@ def _strip_label(arm: str) -> str:
     return wrap_label(arm, 30, lines=2)
 
 
-def _add_legend(figure: Figure, axes: Axes, cells: pd.DataFrame) -> None:
+def _add_legend(figure: Figure, axes: Axes, cells: pd.DataFrame, rate: Rate) -> None:
     drawn = {str(line.get_label()): line for line in axes.get_lines()}
     # matplotlib's own list of them lacks a name that begins with _
     lines = {arm: drawn[arm] for arm in dict.fromkeys(cells["arm"]) if arm in drawn}
     labels = [wrap_label(f"{arm} ({_seeds(cells[cells['arm'] == arm])})", 84, 2) for arm in lines]
     ring = Line2D([], [], linestyle="", marker="o", markersize=9, mfc="none", mec=MUTED, mew=1.4)
     handles: list[Line2D | Patch] = [*lines.values(), ring]
-    labels.append("learning rate chosen on validation")
+    labels.append(as_written(f"{rate.title} chosen on validation"))
     if (cells["n"] > 1).any():
         handles.append(Patch(color=MUTED, alpha=0.3, linewidth=0))
         labels.append("±1 sd over seeds, within their range")

@@ -8,6 +8,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout
 
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.figures.learning_curves import has_values, summarize_curve
+from runlab.analysis.learning_rates import NO_RATE, rate_text, with_rate
 from runlab.analysis.section import load_sections
 from runlab.runs.record import UNSOUND
 from runlab.text import file_name
@@ -39,15 +40,17 @@ def curve_titles(comparison: Comparison) -> dict[str, str]:
 
 
 def arm_points(comparison: Comparison, arm: str) -> Iterator[Point]:
-    """All points of an arm: at each of its learning rates, and at the chosen one.
+    """All points of an arm: at each of its learning rates, if it has any, and at the chosen one.
 
     The steps are optimizer steps, as in the runs' own curves: an integer also in the middle of an
     epoch. A mean is over the runs that have not ended before.
     """
     history, curves = comparison.history, comparison.curves
     arm_history = history[history["arm"] == arm]
-    rates = sorted(set(arm_history["learning_rate"]))
-    groups = {rate_name(rate): arm_history[arm_history["learning_rate"] == rate] for rate in rates}
+    groups = {
+        name: arm_history[arm_history["learning_rate"] == value]
+        for name, value in named_rates(comparison, arm_history).items()
+    }
     groups[chosen_name(comparison)] = curves[curves["arm"] == arm]
     for column in curve_titles(comparison):
         for group, runs in groups.items():
@@ -72,32 +75,45 @@ def chosen_name(comparison: Comparison) -> str:
     return file_name(f"chosen in {comparison.sweep.name}", keep=" ")
 
 
-def rate_name(learning_rate: float) -> str:
+def named_rates(comparison: Comparison, table: pd.DataFrame) -> dict[str, float]:
+    """The learning rates in a table by their names, the smallest first."""
+    key = "" if comparison.rate is None else comparison.rate.short
+    return {
+        rate_name(key, value): value for value in sorted(set(table["learning_rate"]) - {NO_RATE})
+    }
+
+
+def rate_name(key: str, value: float) -> str:
     """`lr=0.1`, with as many digits as tell it from any other."""
-    short = f"{learning_rate:g}"
-    return f"lr={short if float(short) == learning_rate else repr(learning_rate)}"
+    short = f"{value:g}"
+    return f"{file_name(key)}={short if float(short) == value else repr(value)}"
 
 
 # The Custom Scalars tab
 
 
 def make_layout(comparison: Comparison) -> Layout:
-    """First the charts at each arm's chosen learning rate, then a category for each curve.
+    """First the charts at each arm's chosen learning rate, then each curve at all of them.
 
     What is of this sweep alone names it: beside another sweep, TensorBoard makes one layout of two.
     """
     cells, titles = comparison.cells, curve_titles(comparison)
     sweep, chosen = comparison.sweep.name, cells[cells["chosen"]]
-    rates = sorted(set(cells["learning_rate"]))
-    by_rate = {rate_name(rate): cells[cells["learning_rate"] == rate] for rate in rates}
+    rate = comparison.rate
+    by_rate = {
+        name: cells[cells["learning_rate"] == value]
+        for name, value in named_rates(comparison, cells).items()
+    }
     categories = [
         _category(title, [_chart(sweep, name, column, name, own) for name, own in by_rate.items()])
         for column, title in titles.items()
+        if by_rate
     ]
     if titles and not chosen.empty:
         pairs = zip(chosen["arm"], chosen["learning_rate"], strict=True)
-        named = ", ".join(f"{arm} {learning_rate:g}" for arm, learning_rate in pairs)
-        heading = f"At each arm's chosen learning rate ({sweep}: {named})"
+        named = ", ".join(f"{arm} {rate_text(value)}" for arm, value in pairs)
+        told = with_rate(rate, "At each arm's chosen {title} (")
+        heading = f"{told}{sweep}: {named})" if told else f"Each arm ({sweep})"
         group = chosen_name(comparison)
         charts = [_chart(sweep, title, key, group, chosen) for key, title in titles.items()]
         categories.insert(0, _category(heading, charts))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runlab.analysis.rebuild import rebuild
+from runlab.config.axes import Axes
 from runlab.extras.dashboard import servers
 from runlab.extras.dashboard.aggregates import (
     Outcome,
@@ -57,7 +58,8 @@ class Dashboard:
         for url, folders in zip(self.urls, (runs, aggregates), strict=True):
             if any(any(each.glob(f"*/{EVENTS}.*")) for each in folders.values()):
                 servers.wait_for_runs(url, FIRST_RUN_TIMEOUT)
-        self.links = servers.make_links(*self.urls)
+        shown, means = self.urls
+        self.links = servers.make_links(shown, means, [axes_of(sweep) for sweep in sweeps])
 
     def refresh(self) -> None:
         """Updates the aggregates of all sweeps, and prints what is newly in the way."""
@@ -77,6 +79,12 @@ class Dashboard:
                     raise ValueError(
                         f"the TensorBoard at {url} does not answer: {error}"
                     ) from error
+
+
+def axes_of(sweep: Path) -> Axes:
+    """By what its runs are compared, as the first that can be read says."""
+    entry = next((entry for _, entry in record.readable(sweep)), {})
+    return Axes.of(record.nested_dict(entry, "config"))
 
 
 class SweepWatcher:

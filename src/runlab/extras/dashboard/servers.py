@@ -3,19 +3,23 @@
 import contextlib
 import io
 import json
+import re
 import time
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
 from tensorboard import program
 
+from runlab.config.axes import Axes
+
 HOST = "127.0.0.1"
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Whatever http_proxy says: a proxy does not reach this machine's own addresses."""
 
-ARM_PATTERN = r"^(?:(.+)/)?loss=([^,]+),lr=[^,]+,seed=\d+([^~]*)"
-"""Of a run's name, what tells its arm: sweep, loss and whatever else was overridden."""
+VALUE = r"\[[^\]]*\]|[^,]+"
+"""Of a setting in a run's name; a list has commas of its own."""
 
 
 def start(logdir: Path, port: int) -> str:
@@ -53,9 +57,25 @@ def wait_for_runs(url: str, seconds: float) -> None:
         time.sleep(0.2)
 
 
-def make_links(runs: str, aggregates: str) -> dict[str, str]:
+def arm_pattern(axes: Iterable[Axes] = (Axes(),)) -> str:
+    """Of a run's name, what tells its arm: sweep, arm and whatever else was overridden.
+
+    Args:
+        axes: by which runs are compared. They have the parts of which the configuration has keys.
+    """
+    names = [[each.names().get(key or "") for key in (each.arm, each.rate)] for each in axes]
+    arms, rates = (
+        "|".join(dict.fromkeys(re.escape(name) for name in own if name is not None))
+        for own in zip(*names, strict=True)
+    )
+    arm = f"(?:(?:{arms})=({VALUE}),)?" if arms else ""
+    rate = f"(?:(?:{rates})=[^,]+,)?" if rates else ""
+    return rf"^(?:(.+)/)?{arm}{rate}seed=\d+([^~]*)"
+
+
+def make_links(runs: str, aggregates: str, axes: Iterable[Axes] = (Axes(),)) -> dict[str, str]:
     """Addresses within the two TensorBoards, given by theirs; keys say what they show."""
-    colored = f"runColorGroup={quote(f'regex:{ARM_PATTERN}', safe='')}"
+    colored = f"runColorGroup={quote(f'regex:{arm_pattern(axes)}', safe='')}"
     return {
         "runs, coloured by arm": f"{runs}?tagFilter=val%2F&smoothing=0&{colored}#timeseries",
         "hyperparameters": f"{runs}#hparams",

@@ -1,4 +1,4 @@
-"""Which two runs of a sweep are drawn: two arms at their chosen learning rates, one seed."""
+"""Which two runs of a sweep are drawn: two arms, each of its chosen cell, one seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import pandas as pd
 
 from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.learning_rates import NO_RATE, Rate, rate_text, with_rate
 from runlab.analysis.runs import ended_runs
 from runlab.config import fingerprint
 from runlab.config.schema import unknown
@@ -18,19 +19,22 @@ from runlab.runs import record
 
 @dataclass(frozen=True)
 class ChosenRun:
-    """A finished run, and the arm that it stands for."""
+    """A finished run, and the arm that it stands for.
+
+    Attributes:
+        rate: what was tuned for the arm; None where nothing was.
+        learning_rate: the chosen value of it.
+    """
 
     arm: str
     folder: Path
     record: dict[str, Any]
+    rate: Rate | None
+    learning_rate: float
 
     @property
     def config(self) -> dict[str, Any]:
         return self.record["config"]
-
-    @property
-    def learning_rate(self) -> float:
-        return self.config["optimizer"]["lr"]
 
 
 Pair = tuple[ChosenRun, ChosenRun]
@@ -50,18 +54,19 @@ def choose(comparison: Comparison, arms: Sequence[str] = (), seed: int | None = 
     if len(there) < 2:
         raise ValueError(
             f"expected at least two arms with finished runs in {comparison.sweep}, got "
-            f"{', '.join(there) or 'none'}: train another into it, for example loss=…"
+            f"{', '.join(there) or 'none'}: train another into it, for example "
+            f"{comparison.axes.arm or 'loss'}=…"
         )
     cells = {arm: chosen_cell(comparison, arm) for arm in there}
     pair = check_arms(arms, there) if arms else default_arms(comparison.sweep, cells)
-    shared = choose_seed(pair, [cells[arm] for arm in pair], seed)
-    first, second = (read_run(comparison.sweep, cells[arm], shared) for arm in pair)
+    shared = choose_seed(pair, [cells[arm] for arm in pair], seed, comparison.rate)
+    first, second = (read_run(comparison, cells[arm], shared) for arm in pair)
     require_same_start(first, second)
     return first, second
 
 
 def chosen_cell(comparison: Comparison, arm: str) -> pd.DataFrame:
-    """The runs of an arm at its chosen learning rate, one a seed, the smallest seed first."""
+    """The runs of an arm's chosen cell, one a seed, the smallest seed first."""
     runs = select_chosen(ended_runs(comparison.runs), comparison.cells)
     return runs[runs["arm"] == arm].sort_values("seed")
 
@@ -88,13 +93,16 @@ def default_arms(sweep: Path, cells: dict[str, pd.DataFrame]) -> tuple[str, str]
     return min(combinations(cells, 2), key=unlike)  # the first of equals
 
 
-def choose_seed(pair: tuple[str, str], cells: Sequence[pd.DataFrame], seed: int | None) -> int:
+def choose_seed(
+    pair: tuple[str, str], cells: Sequence[pd.DataFrame], seed: int | None, rate: Rate | None
+) -> int:
     finished = [set(cell.loc[cell["status"] == "finished", "seed"]) for cell in cells]
     both = sorted(map(int, finished[0] & finished[1]))
     if not both or seed not in (None, *both):
         seeds = "; ".join(
-            f"{arm} at its chosen learning rate {cell['learning_rate'].iloc[0]:g}: "
-            f"{outcomes_text(cell)}"
+            arm
+            + with_rate(rate, f" at its chosen {{title}} {rate_text(cell.learning_rate.iloc[0])}")
+            + f": {outcomes_text(cell)}"
             for arm, cell in zip(pair, cells, strict=True)
         )
         raise ValueError(
@@ -109,10 +117,18 @@ def outcomes_text(cell: pd.DataFrame) -> str:
     return ", ".join(f"seed {run.seed} {run.status}" for run in cell.itertuples())
 
 
-def read_run(sweep: Path, cell: pd.DataFrame, seed: int) -> ChosenRun:
+def read_run(comparison: Comparison, cell: pd.DataFrame, seed: int) -> ChosenRun:
     row = cell[cell["seed"] == seed].iloc[0]
-    folder = sweep / row["run"]
-    return ChosenRun(row["arm"], folder, record.read_complete(folder))
+    folder = comparison.sweep / row["run"]
+    rate = None if row["learning_rate"] == NO_RATE else comparison.rate
+    config = record.read(folder)["config"]
+    if config.get("model") is None or config.get("loss") is None:
+        raise ValueError(
+            "expected two arms with a network and a loss of their configuration, got "
+            f"{row['arm']}, whose module takes none: name two others by --arms"
+        )
+    entry = record.read_complete(folder)
+    return ChosenRun(row["arm"], folder, entry, rate, row["learning_rate"])
 
 
 def require_same_start(first: ChosenRun, second: ChosenRun) -> None:

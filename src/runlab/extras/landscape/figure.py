@@ -16,6 +16,7 @@ from runlab.analysis.figures.canvas import (
     FONT_SIZE,
     add_legend,
     apply_style,
+    as_written,
     new_figure,
     set_title,
     wrap_label,
@@ -75,7 +76,9 @@ def add_path_legend(figure: Figure, landscape: Landscape) -> None:
     for each in landscape.arms:
         style = each.style
         handles.append(Line2D([], [], color=style.color, ls=style.dashes, linewidth=1.6))
-        labels.append(f"path of {wrap_label(each.arm, 34, 2)} (lr {each.run.learning_rate:g})")
+        rate = each.run.rate
+        chosen = "" if rate is None else f" ({rate.short} {each.run.learning_rate:g})"
+        labels.append(f"path of {wrap_label(each.arm, 34, 2)}{as_written(chosen)}")
     largest_distance = max(each.largest_distance for each in landscape.arms)
     for distance, words in (
         (0.0, "on the plane"),

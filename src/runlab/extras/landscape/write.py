@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from runlab import atomic
+from runlab.analysis.learning_rates import rate_text, with_rate
 from runlab.analysis.rendering import render, to_csv
 from runlab.extras.landscape.figure import landscape_figure
 from runlab.extras.landscape.landscape import ArmResult, Landscape
@@ -73,7 +74,8 @@ def losses_text(landscape: Landscape) -> str:
 
 
 def arm_text(each: ArmResult) -> str:
-    return f"{each.arm} at learning rate {each.run.learning_rate:g}"
+    value = rate_text(each.run.learning_rate)
+    return each.arm + with_rate(each.run.rate, f" at {{title}} {value}")
 
 
 def distance_text(each: ArmResult) -> str:

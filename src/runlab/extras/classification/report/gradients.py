@@ -18,6 +18,7 @@ from runlab.analysis.figures.learning_curves import (
     scale_epochs,
 )
 from runlab.analysis.figures.scales import scale_positive, tick_label
+from runlab.analysis.learning_rates import Rate
 from runlab.analysis.palette import INK, Style, select_styles
 
 MEASURED = {
@@ -47,6 +48,7 @@ def gradients_figure(
     arms: pd.DataFrame,
     arm_styles: Mapping[str, Style],
     known: Mapping[str, Style],
+    rate: Rate | None,
 ) -> Figure | None:
     """2-norm of the gradient of one image's loss in the network's outputs.
 
@@ -67,7 +69,7 @@ def gradients_figure(
     if losses:
         _draw_closed_forms(panels["closed"], losses, palette.arm_styles(losses, known))
     if measured:
-        add_curve_legend(figure, curves, arm_styles)
+        add_curve_legend(figure, curves, arm_styles, rate)
     return figure
 
 

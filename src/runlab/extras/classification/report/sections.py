@@ -145,7 +145,9 @@ class Gradients(Section):
     def figures(self, comparison: Comparison) -> Mapping[str, Figure | None]:
         curves, styles = comparison.curves, comparison.arm_styles
         known = comparison.known_styles
-        return {"gradients": gradients_figure(curves, comparison.arms, styles, known)}
+        return {
+            "gradients": gradients_figure(curves, comparison.arms, styles, known, comparison.rate)
+        }
 
     def to_markdown(self, comparison: Comparison) -> str:
         return self.note

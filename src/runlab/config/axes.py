@@ -1,0 +1,54 @@
+"""What a sweep is compared by: the key that names its arms, and the key that is tuned for each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LEARNING_RATES = ("lr", "learning_rate")
+"""Last parts of keys whose values are learning rates."""
+
+ABSENT = object()
+"""Of a key that a configuration lacks: None may be a value."""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Keys of a configuration, as `comparison.arm` and `comparison.rate` name them, or None.
+
+    Attributes:
+        arm: the choice of this group, or the value of this key, names a run's arm. Of runs that
+            lack it, what else varies does.
+        rate: of its values the best is chosen for each arm. Runs that lack it have one cell an arm.
+    """
+
+    arm: str | None = "loss"
+    rate: str | None = "optimizer.lr"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Axes":
+        """Those of a run; a record of an earlier release has the defaults."""
+        node = config.get("comparison") or {}
+        return cls(**{name: node[name] for name in ("arm", "rate") if name in node})
+
+    @property
+    def keys(self) -> list[str]:
+        """Arm, rate and seed, as far as they are named: what places a run in its sweep."""
+        return [key for key in (self.arm, self.rate, "seed") if key is not None]
+
+    def names(self) -> dict[str, str]:
+        """The last part of each key, as in `lr`; the whole key where two share it."""
+        last = [key.rpartition(".")[2] for key in self.keys]
+        return {
+            key: key if last.count(name) > 1 else name
+            for key, name in zip(self.keys, last, strict=True)
+        }
+
+
+def value_at(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key in plain values, `ABSENT` if there is none."""
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return ABSENT
+        node = node[part]
+    return node

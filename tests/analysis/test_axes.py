@@ -1,0 +1,211 @@
+"""What runs are compared by: arms of another key than `loss`, and another rate, or none."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from runlab.analysis.compare import compare
+from runlab.analysis.terminal import terminal
+from runlab.analysis.write import write
+from tests.analysis.synthetic import keep_curves, write_module_run, write_run
+
+SEEDS = range(6)
+LOSS_WORDS = re.compile(r"\bloss=|\blosses?\b(?! have a unit)", re.IGNORECASE)
+RATE_WORDS = re.compile(r"learning.rate|\btuned\b|\brates?\b", re.IGNORECASE)
+
+
+def write_modules(sweep: Path, rates: tuple[float | None, ...], **rest: object) -> Path:
+    """`b` is ahead of `a` by a point, a little more with each seed; both do best at 0.1."""
+    for module, reached in (("a", 0.90), ("b", 0.91)):
+        for rate in rates:
+            for seed in SEEDS:
+                value = reached - 0.05 * (rate not in (None, 0.1)) + seed * 1e-4 * (module == "b")
+                folder = write_module_run(sweep, module, seed, value, rate, **rest)
+                keep_curves(folder, [value / 2, value])
+    return sweep
+
+
+def texts(sweep: Path) -> list[str]:
+    """Terminal, page without its figures, and Markdown of a comparison."""
+    comparison = compare(sweep)
+    folder = write(comparison)
+    page = (folder / "comparison.html").read_text()
+    page = re.sub("<style>.*?</style>|<svg.*?</svg>|<[^>]*>", " ", page, flags=re.DOTALL)
+    return [terminal(comparison), page, (folder / "comparison.md").read_text()]
+
+
+def header(path: Path) -> list[str]:
+    with path.open(newline="") as file:
+        return next(csv.reader(file))
+
+
+def test_modules_are_arms_and_their_own_learning_rate_is_chosen(tmp_path: Path) -> None:
+    comparison = compare(write_modules(tmp_path, (0.05, 0.1, 0.2)))
+    assert comparison.arms[["arm", "learning_rate"]].to_numpy().tolist() == [["a", 0.1], ["b", 0.1]]
+    assert comparison.arms["setting/module"].tolist() == ["a", "b"]
+    assert comparison.warnings == []
+    assert comparison.verdict.startswith("b better than a by 1.02")
+    for text in texts(tmp_path):
+        assert "learning rate" in text
+        assert LOSS_WORDS.findall(text) == []
+    assert {path.stem for path in comparison.folder.glob("*.svg")} == {
+        *("sensitivity", "grid", "paired", "learning_curves"),
+    }
+
+
+def test_without_a_rate_an_arm_is_one_cell_and_nothing_speaks_of_one(tmp_path: Path) -> None:
+    comparison = compare(write_modules(tmp_path, (None,), comparison={"rate": None}))
+    assert comparison.rate is None
+    assert comparison.cells[["arm", "n"]].to_numpy().tolist() == [["a", 6], ["b", 6]]
+    assert comparison.naive.empty
+    assert comparison.warnings == []
+    assert "a better than b" not in comparison.verdict
+    assert "paired seeds, exact permutation p = 0.031" in comparison.verdict
+    for text in texts(tmp_path):
+        assert RATE_WORDS.findall(text) == []
+    names = {path.stem for path in comparison.folder.glob("*.svg")}
+    assert names == {"grid", "paired", "learning_curves"}
+    for name in ("runs", "cells", "arms", "differences", "curves"):
+        assert not [each for each in header(comparison.folder / f"{name}.csv") if "rate" in each]
+
+
+def test_without_a_rate_bad_ends_are_told_and_no_learning_rate_is_advised(tmp_path: Path) -> None:
+    axes = {"rate": None}
+    for seed in SEEDS:
+        write_module_run(tmp_path, "a", seed, 0.9, comparison=axes)
+        end = "diverged" if seed else "collapsed"
+        write_module_run(tmp_path, "b", seed, 0.1, comparison=axes, status=end)
+    comparison = compare(tmp_path)
+    assert comparison.cells[["diverged", "collapsed"]].to_numpy().tolist() == [[0, 0], [5, 1]]
+    assert "b: every run diverged or collapsed" in comparison.warnings
+    for text in texts(tmp_path):
+        assert "collapsed" in text
+        assert RATE_WORDS.findall(text) == []
+
+
+def test_a_learning_rate_that_is_no_rate_of_the_comparison_names_arms(tmp_path: Path) -> None:
+    write_modules(tmp_path, (0.1, 0.2), comparison={"rate": None})
+    assert compare(tmp_path).cells["arm"].tolist() == [
+        *("a, lr=0.1", "a, lr=0.2", "b, lr=0.1", "b, lr=0.2"),
+    ]
+
+
+def test_an_arm_without_the_rate_stands_beside_arms_with_it(tmp_path: Path) -> None:
+    write_modules(tmp_path, (0.1, 0.2))
+    for seed in SEEDS:
+        write_module_run(tmp_path, "c", seed, 0.8)
+    comparison = compare(tmp_path)
+    assert comparison.arms["learning_rate"].tolist() == [0.1, 0.1, 0.0]
+    assert not [each for each in comparison.warnings if each.startswith("c")]
+    assert not comparison.naive["other"].eq("c").any()
+    shown = terminal(comparison).splitlines()
+    assert any(re.fullmatch(r"c +– +6 +0 .*", line) for line in shown)
+    with (write(comparison) / "cells.csv").open(newline="") as file:
+        rates = {row["arm"]: row["learning_rate"] for row in csv.DictReader(file)}
+    assert rates["c"] == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "config"),
+    [
+        ("data.batch_size", lambda value: {"data": {"batch_size": int(value)}}),
+        ("loss.k", lambda value: {"loss": {"k": value}}),
+    ],
+)
+def test_a_rate_that_is_no_learning_rate_is_called_by_its_key(tmp_path: Path, key, config) -> None:
+    for loss in ("mse", "focal"):
+        for value in (32, 64, 128):
+            for seed in SEEDS:
+                write_run(
+                    tmp_path, loss, 0.1, seed, 0.9 - (loss == "mse") / 50 + value / 10_000,
+                    name=f"{loss}{value}{seed}", config=config(value), comparison={"rate": key},
+                )  # fmt: skip
+    comparison = compare(tmp_path)
+    assert comparison.arms["learning_rate"].tolist() == [128, 128]
+    assert comparison.warnings[0] == (
+        f"mse: its chosen {key} 128 is the largest that was tried, so a better one may lie beyond; "
+        "add 256"
+    )
+    for text in texts(tmp_path):
+        assert "learning rate" not in text
+        assert f"chosen {key}" in text
+    assert key in header(comparison.folder / "arms.csv")
+    assert key in (comparison.folder / "sensitivity.svg").read_text()
+
+
+def test_a_rate_that_is_no_positive_number_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, comparison={"rate": "optimizer._target_"})
+    with pytest.raises(ValueError, match=r"expected a positive optimizer\._target_ in run\.json"):
+        compare(tmp_path)
+
+
+def test_runs_that_name_different_keys_are_refused_unless_one_is_given(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "mse", 0.1, seed)
+    write_run(tmp_path, "mse", 0.1, 3, name="odd", comparison={"arm": "model", "rate": None})
+    expected = r"one comparison\.arm, got loss \(3 runs\), model \(1 run: odd\): say by --arm"
+    with pytest.raises(ValueError, match=expected):
+        compare(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"optimizer\.lr \(3 runs\), null \(1 run: odd\): .*--rate"
+    ):
+        compare(tmp_path, arm="loss")
+    assert compare(tmp_path, arm="loss", rate="optimizer.lr").cells["arm"].tolist() == ["mse"]
+    assert compare(tmp_path, arm="model", rate="null").cells["arm"].tolist() == ["mlp"]
+
+
+def test_keys_that_no_run_has_are_told_where_somebody_chose_them(tmp_path: Path) -> None:
+    write_run(tmp_path, "mse", 0.1, 0, comparison={"arm": "modul", "rate": "optimizer.lrr"})
+    told = [each for each in compare(tmp_path).warnings if each.startswith("no run has")]
+    assert [re.findall(r"comparison\.\S+", each)[0] for each in told] == [
+        "comparison.rate=optimizer.lrr", "comparison.arm=modul",
+    ]  # fmt: skip
+    assert compare(tmp_path, "accuracy", arm="loss", rate="null").warnings == []
+
+
+def test_a_nested_key_is_an_arm_with_its_name(tmp_path: Path) -> None:
+    for widths in ([128, 64], [8]):
+        config, axes = {"model": {"widths": widths}}, {"arm": "model.widths"}
+        write_run(tmp_path, "mse", 0.1, 0, name=str(widths), config=config, comparison=axes)
+    assert compare(tmp_path).cells["arm"].tolist() == ["widths=[8]", "widths=[128, 64]"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "arm"), [({"module": "classifier"}, "classifier"), ({}, "all runs")]
+)
+def test_without_an_arms_key_and_variation_all_runs_are_one_arm(
+    tmp_path: Path, choices: dict[str, str], arm: str
+) -> None:
+    for seed in range(2):
+        write_run(tmp_path, "mse", 0.1, seed, choices=choices, comparison={"arm": None})
+    assert compare(tmp_path).cells["arm"].tolist() == [arm]
+
+
+def test_without_an_arms_key_what_varies_names_the_arms(tmp_path: Path) -> None:
+    for loss in ("mse", "focal"):
+        write_run(tmp_path, loss, 0.1, 0, comparison={"arm": None})
+    assert compare(tmp_path).cells["arm"].tolist() == ["loss=focal", "loss=mse"]
+
+
+def test_modules_that_take_other_parts_are_arms_by_default(tmp_path: Path) -> None:
+    default = {"arm": "loss", "rate": "optimizer.lr"}
+    write_module_run(tmp_path, "a", 0, comparison=default)
+    write_module_run(tmp_path, "b", 0, comparison=default)
+    write_run(tmp_path, "mse", 0.1, 0, choices={"module": "classifier"})
+    assert set(compare(tmp_path).cells["arm"]) == {
+        *("module=a", "module=b", "mse, module=classifier"),
+    }
+
+
+def test_parts_that_only_some_modules_take_name_no_arm(tmp_path: Path) -> None:
+    write_module_run(tmp_path, "a", 0, comparison={"rate": "optimizer.lr"})
+    for widths in ([8], [16]):
+        write_run(
+            tmp_path, "mse", 0.1, 0, name=f"{widths}", choices={"module": "classifier"},
+            config={"model": {"widths": widths}}, comparison={"arm": "module"},
+        )  # fmt: skip
+    assert compare(tmp_path).cells["arm"].tolist() == [
+        *("a", "classifier, widths=[8]", "classifier, widths=[16]"),
+    ]
