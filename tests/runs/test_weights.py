@@ -54,7 +54,7 @@ def test_the_record_and_the_file_that_is_evaluated_are_of_the_same_weights(
     overrides, file = CHOICES[choice]
     entry = run("run", *overrides, "optimizer.lr=0.05")
     of_file = evaluated(tmp_path / "run" / "checkpoints" / f"{file}.ckpt", tiny)
-    recorded = {name: entry["metrics"][name] for name in of_file}
+    recorded = {k: v for k, v in entry["metrics"].items() if k.startswith(("val/", "test/"))}
     assert of_file == recorded
 
 

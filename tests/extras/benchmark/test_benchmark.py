@@ -415,7 +415,7 @@ def test_lightning_with_a_data_loader_takes_the_steps_that_it_is_given(cfg):
 def test_steps_are_whole_epochs_or_whole_blocks_of_one(baselines):
     _, template = baselines
     assert template.length(60) == (3, 1.0)
-    assert template.length(16) == (1, 2)
+    assert template.length(16) == (1, 16)
     for steps in (4, 21, 39):
         with pytest.raises(ValueError, match=rf"epochs of 20, or .* blocks of 8 .* got {steps}$"):
             template.length(steps)
