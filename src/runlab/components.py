@@ -1,8 +1,7 @@
 """What a run is made of, built from its configuration: data, module, trainer."""
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,20 @@ from runlab.config import received, targets
 from runlab.config.parts import GROUPS, named_parts
 from runlab.config.schema import accepted_parameters
 from runlab.loggers.names import LoggedNames
+from runlab.losses import require_mean_reduction
 from runlab.measure import Measure, build_metrics, declared_measures, mode_of
 from runlab.module import Module, stack_of_run
+from runlab.optimizers import (
+    ParameterGroup,
+    build_optimizer_factory,
+    parameter_groups,
+    prepare_parameters,
+    require_sparse_gradients,
+)
+from runlab.pretrained import load_pretrained
 from runlab.runs.checkpoint import AtomicCheckpointIO, best_callback
 from runlab.runs.features import check_features, check_flags
+from runlab.schedules import build_schedule_factory
 
 
 def build_components(
@@ -75,14 +84,12 @@ def require_data(
 def build_module(cfg: DictConfig, data: Any) -> L.LightningModule:
     """The module with the parts that it names, its initial weights a function of the seed alone."""
     named = named_parts(cfg.module)
+    groups = groups_of(cfg, named)
     parts: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):  # networks are built on the CPU
         torch.manual_seed(cfg.seed)
         for part in (each for each in GROUPS if each in named):
-            parts[part] = instantiate(cfg[GROUPS[part]])
-        if parts.get("scheduler") is not None:
-            total_steps = cfg.trainer.max_epochs * data.steps_per_epoch
-            parts["scheduler"] = partial(parts["scheduler"], total_steps=total_steps)
+            parts[part] = build_part(cfg, part, groups)
         settings = {
             "gradient_clip": cfg.trainer.get("gradient_clip_val"),
             "accumulate_grad_batches": cfg.trainer.get("accumulate_grad_batches", 1),
@@ -98,12 +105,60 @@ def build_module(cfg: DictConfig, data: Any) -> L.LightningModule:
                 "_target_ out, or give the module a parameter metrics"
             )
         module: L.LightningModule = instantiate(cfg.module, _partial_=True)(**parts)
+    prepare_parameters(module, groups)
     if isinstance(module, Module):
         module.seed = cfg.seed
         module.gradient_clip_algorithm = cfg.trainer.get("gradient_clip_algorithm") or "norm"
         for name in settings.keys() - named - set(cfg.module):
             setattr(module, name, settings[name])
+    if (optimizer := parts.get("optimizer")) is not None:
+        require_sparse_gradients(optimizer, module)
+    if (schedule := parts.get("scheduler")) is not None:
+        schedule.module = module
+        require_mode("scheduler", schedule, declared_measures(cfg))
     return module
+
+
+def build_part(cfg: DictConfig, part: str, groups: Sequence[ParameterGroup]) -> Any:
+    """What a module gets by this parameter of its constructor."""
+    node = cfg[GROUPS[part]]
+    if part == "optimizer":
+        return build_optimizer_factory(node, groups)
+    if part == "scheduler":
+        return build_schedule_factory(node)
+    built = instantiate(node)
+    if part == "loss":
+        require_mean_reduction(built)
+    if part == "network" and (given := pretrained_of(cfg)) is not None:
+        load_pretrained(built, given.file, given.into, given.leave_out)
+    return built
+
+
+def groups_of(cfg: DictConfig, named: Collection[str]) -> list[ParameterGroup]:
+    """Those of the configuration, and whether the module takes what they are for.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    nodes = cfg.get("parameter_groups")
+    groups = parameter_groups(None if nodes is None else OmegaConf.to_container(nodes))
+    target = cfg.module["_target_"]
+    if "optimizer" not in named and not all(each.frozen for each in groups):
+        raise ValueError(
+            f"expected parameter_groups that are frozen alone, as {target} takes no optimizer, got "
+            "others: give these in its configure_optimizers"
+        )
+    if "network" not in named and pretrained_of(cfg) is not None:
+        raise ValueError(
+            f"expected no pretrained.file, as {target} takes no network, got "
+            f"{cfg.pretrained.file}: load the weights in its constructor"
+        )
+    return groups
+
+
+def pretrained_of(cfg: DictConfig) -> DictConfig | None:
+    node = cfg.get("pretrained")
+    return None if node is None or node.file is None else node
 
 
 OWN_STEPS = {
@@ -157,8 +212,8 @@ def build_callbacks(cfg: DictConfig, measures: Sequence[Measure]) -> list[L.Call
     return callbacks
 
 
-def require_mode(key: str, callback: L.Callback, measures: Sequence[Measure]) -> None:
-    """Raises ValueError if the callback minimizes what is better when higher, or the reverse."""
+def require_mode(key: str, callback: object, measures: Sequence[Measure]) -> None:
+    """Raises ValueError if what follows a metric takes the worse of two values for the better."""
     monitor, mode = (getattr(callback, name, None) for name in ("monitor", "mode"))
     better = mode_of(str(monitor), measures)
     if mode in ("min", "max") and better not in (None, mode):

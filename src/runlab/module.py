@@ -13,7 +13,6 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torch.utils._pytree import tree_leaves, tree_map
 from torchmetrics import MeanMetric, MetricCollection
 
@@ -25,7 +24,9 @@ from runlab.blocks.metric_buffer import (
     read_logged,
 )
 from runlab.blocks.random import AUGMENT, DRAW, step_generator
+from runlab.losses import doubled_ratio, require_mean
 from runlab.measure import Measure
+from runlab.schedules import for_lightning, schedules_due, step_by_metric
 
 # Lightning 2.6 does this at every checkpoint under torch 2.15; a user can do nothing about it.
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
@@ -79,6 +80,7 @@ class Module(L.LightningModule):
         optimizer: makes an optimizer from the named parameters; None for a module that is not
             trained.
         scheduler: makes a learning-rate schedule from the optimizer; it steps with the optimizer.
+            Or Lightning's dict of one, with `interval`, `frequency` and `monitor`: as that says.
         metrics: what an evaluation measures besides the loss, on validation and on test data; each
             is updated with `predictions` and `targets`.
         gradient_clip: largest norm of the whole gradient, or largest value in it, as
@@ -94,6 +96,7 @@ class Module(L.LightningModule):
         seed: of `draw`.
         pending_batches: whose gradients wait for the next optimizer step.
         stack: takes the steps of a block in place of `take_steps`, with those of other runs.
+        has_tried_loss: whether it is known to be a mean, see `doubled_ratio`.
         metric_buffer: what was logged by `log_deferred`.
         logging_hooks: in which training has given loggers something by `log` in this epoch.
 
@@ -111,7 +114,7 @@ class Module(L.LightningModule):
         network: nn.Module | None = None,
         loss: nn.Module | None = None,
         optimizer: OptimizerFactory | None = None,
-        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        scheduler: Callable[[Optimizer], Any] | None = None,
         metrics: MetricCollection | None = None,
         gradient_clip: float | None = None,
         accumulate_grad_batches: int = 1,
@@ -132,6 +135,7 @@ class Module(L.LightningModule):
         self.loss = loss
         self.optimizer_factory = no_optimizer if optimizer is None else optimizer
         self.scheduler_factory = scheduler
+        self.schedule_metric: str | None = None
         self.gradient_clip = gradient_clip
         self.accumulate_grad_batches = accumulate_grad_batches
         metrics = MetricCollection({}) if metrics is None else metrics
@@ -143,6 +147,7 @@ class Module(L.LightningModule):
         self.gradient_clip_algorithm = "norm"
         self.first_step = 0
         self.pending_batches = self.first_pending = 0
+        self.has_tried_loss = False
         self.stack: TakeSteps | None = None
         self.metric_buffer = MetricBuffer()
         self.logging_hooks: set[str] = set()
@@ -209,12 +214,13 @@ class Module(L.LightningModule):
     def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         return self.evaluation_step(batch, "test")
 
-    def configure_optimizers(self) -> Optimizer | tuple[list[Optimizer], list[LRScheduler]]:
-        """One optimizer of all parameters; a schedule steps with each of its steps."""
+    def configure_optimizers(self) -> Any:
+        """One optimizer of all parameters; a schedule steps with it, or as its interval says."""
         optimizer = self.optimizer_factory(self.named_parameters())
         if self.scheduler_factory is None:
             return optimizer
-        return [optimizer], [self.scheduler_factory(optimizer)]
+        schedule, self.schedule_metric = for_lightning(self.scheduler_factory(optimizer))
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     # The training step, from the block down to the single step
 
@@ -234,15 +240,16 @@ class Module(L.LightningModule):
     def take_steps(self, batch: Block | Batch) -> tuple[Float[Tensor, " steps"], Outputs]:
         """Each step's loss, and the outputs on the last batch, before the step on it."""
         optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
-        scheduler = self.lr_schedulers()
+        has_schedule = self.lr_schedulers() is not None
         losses = []
         size = batch.steps if isinstance(batch, Block) else 1
         for number, (ready, drawn) in enumerate(self.step_batches(batch), start=1):
             is_last = number == size and self.trainer.is_last_batch
             loss, outputs = self.take_step(ready, drawn, optimizer, is_last)
             losses.append(loss)
-            if scheduler is not None and self.pending_batches == 0:
-                scheduler.step()  # type: ignore[union-attr]
+            if has_schedule and self.pending_batches == 0:
+                for schedule in schedules_due(self.trainer, self.trainer.global_step, is_last):
+                    schedule.step()
         return torch.stack(losses), outputs
 
     def step_batches(self, batch: Block | Batch) -> Iterator[tuple[Batch, Any]]:
@@ -329,9 +336,15 @@ class Module(L.LightningModule):
         """
         vars(self)["is_in_loss_step"] = True  # past nn.Module, which would look it over
         try:
-            return self.loss_step(batch, drawn)
+            loss, outputs = self.loss_step(batch, drawn)
         finally:
             vars(self)["is_in_loss_step"] = False
+        if loss.shape != ():
+            raise ValueError(
+                f"expected loss_step of {type(self).__name__} to return one number, the mean over "
+                f"the batch, got a tensor of shape {list(loss.shape)}: take its mean"
+            )
+        return loss, outputs
 
     def require_no_loss_step(self, what: str) -> None:
         if self.is_in_loss_step:
@@ -368,12 +381,21 @@ class Module(L.LightningModule):
         """
         loss, outputs = self.compute_loss(self.prepare(batch), None)
         predictions = self.predictions(tree_map(upcast_float16, outputs))
+        if not self.has_tried_loss and self.trainer.state.fn == TrainerFn.FITTING:
+            self.try_loss(outputs, batch)
         size = len(next(each for each in tree_leaves(batch) if isinstance(each, Tensor)))
         # once for each sample: with nan_strategy="disable" torchmetrics 1.9 ignores a weight
         self.losses[split].update(loss.expand(size))  # type: ignore[operator]
         if len(self.metrics[split]):  # type: ignore[arg-type]
             self.metrics[split].update(predictions, self.targets(batch))  # type: ignore[operator]
         return {"outputs": outputs, "predictions": predictions}
+
+    def try_loss(self, outputs: Outputs, batch: Batch) -> None:
+        """Logs, for the end of the first validation, whether the loss is a sum over its batch."""
+        pair = isinstance(batch, tuple | list) and len(batch) == 2
+        ratio = doubled_ratio(self.loss, outputs, batch[1] if pair else None)
+        self.log("loss_ratio", ratio, logger=False, on_step=False, on_epoch=True)
+        self.has_tried_loss = True
 
     # What is logged, and when
 
@@ -429,6 +451,7 @@ class Module(L.LightningModule):
         self.log_deferred_means()
         if not self.trainer.enable_validation:
             self.metric_buffer.reset()
+            step_by_metric(self.trainer, self.schedule_metric)
         if self.logging_hooks:
             self.log_step()
         self.logging_hooks.clear()
@@ -439,6 +462,9 @@ class Module(L.LightningModule):
             self.metric_buffer.reset()
         self.log_metrics("val")
         read_logged(self.trainer)
+        require_mean(float(self.trainer.callback_metrics.get("loss_ratio", 1)))
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            step_by_metric(self.trainer, self.schedule_metric)
 
     def on_test_epoch_end(self) -> None:
         self.log_metrics("test")

@@ -37,12 +37,13 @@ def test_a_message_moves_no_cursor():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["optimizer.lrr=1"], "unknown key optimizer.lrr; did you mean lr? expected one of: "),
+        (["optimizer.lrr=1"], "unknown parameter optimizer.lrr; did you mean lr? expected one of"),
+        (["data.batchsize=1"], "unknown key data.batchsize; did you mean batch_size? expected on"),
         (
             ["los=mse"],
             "unknown key los; did you mean loss? expected one of: callback, comparison, data, ",
         ),
-        (["loss=msee"], "unknown choice loss=msee; did you mean mse? expected one of: cross_e"),
+        (["loss=msee"], "unknown choice loss=msee; did you mean mse? expected one of: bce_wit"),
         (["experiment=nope"], "unknown choice experiment=nope; expected one of: mse_vs_cross"),
         (["name=a=1"], "cannot read name=a=1 (mismatched input '=' expecting <EOF>): a value that"),
         (["name=[a"], "cannot read name=[a ("),

@@ -197,6 +197,35 @@ def test_the_user_extends_what_may_be_named_and_no_more(monkeypatch):
         build(f"{HERE}.torch.get_default_dtype")
 
 
+@pytest.mark.parametrize(
+    ("node", "key"),
+    [
+        ({"_target_": "torchvision.models.resnet18", "weights": "DEFAULT"}, "weights"),
+        (
+            {"_target_": "torchvision.models.get_model", "name": "resnet18", "weights": "x"},
+            "weights",
+        ),
+        # these do so unless they are told not to
+        ({"_target_": "torchvision.models.segmentation.fcn_resnet50"}, "weights_backbone"),
+        ({"_target_": "torchvision.models.get_model", "name": "fcn_resnet50"}, "weights_backbone"),
+    ],
+)
+def test_weights_of_a_server_are_fetched_for_nobody_else(config, node, key, monkeypatch):
+    fetched = []
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetched.append)
+    for inside in (node, {"_target_": "torch.nn.Sequential", "_args_": [RELU, node]}):
+        config["model"] = inside
+        with pytest.raises(
+            ValueError, match=rf"^expected model.*\.{key}=null, got .* RUNLAB_TRUST=t"
+        ):
+            received.check(config, runs=True)
+        if "resnet18" in str(node):  # the others take seconds
+            assert isinstance(targets.build("model", config), nn.Module)  # for a checkpoint's
+    assert fetched == []
+    monkeypatch.setenv(targets.TRUST, "torchvision.models")
+    received.check(config, runs=True)
+
+
 def test_a_functions_result_is_looked_at():
     with pytest.raises(ValueError, match=r"expected model to be a torch\.nn\.Module, got a str"):
         targets.build("model", {"model": {"_target_": f"{HERE}.make_text"}})
@@ -300,6 +329,8 @@ def test_a_module_without_an_optimizer_says_so_if_it_is_to_train():
 BUILDERS = {
     "runlab.config.targets",  # what was received
     "runlab.components",  # a run's own configuration, or one that `to_train_again` has looked at
+    "runlab.optimizers",  # likewise
+    "runlab.schedules",  # likewise
     "runlab.extras.evaluate",  # the Trainer of one's own command line
     "runlab.extras.benchmark.data",
     "runlab.extras.benchmark.peak_memory",

@@ -184,6 +184,14 @@ SETTINGS = {
         "{_target_:torchvision.transforms.ToTensor}]}",
         "data.eval_transform={_target_:torchvision.transforms.ToTensor}",
     ],
+    "a schedule by a metric": [
+        "scheduler=plateau", "scheduler.patience=0", "scheduler.mode=min", "optimizer.lr=2",
+    ],
+    "a schedule of epochs": ["scheduler=exponential", "scheduler.frequency=2"],
+    "groups of parameters": [
+        "parameter_groups=[{pattern:network.layers.1.*,frozen:true},{pattern:'*.bias',lr_scale:2}]",
+        "scheduler=warmup_cosine", "+trainer.limit_train_batches=3",
+    ],
     "bfloat16": ["+trainer.precision=bf16-mixed"],
 }  # fmt: skip
 

@@ -93,7 +93,7 @@ def with_network(kind: str) -> list[str]:
         (with_network("hooks"), "its network.output has hooks"),
         ([f"optimizer._target_={HERE}.Squared"], "its steps come out differently ("),
         ([f"optimizer._target_={HERE}.Undeclared"], "its optimizer is a Undeclared, whose step"),
-        (["optimizer._target_=torch.optim.ASGD", "~optimizer.momentum", "~optimizer.nesterov"],
+        (["optimizer._target_=torch.optim.ASGD"],
          "its optimizer is a ASGD, whose step may be no multiple of the rate ("),
         (["scheduler=one_cycle", f"scheduler._target_={HERE}.cycling", "~scheduler.warmup",
           "optimizer.momentum=0.9"], "its schedule changes momentum besides the learning rate"),

@@ -81,6 +81,18 @@ def assert_shared(entries, runs=3):
             ["optimizer=adam", "scheduler=cosine", *CLIPPED, "loss=mse"],
         ),
         (ADAPTIVE, ["optimizer=adamw", *SMALL_CNN]),
+        (RUNS, [*SMALL_CNN, "scheduler=exponential", "data.steps_per_execution=3"]),
+        (
+            RUNS,
+            [
+                *HEAVY_BALL,
+                "scheduler=plateau",
+                "scheduler.patience=0",
+                "scheduler.mode=min",
+                "scheduler.monitor=val/loss",
+                "+scheduler.threshold=0.99",
+            ],
+        ),
         (ADAPTIVE, ["optimizer=adamw", "model=linear", "scheduler=one_cycle"]),
         (ADAPTIVE, ["optimizer=adam", "optimizer.weight_decay=0.1", "data.loader=dataloader"]),
     ],

@@ -11,6 +11,7 @@ PLACES_OF_DATA = ("data_dir", "data.root", "data.download", "data.verify")
 RESULT_NEUTRAL_KEYS = (
     *("name", "overwrite", "retry", "fail_fast", "objective", "logger", "comparison", "watchers"),
     *PLACES_OF_DATA,
+    "pretrained.file",  # a run knows it by its checksum, too
 )
 """Settings that change no result: where a run lies, how it is launched and compared."""
 

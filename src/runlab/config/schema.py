@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from runlab.config.axes import ABSENT, Axes, value_at
 from runlab.measure import is_number
@@ -23,6 +23,13 @@ TESTED = ("best", "last", "averaged")
 """Which weights of a run can be tested and recorded."""
 
 HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
+
+
+SCHEDULE_KEYS = {"interval", "frequency", "monitor"}
+"""Of `scheduler`, beside the parameters of its `_target_`: when it steps, and by which metric."""
+
+OPEN_GROUPS = ("optimizer", "scheduler")
+"""Whose files hold what differs from torch's defaults alone: any parameter may be overridden."""
 
 
 @dataclass
@@ -67,6 +74,23 @@ class ComparisonConfig:
 
 
 @dataclass
+class Pretrained:
+    """Where a network's initial weights come from.
+
+    Attributes:
+        file: a `state_dict`, or a run's checkpoint; without one they are drawn by the seed.
+        into: the part of the network that gets them; the whole one by default.
+        leave_out: patterns of names that stay as they are built.
+        sha256: of the file; filled in, and checked where it is given.
+    """
+
+    file: str | None = None
+    into: str | None = None
+    leave_out: list[str] = field(default_factory=list)
+    sha256: str | None = None
+
+
+@dataclass
 class Train:
     """Every top-level key of a training configuration; any other is a typing error."""
 
@@ -89,6 +113,8 @@ class Train:
     optimizer: Any = MISSING
     scheduler: Any = None
     metric: Any = None
+    parameter_groups: list[Any] | None = None
+    pretrained: Pretrained | None = field(default_factory=Pretrained)
     trainer: Any = MISSING
     logger: Any = None
     callback: Any = None
@@ -113,7 +139,9 @@ def check(config: Mapping[str, Any]) -> None:
     check_counts(config)
     check_margin("comparison.margin", nested_dict(config, "comparison").get("margin"))
     for group, node in config.items():
-        check_parameters(without_measures(node) if group == "metric" else node, group)
+        own = SCHEDULE_KEYS if group == "scheduler" else set()
+        checked = without_measures(node) if group == "metric" else without_keys(node, own)
+        check_parameters(checked, group)
 
 
 def check_margin(key: str, margin: Any) -> None:
@@ -134,6 +162,10 @@ def without_measures(node: Any) -> Any:
         for name, each in node.items()
         if isinstance(each, Mapping)
     }
+
+
+def without_keys(node: Any, keys: Iterable[str]) -> Any:
+    return {k: v for k, v in node.items() if k not in keys} if isinstance(node, Mapping) else node
 
 
 def check_axes(config: Mapping[str, Any]) -> None:
@@ -214,4 +246,12 @@ def unknown(got: str, key: str, kind: str, valid: Iterable[str]) -> str:
     return f"unknown {kind} {got};{suggestion} expected one of: {', '.join(valid)}"
 
 
-ConfigStore.instance().store(name="schema", node=Train, provider="runlab")
+def schema() -> DictConfig:
+    """`Train` as Hydra merges the files into it; in open groups a key needs no plus."""
+    node: DictConfig = OmegaConf.structured(Train)
+    with open_dict(node):
+        node.update({each: OmegaConf.create({}, flags={"struct": False}) for each in OPEN_GROUPS})
+    return node
+
+
+ConfigStore.instance().store(name="schema", node=schema(), provider="runlab")

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from inspect import signature
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
@@ -48,7 +49,10 @@ PARTS = (
 )
 """Bases of what may be a parameter of something else, at any depth."""
 
-MODULES = ("torchvision.models", "torchvision.transforms", "torch.nn.functional")
+FETCHING = "torchvision.models"
+"""Whose functions fetch weights, where they are asked for some."""
+
+MODULES = (FETCHING, "torchvision.transforms", "torch.nn.functional")
 """Whose functions, and classes of whatever base, may be named too."""
 
 OBJECTS = ("torch.tensor", "datetime.timedelta")
@@ -90,7 +94,7 @@ def configurable(function: Function) -> Function:
 
 def require_targets(key: str, node: Any, place: str) -> None:
     """Raises ValueError unless all that is named in a node may be. Nothing is called."""
-    if node is None and key in OPTIONAL:
+    if key in OPTIONAL and (node is None or node == {}):
         return
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ValueError(f"expected {key} with a _target_, got {shown(node)}")
@@ -102,7 +106,41 @@ def require_targets(key: str, node: Any, place: str) -> None:
             )
         if isinstance(value, Mapping) and "_target_" in value:
             bases = (BASES[place],) if where == key else PARTS
-            find(f"{where}._target_", value["_target_"], *bases)
+            target = find(f"{where}._target_", value["_target_"], *bases)
+            for fetched in fetched_weights(target, value):
+                raise ValueError(
+                    f"expected {where}.{fetched}=null, got {shown(value.get(fetched, 'none'))}: "
+                    "for a file from elsewhere no weights are fetched; set "
+                    f"{TRUST}={FETCHING} to allow it"
+                )
+
+
+def fetched_weights(target: Any, node: Mapping[str, Any]) -> list[str]:
+    """The parameters by which a network of torchvision would fetch its weights from a server."""
+    if not is_of(target, (FETCHING,)) or not isinstance(target, FunctionType):
+        return []
+    if is_trusted(FETCHING):
+        return []
+    defaults = {name: each.default for name, each in signature(target).parameters.items()}
+    if target.__name__ == "get_model":
+        builder = import_module(FETCHING).get_model_builder(str(node.get("name")))
+        defaults = {name: each.default for name, each in signature(builder).parameters.items()}
+    names = {n for n in {*defaults, *map(str, node)} if n.startswith(("weights", "pretrained"))}
+    return sorted(n for n in names if node.get(n, defaults.get(n)) not in (None, False))
+
+
+def without_fetching(node: Any) -> Any:
+    """The node, whose networks fetch no weights: those of a checkpoint replace them all."""
+    if isinstance(node, list):
+        return [without_fetching(each) for each in node]
+    if not isinstance(node, Mapping):
+        return node
+    children = {key: without_fetching(child) for key, child in node.items()}
+    if str(node.get("_target_")).startswith(f"{FETCHING}."):
+        fetched = fetched_weights(find("_target_", node["_target_"]), node)
+        kept = {key: child for key, child in children.items() if key not in fetched}
+        return kept | dict.fromkeys(each for each in fetched if each.startswith("weights"))
+    return children
 
 
 def find(key: str, name: Any, *bases: str | type, strictly: bool = False) -> Any:
@@ -247,7 +285,7 @@ def build(place: str, config: Mapping[str, Any], **given: Any) -> Any:
     Raises:
         ValueError: if it may not be built, cannot be, or is not what the place demands.
     """
-    node = config.get(place, {})
+    node = without_fetching(config.get(place, {}))
     require_targets(place, node, place)
     for key, value in walk(node, place):
         if isinstance(value, str) and "${" in value:

@@ -19,6 +19,7 @@ from runlab.config.messages import user_message
 from runlab.config.parts import GROUPS, without_unused
 from runlab.measure import Measure, declared_measures
 from runlab.module import Module
+from runlab.pretrained import with_checksum
 from runlab.runs import provenance, record
 from runlab.runs.failure import record_failure, root_cause
 from runlab.runs.lock import run_lock
@@ -147,7 +148,10 @@ def resolved_config(cfg: DictConfig) -> dict[str, Any]:
         run_name.without_place(cfg), resolve=True, throw_on_missing=True, enum_to_str=True
     )
     del config["run"]
-    return without_unused(config, run_name.as_given(cfg.run.overrides))
+    config = without_unused(config, run_name.as_given(cfg.run.overrides))
+    if config.get("scheduler") == {}:
+        config["scheduler"] = None
+    return with_checksum(config)
 
 
 def train_recorded(

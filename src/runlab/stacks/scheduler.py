@@ -100,8 +100,7 @@ class Scheduler:
             if len(runs) < 2 or self.reason_alone(structure, requests) is not None:
                 return
             schedules = [
-                precompute_lrs(each.member.optimizer, each.scheduler, each.steps)
-                for each in requests
+                precompute_lrs(each.member.optimizer, each.scheduler, each.due) for each in requests
             ]
             stacks = self.build_stacks(structure, requests)
             learning_rates = [each.learning_rates for each in schedules]

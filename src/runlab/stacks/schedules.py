@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,25 +34,26 @@ class PrecomputedSchedule:
 
 
 def precompute_lrs(
-    optimizer: Optimizer, scheduler: LRScheduler | None, steps: int
+    optimizer: Optimizer, scheduler: LRScheduler | None, due: Sequence[bool]
 ) -> PrecomputedSchedule:
-    """Steps a schedule so often, reads the learning rates, and leaves it as it was.
+    """Steps a schedule after the steps where it is due, reads the learning rates, and leaves it.
 
     Raises:
         ScheduleError: if a step changes more than the learning rates.
     """
     before = settings(optimizer)
     if scheduler is None:
-        constant = torch.tensor([lrs(optimizer)], dtype=torch.float64).expand(steps, -1)
+        constant = torch.tensor([lrs(optimizer)], dtype=torch.float64).expand(len(due), -1)
         return PrecomputedSchedule(constant, before, {})
     state = copy.deepcopy(scheduler.state_dict())
     learning_rates: list[list[float]] = []
     changed: list[str] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-        for _ in range(steps):
+        for is_due in due:
             learning_rates.append(lrs(optimizer))
-            scheduler.step()
+            if is_due:
+                scheduler.step()
             changed += changes(before, optimizer)
     after = PrecomputedSchedule(
         torch.tensor(learning_rates, dtype=torch.float64),

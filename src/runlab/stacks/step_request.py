@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from runlab.blocks.block import Block
 from runlab.module import Module
+from runlab.schedules import schedules_due
 from runlab.stacks.attributes import (
     Settings,
     data_key,
@@ -156,6 +157,15 @@ class StepRequest:
     @property
     def scheduler(self) -> LRScheduler | None:
         return self.module.lr_schedulers()  # type: ignore[return-value]
+
+    @property
+    def due(self) -> list[bool]:
+        """After which of the steps the schedule steps."""
+        first, last, ends = self.trainer.global_step + 1, self.steps - 1, self.trainer.is_last_batch
+        return [
+            bool(schedules_due(self.trainer, first + step, ends and step == last))
+            for step in range(self.steps)
+        ]
 
     def structure_key(self) -> tuple[Any, ...]:
         """Equal for runs of the same components, but for their seeds and learning rates."""

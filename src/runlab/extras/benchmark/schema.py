@@ -65,7 +65,7 @@ def check(cfg: DictConfig) -> None:
         configuration.check_count("stacks", runs, most=LARGEST_STACK)
     if len(set(config["stacks"])) < len(config["stacks"]):
         raise ValueError(f"expected stacks of different sizes, got {config['stacks']}")
-    if config["scheduler"] is not None or config["trainer"]["gradient_clip_val"] is not None:
+    if config["scheduler"] or config["trainer"]["gradient_clip_val"] is not None:
         raise ValueError(
             "expected scheduler=none and trainer.gradient_clip_val=null: the bare loop has neither"
         )
