@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from runlab.module import Module
 from runlab.schedules import build_schedule_factory, total_epochs, total_steps
+from runlab.train import train
 from tests.compose import compose
 
 HERE = "tests.test_schedules"
@@ -198,6 +199,27 @@ def test_total_steps_are_those_that_are_trained(options, steps, epochs):
     assert last == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [
+        ([], 20),
+        (["+trainer.limit_train_batches=1"], 2),
+        (["+trainer.limit_train_batches=0.5"], 10),
+        (["+trainer.max_steps=7"], 7),
+        (["+trainer.overfit_batches=3"], 6),
+        (["trainer.accumulate_grad_batches=3"], 8),
+        (["data.loader=dataloader", "trainer.log_every_n_steps=1"], 20),
+    ],
+)
+def test_the_cosine_of_a_run_in_blocks_ends_at_zero(tmp_path, tiny, overrides, steps):
+    quiet = ["scheduler=cosine", "logger=none", "callback=checkpoint"]
+    train(compose(*tiny, *quiet, *overrides, folder=tmp_path / "run"))
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    [schedule] = state["lr_schedulers"]
+    assert (schedule["T_max"], schedule["last_epoch"], state["global_step"]) == (steps,) * 3
+    assert schedule["_last_lr"] == pytest.approx([0], abs=1e-9)
+
+
 def test_the_length_is_in_the_unit_of_the_interval():
     node = {"_target_": f"{TORCH}.CosineAnnealingLR", "interval": "epoch"}
     rates, _ = fit(node, max_epochs=4)
@@ -207,7 +229,7 @@ def test_the_length_is_in_the_unit_of_the_interval():
 
 
 def test_endless_data_need_a_number_of_steps():
-    with pytest.raises(ValueError, match=r"expected trainer\.max_steps .* without a length"):
+    with pytest.raises(ValueError, match=r"expected trainer\.max_steps, .* with a length"):
         fit({"_target_": f"{TORCH}.CosineAnnealingLR"}, loader=DataLoader(Endless()))
 
 

@@ -8,7 +8,6 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -184,29 +183,18 @@ def complete(
 def total_steps(trainer: L.Trainer) -> int:
     """The optimizer steps that a fit will take, unless something ends it early.
 
-    A block of steps is taken as a whole, so `max_steps` ends training with its block.
-
     Raises:
         ValueError: if that is not known.
     """
-    epochs, most = trainer.max_epochs, trainer.max_steps
-    epoch = Epoch.of(trainer)
-    if epoch.batches == math.inf:
-        if most == -1:
-            raise ValueError(
-                "expected trainer.max_steps for a schedule over training data without a length, "
-                "got none: give it"
-            )
-        return most
-    ends = [] if epochs in (None, -1) else [epochs * epoch.steps]
-    if most != -1:
-        whole, rest = divmod(most, epoch.steps)
-        steps = (epoch.steps_after(batches) for batches in range(int(epoch.batches) + 1))
-        ends.append(whole * epoch.steps + next(each for each in steps if each >= rest))
+    ends = []
+    if trainer.max_steps != -1:
+        ends.append(trainer.max_steps)
+    if trainer.max_epochs not in (None, -1) and (steps := steps_of_epoch(trainer)) != math.inf:
+        ends.append(trainer.max_epochs * int(steps))
     if not ends:
         raise ValueError(
-            "expected trainer.max_epochs or trainer.max_steps for a schedule that asks how long "
-            "training is, got neither: give one"
+            "expected trainer.max_steps, or trainer.max_epochs over training data with a length, "
+            "for a schedule that asks how long training is, got neither: give trainer.max_steps"
         )
     return min(ends)
 
@@ -215,48 +203,27 @@ def total_epochs(trainer: L.Trainer) -> int:
     """The epochs that a fit will train, the last one perhaps in part."""
     if trainer.max_steps == -1 and trainer.max_epochs not in (None, -1):
         return trainer.max_epochs
-    steps = total_steps(trainer)
-    return math.ceil(steps / Epoch.of(trainer).steps)
+    return math.ceil(total_steps(trainer) / steps_of_epoch(trainer)) or 1
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """An epoch of a fit.
+def steps_of_epoch(trainer: L.Trainer) -> float:
+    """The optimizer steps of a whole epoch of a fit that is about to begin.
 
-    Attributes:
-        batches: as Lightning counts them: a block of steps is one. Limits are heeded.
-        steps_in: how many batches of one step each so many of them hold.
-        accumulated: so many of these make one optimizer step; an epoch's last may be fewer.
+    Its data are asked for a loader of their own, since Lightning starts the one that it trains on.
+    A block of batches is one to Lightning. An epoch's last step may be of fewer batches.
     """
-
-    batches: float
-    steps_in: Callable[[int], int]
-    accumulated: int
-
-    @classmethod
-    def of(cls, trainer: L.Trainer) -> "Epoch":
-        """Of a trainer that is about to fit; its data are asked for a loader of their own."""
-        with torch.random.fork_rng(devices=[]):  # whatever making a loader draws
-            loader = data_connector._request_dataloader(trainer.fit_loop._data_source)
-        combined = loader if isinstance(loader, CombinedLoader) else CombinedLoader(loader)
-        lengths = [batches_of(each, trainer) for each in combined.flattened]
-        mode = combined._mode if combined is loader else "max_size_cycle"  # Lightning's own
-        batches = min(lengths) if mode == "min_size" else max(lengths)
-        batches = sum(lengths) if mode == "sequential" else batches
-        module = trainer.lightning_module
-        accumulated = getattr(module, "accumulate_grad_batches", trainer.accumulate_grad_batches)
-        return cls(batches, getattr(loader, "steps_in", int), accumulated)
-
-    @property
-    def steps(self) -> int:
-        return self.steps_after(int(self.batches))
-
-    def steps_after(self, batches: int) -> int:
-        """Optimizer steps after so many batches of an epoch."""
-        taken = self.steps_in(batches)
-        whole = taken // self.accumulated
-        is_end = batches == self.batches
-        return -(-taken // self.accumulated) if is_end else whole
+    with torch.random.fork_rng(devices=[]):  # whatever making a loader draws
+        loader = data_connector._request_dataloader(trainer.fit_loop._data_source)
+    combined = loader if isinstance(loader, CombinedLoader) else CombinedLoader(loader)
+    lengths = [batches_of(each, trainer) for each in combined.flattened]
+    mode = combined._mode if combined is loader else "max_size_cycle"  # Lightning's own
+    batches = sum(lengths) if mode == "sequential" else max(lengths)
+    batches = min(lengths) if mode == "min_size" else batches
+    if batches == math.inf:
+        return batches
+    module = trainer.lightning_module
+    accumulated = getattr(module, "accumulate_grad_batches", trainer.accumulate_grad_batches)
+    return math.ceil(getattr(loader, "steps_in", int)(int(batches)) / accumulated)
 
 
 def batches_of(loader: Any, trainer: L.Trainer) -> float:

@@ -190,7 +190,7 @@ SETTINGS = {
     "a schedule of epochs": ["scheduler=exponential", "scheduler.frequency=2"],
     "groups of parameters": [
         "parameter_groups=[{pattern:network.layers.1.*,frozen:true},{pattern:'*.bias',lr_scale:2}]",
-        "scheduler=warmup_cosine", "+trainer.limit_train_batches=3",
+        "scheduler=warmup_cosine", "+trainer.limit_train_batches=7",
     ],
     "bfloat16": ["+trainer.precision=bf16-mixed"],
 }  # fmt: skip
