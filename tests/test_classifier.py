@@ -134,7 +134,7 @@ def test_training_loss_is_the_mean_over_its_steps():
     recorder = fit(frozen, 6)
     assert recorder.metrics["train/loss"] == pytest.approx(expected.item())
     assert recorder.metrics["train/learning_rate"] == 0.0
-    assert recorder.metrics["step"] == STEPS
+    assert recorder.global_step == STEPS
 
 
 def test_metrics_agree_with_its_definitions():

@@ -66,7 +66,7 @@ def test_it_is_trained_again_to_the_same_numbers(plain, tmp_path, monkeypatch):
 
 def test_it_has_a_landscape(plain):
     entry = record.read(plain)
-    trajectory = retrain(ChosenRun("arm", plain, entry), entry["config"])
+    trajectory = retrain(ChosenRun("arm", plain, entry, None, 0.0), entry["config"])
     assert trajectory.drift == 0
     assert trajectory.steps[-1] == 14
     inputs, targets = training_samples(entry["config"], 40)

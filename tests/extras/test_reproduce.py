@@ -51,7 +51,7 @@ def assert_reproduced(run):
     assert set(reproduction.drift) == set(record.read(run)["metrics"])
     assert set(reproduction.drift.values()) == {0.0}
     assert reproduction.changes_since == []
-    assert "all 15 metrics equal, bit for bit" in " ".join(reproduction.terminal().split())
+    assert "all 17 metrics equal, bit for bit" in " ".join(reproduction.terminal().split())
     return reproduction
 
 

@@ -276,6 +276,7 @@ def test_what_a_stack_cannot_reproduce_trains_alone_and_is_named(stack, caplog, 
 class Copies(L.Callback):
     """As an average of weights does it."""
 
+    blocks_suffice = True
     copied: list[Any] = []  # noqa: RUF012
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):

@@ -11,6 +11,7 @@ from torch.nn.utils import get_total_norm
 from torch.utils._pytree import tree_leaves
 
 from runlab.blocks.block import Block
+from runlab.module import Module
 
 
 class GradientNorm(L.Callback):
@@ -55,7 +56,8 @@ class GradientNorm(L.Callback):
             self.sums[layer] = self.sums.get(layer, 0) + norm
         self.blocks += 1
         total = torch.stack([*norms.values()]).norm()
-        pl_module.log_deferred("train/gradient_norm", total)  # type: ignore[operator]
+        log = pl_module.log_deferred if isinstance(pl_module, Module) else pl_module.log
+        log("train/gradient_norm", total)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:

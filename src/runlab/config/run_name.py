@@ -59,13 +59,12 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     What an experiment sets is no override: where a multirun has several, they are among the keys.
     """
-    watchers = watchers_of(cfg)
+    watchers, names, placed = watchers_of(cfg), Axes.of(cfg).names(), axis_values(cfg).keys()
     texts = {key_of(each): each.partition("=")[2] for each in as_given(overrides)}
     if any("$" in text for text in texts.values()):  # Hydra may have escaped a brace after it
         cfg = without_place(cfg)
     if only_watches(texts.get("callback", ""), watchers):
         del texts["callback"]
-    names, placed = Axes.of(cfg).names(), axis_values(cfg).keys()
     elsewhere = {*placed, *(() if "experiment" in varied_keys() else ("experiment",))}
     keys = sorted(key for key in texts.keys() - elsewhere if affects_result(key, watchers))
     stems = [key.rsplit(".", 1)[-1] for key in keys]

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from losslab.data import MNIST
+from runlab.blocks.block import Block
 from runlab.extras.classification.callbacks import confusion, sample_images
 from runlab.extras.classification.callbacks.sample_images import ImageBatch
 from runlab.train import train
@@ -115,8 +116,8 @@ class Series(MNIST):
     """Its validation images are series, 28 values at each of 28 times."""
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
-        images, labels = super().on_after_batch_transfer(batch, dataloader_idx)
-        return (images if labels.ndim == 2 else images.squeeze(1)), labels
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        return batch if isinstance(batch, Block) else (batch[0].squeeze(1), batch[1])
 
 
 class OfSeries(nn.Sequential):
