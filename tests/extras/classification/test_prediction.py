@@ -280,7 +280,7 @@ def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "loss=mse,lr=0.1.ckpt"
     config = OmegaConf.to_container(compose("model=linear"), resolve=True)
     parts = {"network": "model", "loss": "loss", "optimizer": "optimizer"}
-    classifier = instantiate(config["module"])(
+    classifier = instantiate(config["module"], _partial_=True)(
         **{part: instantiate(config[key]) for part, key in parts.items()}
     )
     for parameter in classifier.parameters():
