@@ -25,7 +25,7 @@ from runlab.blocks.metric_buffer import (
 )
 from runlab.blocks.random import AUGMENT, DRAW, step_generator
 from runlab.losses import doubled_ratio, require_mean
-from runlab.measure import Measure
+from runlab.measure import LOSS, Measure
 from runlab.schedules import for_lightning, schedules_due, step_by_metric
 
 # Lightning 2.6 does this at every checkpoint under torch 2.15; a user can do nothing about it.
@@ -106,7 +106,7 @@ class Module(L.LightningModule):
 
     network: Any
     loss: Any
-    measures: ClassVar[tuple[Measure, ...]] = (Measure("loss", "loss", comparable=False),)
+    measures: ClassVar[tuple[Measure, ...]] = (LOSS,)
     stackable: ClassVar[bool] = False
 
     def __init__(

@@ -41,14 +41,14 @@ def fit_and_test(run: Run) -> None:
     check(run.config)
     hparams = HParamsLogger(run.folder, run.record, swept_hparams(run.cfg))
     data, module, trainer = build_components(run.cfg, run.config, run.resume, hparams)
-    require(data, trainer, declared_measures(run.config))
+    measures = declared_measures(run.config)
+    require(data, trainer, measures)
     run.begin(data, module, trainer)
 
     with run.resume.resumed(trainer) as path:
         trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
 
     last = run.resume.last_metrics(trainer)
-    measures = declared_measures(run.config)
     primary = measures[0].name
     if trainer.enable_validation:
         require_metric(f"val/{primary}", last, "at least one validation in a run")

@@ -337,10 +337,8 @@ BUILDERS = {
 }
 LOOKED_UP = {
     "runlab.config.targets",
-    "runlab.config.schema",  # in a configuration that is to be trained
     "runlab.config.messages",
-    "runlab.config.parts",  # the module of either, which is built next
-    "runlab.measure",
+    "runlab.measure",  # in a configuration that is to be trained, or whose targets were looked at
     "runlab.extras.benchmark.data",
     "runlab.extras.benchmark.startup",  # names of its own
     "runlab",

@@ -1,11 +1,11 @@
 """What the engine builds for a module: those parts that its constructor names."""
 
-import pkgutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from runlab.config.fingerprint import key_of
 from runlab.config.schema import accepted_parameters
+from runlab.measure import target_of
 
 GROUPS: Mapping[str, str] = {
     "network": "model",
@@ -22,12 +22,8 @@ def named_parts(module: Mapping[Any, Any]) -> set[str]:
     Raises:
         ValueError: if the module cannot be imported.
     """
-    name = module["_target_"]
-    try:
-        taken = accepted_parameters(pkgutil.resolve_name(name))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"cannot import module._target_={name}: {error}") from None
-    return (taken or set()) - set(map(str, module))
+    taken = accepted_parameters(target_of("module", module)) or set()
+    return taken - set(map(str, module))
 
 
 def unused_groups(module: Mapping[Any, Any]) -> set[str]:

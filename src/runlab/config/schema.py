@@ -3,7 +3,6 @@
 import difflib
 import inspect
 import os
-import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -13,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from runlab.config.axes import ABSENT, Axes, value_at
-from runlab.measure import is_number
+from runlab.measure import is_number, target_of
 from runlab.runs.record import nested_dict
 
 MOST = max(256, os.cpu_count() or 1)
@@ -210,10 +209,7 @@ def check_parameters(node: Any, path: str) -> None:
     if not isinstance(node, Mapping):
         return
     if "_target_" in node:
-        try:
-            target = pkgutil.resolve_name(node["_target_"])
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"cannot import {path}._target_={node['_target_']}: {error}") from None
+        target = target_of(path, node)
         valid = accepted_parameters(target)
         for key in () if valid is None else node.keys() - HYDRA_KEYS - valid:
             raise ValueError(unknown(f"{path}.{key}", key, "parameter", valid or ()))
