@@ -35,7 +35,6 @@ class Regressor(Module):
     """
 
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
-    stackable = True  # a step is loss(network(inputs), targets), and nothing else
 
     def __init__(
         self,
