@@ -24,7 +24,8 @@ def halved(step: int) -> float:
 
 def built(cfg):
     schema.check(OmegaConf.to_container(cfg, resolve=True))
-    return build_module(cfg, build_data(cfg))
+    build_data(cfg)
+    return build_module(cfg)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

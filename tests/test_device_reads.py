@@ -57,7 +57,7 @@ def fit(tmp_path, tiny, monkeypatch) -> Callable[..., CountEpochs]:
         folder = Path(cfg.run.folder) / str(cfg.seed)
         cfg.run.folder = str(folder)
         data = build_data(cfg)
-        module = build_module(cfg, data)
+        module = build_module(cfg)
         module.save_hyperparameters({"config": {}}, logger=False)  # as `build_components` does
         module.stack = stack_of_run.get()
         entry: dict[str, Any] = {"metrics": {}, "timing": {}}

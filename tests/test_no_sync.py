@@ -54,7 +54,7 @@ def fit(tmp_path, tiny, reads) -> Callable[..., L.Trainer]:
     def fit_on_meta(*overrides: str, module: type[Module] = Classifier) -> L.Trainer:
         cfg = compose(*tiny, f"trainer.max_epochs={EPOCHS}", *overrides, folder=tmp_path)
         data = build_data(cfg)
-        built = build_module(cfg, data)
+        built = build_module(cfg)
         built.__class__ = module
         built.stack = stack_of_run.get()
         callbacks = [instantiate(cfg.callback[name]) for name in WATCHERS]

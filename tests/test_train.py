@@ -112,7 +112,7 @@ def test_every_arm_and_learning_rate_starts_from_the_seeds_weights(tmp_path, tin
     starts = []
     for overrides in (["loss=mse", "optimizer.lr=0.1"], ["loss=cross_entropy", "optimizer=adam"]):
         cfg = compose(*tiny, *overrides, "seed=3", folder=tmp_path)
-        weights = build_module(cfg, instantiate(cfg.data)).network.state_dict()
+        weights = build_module(cfg).network.state_dict()
         starts.append(torch.cat([tensor.flatten() for tensor in weights.values()]))
     assert torch.equal(*starts)
 
@@ -387,7 +387,7 @@ def test_the_seed_gives_the_start_and_the_order_each(tmp_path, tiny):
         cfg = compose(*tiny, f"seed={seed}", folder=tmp_path)
         data = instantiate(cfg.data)
         data.setup()
-        starts.append(next(build_module(cfg, data).network.parameters()))
+        starts.append(next(build_module(cfg).network.parameters()))
         orders.append(data.train_dataloader().sampler.order())
     assert not torch.equal(*starts)
     assert not torch.equal(*orders)

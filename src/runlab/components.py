@@ -47,7 +47,7 @@ def build_components(
     """
     torch.set_num_threads(cfg.threads)
     data = build_data(cfg)
-    module = build_module(cfg, data)
+    module = build_module(cfg)
     module.save_hyperparameters({"config": config}, logger=False)
     trainer = build_trainer(cfg, *callbacks, is_automatic=not isinstance(module, Module))
     check_features(module, trainer, config.get("test_weights", "best"))
@@ -81,7 +81,7 @@ def require_data(
         )
 
 
-def build_module(cfg: DictConfig, data: Any) -> L.LightningModule:
+def build_module(cfg: DictConfig) -> L.LightningModule:
     """The module with the parts that it names, its initial weights a function of the seed alone."""
     named = named_parts(cfg.module)
     groups = groups_of(cfg, named)

@@ -6,7 +6,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from runlab.components import build_data, build_module
+from runlab.components import build_module
 from runlab.module import Module
 from tests.compose import compose
 from tests.test_schedules import QUIET, TRAINED
@@ -35,7 +35,7 @@ def test_a_loss_of_torch_is_the_mean_over_the_batch(choice):
 def test_another_reduction_is_refused_before_training(tiny, reduction):
     cfg = compose(*tiny, "loss=label_smoothing", f"+loss.reduction={reduction}")
     with pytest.raises(ValueError, match=f"expected loss.reduction=mean, got {reduction}"):
-        build_module(cfg, build_data(cfg))
+        build_module(cfg)
 
 
 class Sum(nn.Module):

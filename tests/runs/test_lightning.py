@@ -293,7 +293,7 @@ def test_accumulating_and_clipping_equal_lightnings_own(tmp_path, tiny, settings
     cfg = compose(*tiny, "logger=none", "callback=[]", f"data.loader={loader}", *given,
                   "optimizer.momentum=0.9", folder=tmp_path)  # fmt: skip
     data = build_data(cfg)
-    module = build_module(cfg, data)
+    module = build_module(cfg)
     schedule = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.9)
     module.scheduler_factory = schedule
     twin, twins_data = Twin(copy.deepcopy(module)), build_data(cfg)

@@ -134,7 +134,7 @@ def bare_loop(
     cfg: DictConfig, data: Any, device: torch.device, autocast: torch.dtype | None = None
 ) -> BareLoop:
     """With the template's own initial weights and batches."""
-    module = require_network(build_module(cfg, data))
+    module = require_network(build_module(cfg))
     return BareLoop(
         module.network,
         module.loss,
@@ -148,7 +148,7 @@ def bare_loop(
 
 
 def lightning_data_loader(cfg: DictConfig, data: Any, workers: int) -> LightningDataLoader:
-    module = require_network(build_module(cfg, data))
+    module = require_network(build_module(cfg))
     return LightningDataLoader(
         module.network,
         module.loss,

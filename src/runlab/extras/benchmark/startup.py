@@ -41,7 +41,7 @@ def main(conf: str, overrides: list[str], timer: StageTimer) -> None:
     torch.set_num_threads(cfg.threads)
     data = build_data(cfg)
     timer.end_stage("verify the data, import torchvision")
-    module = build_module(cfg, data)
+    module = build_module(cfg)
     timer.end_stage("build the module")
     trainer = build_trainer(cfg)
     timer.end_stage("build the trainer")
