@@ -174,3 +174,27 @@ def test_nothing_hides_that_a_network_outputs_nan():
     measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
     for name in ("loss", "nll", "brier", "ece"):
         assert measured[f"test/{name}"] != measured[f"test/{name}"]
+
+
+class Reading(Classifier):
+    def loss_step(self, batch, drawn):
+        loss, outputs = super().loss_step(batch, drawn)
+        return loss * (1 + self.trainer.current_epoch), outputs
+
+
+class Logging(Classifier):
+    def loss_step(self, batch, drawn):
+        loss, outputs = super().loss_step(batch, drawn)
+        self.log("mine", loss)
+        return loss, outputs
+
+
+@pytest.mark.parametrize(("kind", "what"), [(Reading, "self.trainer"), (Logging, "log")])
+def test_a_loss_step_that_reads_the_trainer_or_logs_is_refused(kind, what):
+    module = kind(nn.Linear(PIXELS, CLASSES), CrossEntropy(), sgd, num_classes=CLASSES)
+    with pytest.raises(ValueError, match=rf"expected loss_step of {kind.__name__} .* got {what} "):
+        fit(module, 4)
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.5)
