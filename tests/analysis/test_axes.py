@@ -107,6 +107,19 @@ def test_an_arm_without_the_rate_stands_beside_arms_with_it(tmp_path: Path) -> N
     assert rates["c"] == ""
 
 
+@pytest.mark.parametrize(("untuned", "expected"), [(0.99, ""), (0.899, "0.1 only")])
+def test_runs_of_an_arm_that_lack_the_rate_are_no_part_of_its_good_range(
+    tmp_path: Path, untuned: float, expected: str
+) -> None:
+    write_modules(tmp_path, (0.1, 0.2))
+    for seed in SEEDS:
+        write_module_run(tmp_path, "a", seed, untuned)
+    comparison = compare(tmp_path)
+    assert comparison.arms.set_index("arm").loc["a", "good_range"] == expected
+    terminal(comparison)
+    write(comparison)
+
+
 @pytest.mark.parametrize(
     ("key", "config"),
     [

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from runlab.analysis.arms import SETTING, settings_of
-from runlab.analysis.learning_rates import good_range
+from runlab.analysis.learning_rates import NO_RATE, good_range
 from runlab.analysis.runs import MODULE, ended_runs
 from runlab.analysis.statistics import binomial_half_width, count_far_off, mean_interval
 from runlab.measure import Measure
@@ -180,8 +180,9 @@ def _samples_half_width(test: np.ndarray, runs: pd.DataFrame, measure: Measure) 
 
 def _width(own: pd.DataFrame, chosen: float, measure: Measure) -> dict[str, Any]:
     """How wide an arm's range of good learning rates is, and how many runs ended badly in it."""
-    means = own.set_index("learning_rate")["val_mean"]
-    good = good_range(means, chosen, measure) if len(own) > 1 else None
+    tuned = own[own["learning_rate"] != NO_RATE]
+    means = tuned.set_index("learning_rate")["val_mean"]
+    good = good_range(means, chosen, measure) if len(tuned) > 1 and chosen != NO_RATE else None
     return {
         "good_range": good.text if good else "",
         "good_decades": good.decades if good else math.nan,
