@@ -58,7 +58,7 @@ def fit_and_test(run: Run) -> None:
     require_metric(f"test/{primary}", metrics, "a test at the end of a run")
 
     run.end(module, outcome(module, last, metrics), metrics, last)
-    log_result(trainer, primary, run.record["metrics"], last)
+    log_result(trainer, measures, run.record["metrics"], last)
 
 
 def outcome(module: L.LightningModule, last: dict[str, float], best: dict[str, Any]) -> str:

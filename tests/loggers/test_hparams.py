@@ -113,6 +113,8 @@ def test_the_metrics_that_hparams_shows_first_are_numbers_of_every_run(
     assert [metric.name.tag for metric in columns.metric_infos][:5] == SHOWN_FIRST
     found = values(rows["run"])
     assert all(math.isfinite(found[tag]) for tag in SHOWN_FIRST)
+    measures = {"accuracy", "nll", "brier", "ece", "loss"}
+    assert {tag for tag in found if tag.startswith("test/")} == {f"test/{e}" for e in measures}
     metrics = entry["metrics"]
     assert found["best/accuracy"] == pytest.approx(metrics["val/accuracy"])
     assert found["test/accuracy"] == pytest.approx(metrics["test/accuracy"])

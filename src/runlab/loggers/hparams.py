@@ -9,7 +9,7 @@ first five by name. `result` gives each run those, finite also where it diverged
 
 import logging
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from time import time
@@ -27,6 +27,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 
 from runlab.config.fingerprint import flatten, key_of
 from runlab.loggers.services import close_service_runs
+from runlab.measure import Measure
 from runlab.module import Module
 from runlab.text import piped
 
@@ -79,17 +80,20 @@ def trial_name(hparams: Mapping[str, Any], sweep: str) -> str:
 
 
 def log_result(
-    trainer: L.Trainer, primary: str, metrics: Mapping[str, Any], final: Mapping[str, float]
+    trainer: L.Trainer,
+    measures: Sequence[Measure],
+    metrics: Mapping[str, Any],
+    final: Mapping[str, float],
 ) -> None:
     """How good the run's weights are, and that it has ended.
 
     Args:
-        primary: the metric that runs are compared by, without its split.
+        measures: what runs are compared by, the primary one first.
         metrics: of the best checkpoint, or of the last weights where none was kept.
         final: `val/*` of the last validation of the training.
     """
     for logger in trainer.loggers:
-        logger.log_metrics(result(primary, metrics, final), step=trainer.global_step)
+        logger.log_metrics(result(measures, metrics, final), step=trainer.global_step)
     add_summary(trainer, session_end(STATUS_SUCCESS))
     for logger in trainer.loggers:
         logger.finalize("success")
@@ -97,16 +101,18 @@ def log_result(
 
 
 def result(
-    primary: str, metrics: Mapping[str, Any], final: Mapping[str, float]
+    measures: Sequence[Measure], metrics: Mapping[str, Any], final: Mapping[str, float]
 ) -> dict[str, float]:
     """`best/*` and `final/*`: the primary metric on validation, and the epochs of those weights.
 
-    With them `test/*` of the best weights. Without validation there is no metric of it.
+    With them the measures of the best weights on test data, and nothing else that a module logs
+    there. Without validation there is no metric of it.
     """
+    primary = measures[0].name
     epochs = metrics["epochs"]  # 1.4 if the run ended within its second one
     best = min(metrics.get("best_epoch", epochs) + 1, epochs)
-    test = {name: value for name, value in metrics.items() if name.startswith("test/")}
-    test.pop("test/samples", None)  # a module of Lightning's own kind does not count them
+    names = [f"test/{each.name}" for each in measures]
+    test = {name: metrics[name] for name in names if name in metrics}
     values = {
         f"best/{primary}": metrics.get(f"val/{primary}"),
         "best/epochs": best,
