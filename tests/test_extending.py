@@ -1,12 +1,15 @@
 """The pages' examples, copied from them and launched as a user would; what the contracts find."""
 
+import csv
 import json
 import re
 import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.commands import ROOT
 
@@ -17,6 +20,7 @@ README = (ROOT / "README.md").read_text()
 PAGE = (ROOT / "docs" / "contract.md").read_text()
 LEVELS = re.findall(r"\n### (Level \d.*?)(?=\n##)", PAGE, re.DOTALL)
 MOST_LINES = 60
+ONE_PROCESS = ["trainer=cpu", "hydra.launcher.processes=1"]  # by default one for each core
 
 SOUND = {
     "src/losslab/models/rgb_net.py": """
@@ -211,7 +215,8 @@ def test_the_example_of_each_level_trains_and_is_compared(level, copy, commands,
     assert all(len(content.splitlines()) < MOST_LINES for content in files.values())
     write(copy, files)
     [line] = re.findall(r"^    python (scripts/train\.py .*)$", LEVELS[level], re.MULTILINE)
-    done = commands.run(copy, *shlex.split(line), *tiny, root=copy)
+    own = ONE_PROCESS if "stacked" in line else []
+    done = commands.run(copy, *shlex.split(line), *own, *tiny, root=copy)
     assert done.returncode == 0, done.stderr + done.stdout
     [name] = re.findall(r"\bname=(\w+)", line)
     sweep = copy / "logs" / name
@@ -220,6 +225,11 @@ def test_the_example_of_each_level_trains_and_is_compared(level, copy, commands,
     assert len(entries) == 8
     arms = (sweep / "comparison" / "arms.csv").read_text().splitlines()
     assert len(arms) == 3, "a header and two arms"
+    if "metric=f1" in line:  # mixup's
+        assert {entry["measures"][0]["name"] for entry in entries} == {"f1"}
+        assert "macro-F1" in done.stdout
+    if own:
+        assert {entry["timing"]["stack"] for entry in entries} == {4}, "those of an arm"
     names = [Path(path).stem for path in files]
     done = commands.run(copy, *CONTRACTS, " or ".join(names), root=copy)
     assert done.returncode == 0, done.stdout
@@ -239,6 +249,70 @@ def test_the_pages_data_and_metric_train_together(copy, commands):
     assert {"val/precision", "test/precision", "test/accuracy"} <= entry["metrics"].keys()
     done = commands.run(copy, *CONTRACTS, "spirals or precision", root=copy)
     assert done.returncode == 0, done.stdout
+
+
+def leaves(folder: Path) -> None:
+    """Two classes of coloured images, of several sizes."""
+    random = np.random.default_rng(0)
+    for name, colour in (("maple", (180, 40, 20)), ("oak", (30, 150, 40))):
+        (folder / name).mkdir(parents=True)
+        for i in range(32):
+            noise = random.integers(-30, 30, (30 + i, 40, 3))
+            Image.fromarray((noise + colour).clip(0, 255).astype(np.uint8)).save(
+                folder / name / f"{i}.jpg"
+            )
+
+
+def houses(file: Path) -> None:
+    """A price by three features, and noise of half a unit."""
+    random = np.random.default_rng(0)
+    features = random.normal(size=(400, 3))
+    price = features @ [3.0, -2.0, 1.0] + 0.5 * random.normal(size=400)
+    np.savetxt(
+        file, np.column_stack([features, price]), "%.6f", ",", comments="",
+        header="area,age,rooms,price",
+    )  # fmt: skip
+
+
+def launched(copy: Path, commands, name: str, *overrides: str) -> tuple[str, list[dict]]:
+    """What the page's command of this data set prints, and its runs' records."""
+    files = blocks(PAGE)
+    path = f"conf/data/{name}.yaml"
+    write(copy, {path: files[path]})
+    [line] = re.findall(rf"^    python (.* data={name} .*)$", PAGE, re.MULTILINE)
+    done = commands.run(copy, *shlex.split(line), *ONE_PROCESS, *overrides, root=copy)
+    assert done.returncode == 0, done.stderr + done.stdout
+    entries = [json.loads(each.read_text()) for each in copy.glob(f"logs/{name}/*/run.json")]
+    assert {entry["status"] for entry in entries} <= {"finished", "collapsed"}
+    return done.stdout, entries
+
+
+@pytest.mark.long  # it has 11 million parameters
+def test_a_resnet_on_a_folder_of_coloured_images_is_stacked_and_compared(copy, commands):
+    leaves(copy / "data" / "leaves")
+    own = ["data.batch_size=8", "data.val_size=0.2", "trainer.max_epochs=2"]
+    printed, entries = launched(copy, commands, "leaves", *own)
+    assert "mse_logits" in printed
+    assert len(entries) == 8
+    assert {entry["timing"]["stack"] for entry in entries} == {4}, "those of a loss"
+    assert {entry["config"]["model"]["_args_"][0]["in_channels"] for entry in entries} == {3}
+    best = max(entry["metrics"]["test/accuracy"] for entry in entries)
+    assert best > 0.9, "the colours tell the classes apart"
+
+
+@pytest.mark.long  # 36 runs
+def test_a_table_by_three_losses_is_compared_by_rmse_with_a_margin(copy, commands):
+    (copy / "data").mkdir()
+    houses(copy / "data" / "houses.csv")
+    printed, entries = launched(copy, commands, "houses", "trainer.max_epochs=10")
+    assert len(entries) == 36
+    assert {entry["timing"]["stack"] for entry in entries} == {12}, "those of a loss"
+    assert "RMSE" in printed
+    assert "within ±0.5" in printed
+    with (copy / "logs" / "houses" / "comparison" / "arms.csv").open() as file:
+        arms = {row["arm"]: float(row["test_mean"]) for row in csv.DictReader(file)}
+    assert arms.keys() == {"squared_error", "l1", "huber"}
+    assert all(0.4 < rmse < 1.0 for rmse in arms.values()), "noise is 0.5, prices vary by 3.8"
 
 
 def test_the_contracts_take_whatever_the_contract_allows(copy, commands):

@@ -6,6 +6,7 @@ import lightning as L
 import pytest
 from omegaconf import open_dict
 
+from runlab.requirements import warn_of_small_validation
 from runlab.train import train
 from tests.compose import compose
 from tests.data.plain import Plain, samples
@@ -46,9 +47,12 @@ def test_a_callback_that_waits_for_a_validation_is_named(run):
         run(*ALL, *EARLY)
 
 
-def test_a_validation_too_small_to_choose_by_is_warned_of(run, caplog):
+def test_a_validation_too_small_to_choose_by_is_warned_of_once(run, caplog):
+    warn_of_small_validation.cache_clear()
     with caplog.at_level(logging.WARNING):
-        run("data.train_size=196", "data.val_size=4", "trainer.max_epochs=1")
+        for seed in (0, 1):
+            own = ["trainer.max_epochs=1", f"seed={seed}", "overwrite=true"]
+            run("data.train_size=196", "data.val_size=4", *own)
     assert "4 validation samples tell accuracy with a standard error of up to 25 points" in (
         caplog.text
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import cache
 from math import sqrt
 from typing import Any
 
@@ -41,8 +42,8 @@ def require(data: Any, trainer: L.Trainer, measures: Sequence[Measure]) -> None:
         trainer.limit_val_batches = 0
     if trainer.limit_val_batches == 0:
         leave_out_validation(trainer)
-    elif isinstance(data, TensorData):
-        warn_of_small_validation(len(data.split.val), measures)
+    elif isinstance(data, TensorData) and measures and measures[0].proportion:
+        warn_of_small_validation(len(data.split.val), measures[0])
 
 
 def has_validation(data: L.LightningDataModule) -> bool:
@@ -70,11 +71,11 @@ def leave_out_validation(trainer: L.Trainer) -> None:
         callbacks.remove(callback)
 
 
-def warn_of_small_validation(samples: int, measures: Sequence[Measure]) -> None:
-    """Where the primary measure is a share of samples, its error binomial: √(p (1 − p) / n)."""
+@cache  # a sweep's runs have it in common
+def warn_of_small_validation(samples: int, primary: Measure) -> None:
+    """Where the primary measure is a share of samples, its error is binomial: √(p (1 − p) / n)."""
     error = 0.5 / sqrt(samples)  # the largest, at p = ½
-    if measures and measures[0].proportion and error > LARGEST_ERROR:
-        primary = measures[0]
+    if error > LARGEST_ERROR:
         log.warning(
             "%d validation samples tell %s with a standard error of up to %.0f %s, which is too "
             "much to choose weights or learning rates by: set data.val_size higher, or to 0 to "
