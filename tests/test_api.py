@@ -24,6 +24,7 @@ from tests.compose import ROOT, compose
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -86,6 +87,7 @@ def test_a_project_whose_configuration_lies_elsewhere_is_asked_for(tmp_path, mon
     assert api.compose("seed=3", config_dir=elsewhere).seed == 3
 
 
+@pytest.mark.long
 def test_the_pages_example_runs_in_a_notebook_from_any_working_directory(
     tiny, tmp_path, monkeypatch
 ):

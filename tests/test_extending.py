@@ -196,6 +196,7 @@ def copy(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_readmes_new_loss_is_one_python_file_and_one_yaml_file(copy, commands, tiny):
     files = blocks(README)
     assert sorted(path.rsplit(".", 1)[1] for path in files) == ["py", "yaml"]
@@ -209,6 +210,7 @@ def test_the_readmes_new_loss_is_one_python_file_and_one_yaml_file(copy, command
     assert " passed" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", range(3))
 def test_the_example_of_each_level_trains_and_is_compared(level, copy, commands, tiny):
     files = blocks(LEVELS[level])
@@ -235,6 +237,7 @@ def test_the_example_of_each_level_trains_and_is_compared(level, copy, commands,
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.long
 def test_the_pages_data_and_metric_train_together(copy, commands):
     files = blocks(PAGE)
     wanted = {path: text for path, text in files.items() if re.search("spirals|precision", path)}
@@ -315,6 +318,7 @@ def test_a_table_by_three_losses_is_compared_by_rmse_with_a_margin(copy, command
     assert all(0.4 < rmse < 1.0 for rmse in arms.values()), "noise is 0.5, prices vary by 3.8"
 
 
+@pytest.mark.long
 def test_the_contracts_take_whatever_the_contract_allows(copy, commands):
     write(copy, SOUND | blocks(LEVELS[0]))
     names = sorted({Path(path).stem for path in SOUND} | {"autoencoder"})
@@ -324,6 +328,7 @@ def test_the_contracts_take_whatever_the_contract_allows(copy, commands):
     assert int(passed) >= 3 * len(names)
 
 
+@pytest.mark.long
 def test_the_contracts_find_each_fault(copy, commands):
     write(copy, BROKEN)
     (copy / "src" / "losslab" / "modules" / "__init__.py").touch()

@@ -97,6 +97,7 @@ RUNS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_copies")
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_looks_at_nothing_but_once_an_epoch(fit, reads, run):
@@ -109,6 +110,7 @@ def test_a_run_looks_at_nothing_but_once_an_epoch(fit, reads, run):
     assert all(count % BLOCKS == 0 for count in of_an_epoch)
 
 
+@pytest.mark.long
 def test_single_batches_are_taken_without_a_look_too(fit):
     assert fit("data.loader=dataloader").global_step == 10 * EPOCHS
 
@@ -124,6 +126,7 @@ def fit_together(fit, monkeypatch) -> Callable[..., list[L.Trainer | Exception]]
     return fit_stack
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_copies")
 @pytest.mark.parametrize("run", RUNS)
 def test_nor_does_a_stack(fit_together, reads, caplog, run):

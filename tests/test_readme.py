@@ -63,6 +63,7 @@ def test_the_readme_shows_every_script():
     assert shown == {f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py")}
 
 
+@pytest.mark.long
 def test_every_command_works_in_the_readmes_order(home, tiny, commands):
     for script, *arguments in SCRIPTS:
         if any(FOCAL in argument for argument in arguments) or script.endswith("dashboard.py"):
@@ -86,6 +87,7 @@ def named_as_here(argument: str, home: Path) -> str:
     return f"{key}{folder}{file}"
 
 
+@pytest.mark.long
 def test_tensorboard_shows_runs_by_their_readable_names(home, commands):
     [command] = [command for command in COMMANDS if command.startswith("tensorboard")]
     options = ["--host", "127.0.0.1", "--port", "0", "--load_fast", "false"]
@@ -104,6 +106,7 @@ def address(server: Process) -> str | None:
     return found and found.group(0)
 
 
+@pytest.mark.long
 def test_the_dashboard_links_to_a_sweep(home, commands):
     [sweeps] = [arguments for script, *arguments in SCRIPTS if script.endswith("dashboard.py")]
     with opened(commands, *sweeps, home=home) as (_, links):

@@ -199,6 +199,7 @@ def test_total_steps_are_those_that_are_trained(options, steps, epochs):
     assert last == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("overrides", "steps"),
     [
@@ -256,6 +257,7 @@ def test_a_schedule_that_cannot_be_is_told_before_training(node, told):
         build_schedule_factory(OmegaConf.create(node))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("choice", "first", "last"),
     [("cosine", 0.1, 0.0), ("warm_restarts", 0.1, 0.0), ("warmup", 0.001, 0.1),

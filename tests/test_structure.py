@@ -244,6 +244,7 @@ assert not loaded(), loaded()
 """
 
 
+@pytest.mark.long
 def test_a_run_alone_loads_neither_stacks_nor_comparison_nor_dashboards(tmp_path, tiny):
     (tmp_path / "run").mkdir()
     command = [sys.executable, "-c", LOADED, str(tmp_path / "run"), *tiny, "trainer.max_epochs=1"]

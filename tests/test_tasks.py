@@ -124,6 +124,7 @@ def regressions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sweep
 
 
+@pytest.mark.long
 def test_a_regression_by_three_losses_is_compared_by_rmse_with_a_margin(regressions: Path) -> None:
     comparison = compare(regressions)
     assert comparison.measure.axis("test") == "test RMSE, m"
@@ -134,6 +135,7 @@ def test_a_regression_by_three_losses_is_compared_by_rmse_with_a_margin(regressi
     assert {"test_mae", "test_r2"} <= set(comparison.arms)
 
 
+@pytest.mark.long
 def test_nothing_of_a_regression_shows_classes(regressions: Path) -> None:
     folder = regressions / "huber,0"
     assert not (folder / "predictions.npz").exists()
@@ -145,6 +147,7 @@ def test_nothing_of_a_regression_shows_classes(regressions: Path) -> None:
     assert not (regressions / "comparison" / "gradients.png").exists()
 
 
+@pytest.mark.long
 def test_a_regression_in_a_stack_is_that_alone(regressions: Path, tmp_path: Path) -> None:
     alone = trained(tmp_path / "alone", "Numbers", "l1", "module=regression", "seed=3")
     together = compare(regressions).runs.set_index("run").loc["l1,3"]
@@ -165,6 +168,7 @@ def test_a_regression_refuses_outputs_of_another_shape_than_its_targets(tmp_path
         trained(tmp_path / "run", "Numbers", "l1", "module=regression", "model.num_classes=3")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["BinaryCrossEntropy", "BinaryMSE"])
 def test_two_classes_by_one_output(tmp_path: Path, loss: str) -> None:
     entry = trained(tmp_path, "TwoClasses", loss, "optimizer.lr=0.5")
@@ -215,6 +219,7 @@ def by_f1(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
     return sweep
 
 
+@pytest.mark.long
 def test_a_sweep_is_compared_by_the_primary_measure_that_its_configuration_names(
     by_f1: Path,
 ) -> None:

@@ -95,12 +95,14 @@ def test_hparams_hold_what_identifies_the_run_with_its_final_metrics(finished):
         assert point.value == pytest.approx(entry["metrics"][metric])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("overrides", [[], ["model=cnn", "model.dropout=0.2", "optimizer=adam"]])
 def test_the_same_command_twice_gives_identical_metrics_bit_for_bit(run, overrides):
     first, second = run("first", *overrides), run("second", *overrides)
     assert first["metrics"] == second["metrics"]
 
 
+@pytest.mark.long
 def test_both_loaders_train_the_same_run(run):
     tensor = run("tensor", "data.loader=tensor")["metrics"]
     images = run("images", "data.loader=dataloader", "trainer.log_every_n_steps=4")["metrics"]
@@ -145,6 +147,7 @@ class Forgetting(L.Callback):
                 parameter.data.zero_()
 
 
+@pytest.mark.long
 def test_a_run_that_falls_back_to_chance_collapsed_and_counts_by_its_best_weights(run):
     forgetting = "+callback.forgetting._target_=tests.test_train.Forgetting"
     entry = run("run", forgetting, "trainer.max_epochs=3", "optimizer.lr=0.1")
@@ -180,6 +183,7 @@ def test_a_run_on_other_data_is_not_taken_for_this_one(run, tmp_path):
     assert record.read(tmp_path / "run") == kept
 
 
+@pytest.mark.long
 def test_overwrite_trains_again_without_mixing_curves(run, tmp_path):
     run("run", "optimizer.lr=0.2")
     entry = run("run", "optimizer.lr=0.3", "overwrite=true")
@@ -226,6 +230,7 @@ def fail(*arguments, **options):
     raise RuntimeError("no luck")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("scheduler", ["none", "cosine", "one_cycle"])
 def test_every_optimizer_trains_with_every_scheduler(run, optimizer, scheduler):
@@ -244,6 +249,7 @@ def test_cosine_ends_at_a_learning_rate_of_zero(run, tmp_path):
     assert learning_rates == sorted(learning_rates, reverse=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trainer", ["fast_dev_run", "overfit", "profiler", "detect_anomaly"])
 def test_debug_trainers_run(run, tmp_path, trainer):
     tiny_overfit = ["trainer.max_epochs=30"] if trainer == "overfit" else []
@@ -275,6 +281,7 @@ class OnTheFirstDevice(L.Callback):
             pl_module.log("own", 1.0, rank_zero_only=True)
 
 
+@pytest.mark.long
 def test_two_cpu_processes_train_as_one_does(run, tmp_path, commands, tiny):
     alone = run("alone", "trainer.max_epochs=1")["metrics"]
     # in another process: autograd has already run in this one, and cannot after a fork
@@ -393,6 +400,7 @@ def test_the_seed_gives_the_start_and_the_order_each(tmp_path, tiny):
     assert not torch.equal(*orders)
 
 
+@pytest.mark.long
 def test_lightnings_own_processes_share_one_run(tmp_path, commands, tiny):
     overrides = [*tiny, "trainer=ddp_sim", "trainer.strategy=ddp", "trainer.max_epochs=1"]
     done = commands.run(tmp_path, SCRIPT, *overrides, f"hydra.run.dir={tmp_path}/both")
@@ -420,6 +428,7 @@ PLANS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("plan", PLANS)
 def test_the_last_weights_are_measured_whatever_was_planned(run, tmp_path, plan):
     overrides, measured = PLANS[plan]
@@ -481,6 +490,7 @@ def test_where_slurm_is_installed_lightning_hints_at_it_and_a_run_does_not(run, 
     assert run("run")["status"] == "finished"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["basic", "processes", "stacked"])
 def test_nor_does_it_in_any_process_of_a_sweep(tmp_path, commands, tiny, srun, launcher):
     sweep = ["-m", *tiny, "trainer.max_epochs=1", "seed=0,1", f"hydra/launcher={launcher}"]

@@ -86,6 +86,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sweep
 
 
+@pytest.mark.long
 def test_curves_of_all_runs_are_written(written: Path) -> None:
     table = pd.read_csv(written / "comparison" / "curves.csv")
     assert list(table.columns[:6]) == ["run", "arm", "learning_rate", "seed", "epoch", "step"]

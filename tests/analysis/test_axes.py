@@ -41,6 +41,7 @@ def header(path: Path) -> list[str]:
         return next(csv.reader(file))
 
 
+@pytest.mark.long
 def test_modules_are_arms_and_their_own_learning_rate_is_chosen(tmp_path: Path) -> None:
     comparison = compare(write_modules(tmp_path, (0.05, 0.1, 0.2)))
     assert comparison.arms[["arm", "learning_rate"]].to_numpy().tolist() == [["a", 0.1], ["b", 0.1]]
@@ -92,6 +93,7 @@ def test_a_learning_rate_that_is_no_rate_of_the_comparison_names_arms(tmp_path: 
     ]
 
 
+@pytest.mark.long
 def test_an_arm_without_the_rate_stands_beside_arms_with_it(tmp_path: Path) -> None:
     write_modules(tmp_path, (0.1, 0.2))
     for seed in SEEDS:
@@ -107,6 +109,7 @@ def test_an_arm_without_the_rate_stands_beside_arms_with_it(tmp_path: Path) -> N
     assert rates["c"] == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("untuned", "expected"), [(0.99, ""), (0.899, "0.1 only")])
 def test_runs_of_an_arm_that_lack_the_rate_are_no_part_of_its_good_range(
     tmp_path: Path, untuned: float, expected: str
@@ -120,6 +123,7 @@ def test_runs_of_an_arm_that_lack_the_rate_are_no_part_of_its_good_range(
     write(comparison)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("key", "config"),
     [

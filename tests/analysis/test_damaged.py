@@ -112,6 +112,7 @@ def assert_told(comparison: Comparison) -> None:
     terminal(comparison)
 
 
+@pytest.mark.long
 def test_whatever_one_record_holds_it_is_refused_by_name_or_compared(tmp_path, sound):
     refused, compared = 0, 0
     for name, mutant in random.Random(0).sample(list(mutants(sound)), 400):

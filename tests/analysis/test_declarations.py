@@ -64,6 +64,7 @@ def test_a_regression_is_compared_by_its_own_measure(regression: Path) -> None:
     assert comparison.warnings == []
 
 
+@pytest.mark.long
 def test_nothing_of_a_regression_speaks_of_classification(regression: Path) -> None:
     comparison = compare(regression)
     folder = write(comparison)

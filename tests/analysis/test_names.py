@@ -74,6 +74,7 @@ def read(made: tuple[Comparison, str], name: str) -> str:
     return (made[0].folder / name).read_text()
 
 
+@pytest.mark.long
 def test_no_element_of_the_page_comes_from_a_name(made: tuple[Comparison, str]) -> None:
     page = Reader(read(made, "comparison.html"))
     tags = {tag for tag, _ in page.tags if tag not in SVG_TAGS}

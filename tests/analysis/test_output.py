@@ -56,6 +56,7 @@ def test_terminal_begins_with_the_verdict_and_marks_choice_and_divergence(tmp_pa
     assert "0.2  10.00 ± 0.00   †1" in lines
 
 
+@pytest.mark.long
 def test_markdown_has_every_cell_and_the_choice_in_bold(
     comparison: Comparison, folder: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_all_files_are_written_and_nothing_else(comparison: Comparison, folder: 
     assert (folder / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_the_same_runs_give_the_same_files(comparison: Comparison, folder: Path) -> None:
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     again = {path.name: path.read_bytes() for path in write(compare(comparison.sweep)).iterdir()}
@@ -148,6 +150,7 @@ def test_a_table_aligns_cells_of_several_lines() -> None:
     ]
 
 
+@pytest.mark.long
 def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> None:
     for width in range(1, 16):
         for seed in range(2):

@@ -148,6 +148,7 @@ def test_a_comparison_by_another_measure_has_no_outputs(tmp_path):
     assert called() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -75,6 +75,7 @@ def lucky(sweep: Path, diverged: int = 0) -> Comparison:
     return compare(sweep)
 
 
+@pytest.mark.long
 def test_a_choice_that_one_lucky_seed_makes_is_unstable(tmp_path: Path) -> None:
     comparison = lucky(tmp_path)
     cells = comparison.cells.set_index(["arm", "learning_rate"])["chosen_share"]
@@ -112,6 +113,7 @@ def test_a_choice_without_cost_is_no_warning(tmp_path: Path) -> None:
     assert not any("resamples" in warning for warning in comparison.warnings)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_few_seeds_say_nothing_of_shares(tmp_path: Path, seeds: int) -> None:
     comparison = compare(write_sweep(tmp_path, steady(seeds, {"cross_entropy": 0.003, "mse": 0})))
@@ -142,6 +144,7 @@ def incomplete(sweep: Path, random: np.random.Generator) -> Path:
     return sweep
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sweep", range(6))
 def test_a_resample_that_draws_each_seed_once_concludes_what_the_sweep_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sweep: int
@@ -154,6 +157,7 @@ def test_a_resample_that_draws_each_seed_once_concludes_what_the_sweep_does(
         assert row[own] == 1
 
 
+@pytest.mark.long
 def test_resamples_are_the_same_each_time(tmp_path: Path) -> None:
     sweep = incomplete(tmp_path, np.random.default_rng(0))
     first, second = (compare(sweep).differences[SHARES] for _ in range(2))

@@ -81,6 +81,7 @@ def comparison(sweep: Path) -> Comparison:
     return comparison
 
 
+@pytest.mark.long
 def test_a_sections_tables_hold_all_arms_and_show_as_many_as_the_rest(
     comparison: Comparison,
 ) -> None:

@@ -125,6 +125,7 @@ def test_blocks_end_where_something_falls_due(steps, cut):
     assert steps(*overrides)[: len(expected)] == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("overrides", "epochs"),
     [

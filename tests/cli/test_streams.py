@@ -66,6 +66,7 @@ def test_what_another_has_put_in_place_of_a_stream_is_left_alone(monkeypatch):
     assert sys.stdout is other
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("closed", [(2,), (1,), (0, 1, 2)])
 def test_a_daemon_that_has_no_streams_trains(commands, tiny, tmp_path, closed):
     done = commands.run(tmp_path, TRAIN, "-m", *tiny, *SWEEP, closed=closed)
@@ -73,6 +74,7 @@ def test_a_daemon_that_has_no_streams_trains(commands, tiny, tmp_path, closed):
     assert_complete(tmp_path / "logs" / "sweep")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_terminal_that_is_not_utf_8_gets_the_conclusion(commands, tiny, tmp_path, encoding):
     environment = {"PYTHONIOENCODING": encoding}
@@ -85,6 +87,7 @@ def test_a_terminal_that_is_not_utf_8_gets_the_conclusion(commands, tiny, tmp_pa
     assert_complete(tmp_path / "logs" / "sweep")
 
 
+@pytest.mark.long
 def test_processes_of_a_launcher_print_everywhere_too(commands, tiny, tmp_path):
     environment = {"PYTHONIOENCODING": "ascii"}
     arguments = [*SWEEP, "hydra/launcher=processes", "hydra.launcher.n_jobs=2"]
@@ -94,6 +97,7 @@ def test_processes_of_a_launcher_print_everywhere_too(commands, tiny, tmp_path):
     assert_complete(tmp_path / "logs" / "sweep")
 
 
+@pytest.mark.long
 def test_a_sweep_whose_reader_went_away_is_trained_and_concluded(commands, tiny, tmp_path):
     done = commands.run(tmp_path, TRAIN, "-m", *tiny, *SWEEP, unread=[1])
     assert (done.returncode, "Error" in done.stderr) == (0, False), done.stderr
@@ -133,6 +137,7 @@ def test_without_any_stream_a_script_ends_well(sweep):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+@pytest.mark.long
 def test_a_full_disk_under_the_output_is_told(sweep):
     if not Path("/dev/full").exists():
         pytest.skip("needs a device that is always full")

@@ -116,6 +116,7 @@ def test_what_cannot_be_launched_is_refused_before_a_file_is_made(refused, tmp_p
     assert [path.name for path in tmp_path.rglob("*")] == ["work"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

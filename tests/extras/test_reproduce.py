@@ -141,6 +141,7 @@ def test_what_cannot_be_reproduced_is_said(run, tmp_path):
     assert not (tmp_path / "first-reproduced").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", [*targets.BASES, "callback.x", "logger.x"])
 def test_a_received_record_calls_nothing_that_it_names(run, tmp_path, place):
     entry = record.read(run)

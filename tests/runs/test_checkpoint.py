@@ -213,6 +213,7 @@ def placed(tmp_path: Path) -> list[str]:
     return [f"callback.{name}.dirpath={tmp_path}/scratch" for name in ("best", "last")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kept", [[], ["+callback.last.save_weights_only=true", "~callback.best"]])
 @pytest.mark.parametrize("more", [[], ["overwrite=true"]])
 def test_a_sweep_leaves_alone_the_checkpoints_of_another_with_the_same_runs(

@@ -131,6 +131,7 @@ def assert_same_in_the_end(
     assert_same_sweep(folder, reference)
 
 
+@pytest.mark.long
 def test_a_sweep_killed_at_changes_to_its_files_ends_as_one_that_was_not(
     commands, unstopped, tmp_path
 ):

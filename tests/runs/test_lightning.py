@@ -97,6 +97,7 @@ TOGETHER = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:When using the `ThroughputMonitor`, you need to define")
 @pytest.mark.parametrize("names", TOGETHER, ids=" ".join)
 def test_callbacks_work_in_blocks_or_step_by_step_as_the_page_says(run, names, caplog):

@@ -82,6 +82,7 @@ def run(folder: Path, target: str, *overrides: str) -> dict[str, Any] | None:
     return train(cfg)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "target",
     [

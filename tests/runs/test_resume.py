@@ -137,6 +137,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(run, tmp_path, unstopped, hook, 
     assert_same(tmp_path / "run", unstopped(STOP))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
 def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unstopped):
     within = "+callback.last.every_n_train_steps=4"  # blocks of 2, as an epoch has 10
@@ -149,6 +150,7 @@ def test_one_that_was_stopped_within_an_epoch_goes_on_there(run, tmp_path, unsto
     assert_same(tmp_path / "run", unstopped(STOP, within))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
 @pytest.mark.parametrize(
     ("within", "hook", "resumed"),
@@ -196,6 +198,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_so_it_does_with_other_settings(run, tmp_path, unstopped, setting):
     overrides = [*SETTINGS[setting], STOP]
@@ -206,6 +209,7 @@ def test_so_it_does_with_other_settings(run, tmp_path, unstopped, setting):
     assert_same(tmp_path / "run", unstopped(*overrides))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("hook", "epoch"), [("fourth block", 2), ("epoch start", 3)])
 @pytest.mark.parametrize("scheduler", ["none", "one_cycle"])
 def test_a_run_goes_on_within_an_epoch_from_its_latest_validation(
@@ -259,6 +263,7 @@ def test_without_a_whole_checkpoint_a_run_starts_over(run, stopped, unstopped):
     assert {path.stem: path.read_bytes() for path in aside} == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content", ["", '{"status": "run', "[]"])
 def test_a_damaged_record_is_kept_aside_and_its_run_gone_on_with(
     run, stopped, unstopped, caplog, content
@@ -352,6 +357,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         ]
 
 
+@pytest.mark.long
 def test_the_rows_of_a_csv_logger_go_on_too(run, tmp_path, unstopped):
     overrides = [STOP, "logger=[tensorboard,csv]"]
     Stop.at("second block", 2)
@@ -378,6 +384,7 @@ def test_a_run_stopped_before_its_record_said_so_is_finished_once(
     assert_same(tmp_path / "run", unstopped(STOP))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -426,6 +433,7 @@ FULL = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("name", ["checkpoints/last.ckpt", "checkpoints/best.ckpt", "run.json"])
 def test_a_full_disk_interrupts_a_run(run, tmp_path, unstopped, name):
@@ -486,6 +494,7 @@ def test_a_sweep_leaves_alone_what_failed_in_it(run, failed):
     assert everything(failed) == before
 
 
+@pytest.mark.long
 def test_on_request_what_failed_goes_on_from_its_checkpoint(run, failed, unstopped):
     entry = run("run", "retry=failed")
     assert (entry["timing"]["resumed"], entry["error"]) == (1, None)
@@ -499,6 +508,7 @@ def test_what_failed_before_its_first_checkpoint_is_trained_from_its_start(run, 
     assert_same(failed, unstopped())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changed", "said"), [("versions", "of other versions"), ("data", "expected the data of")]
 )
@@ -630,6 +640,7 @@ def test_what_a_scheduler_raises_interrupts_a_run(run, tmp_path, unstopped):
     assert (entry["error"], entry["metrics"]) == (None, record.read(unstopped())["metrics"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
 def test_a_request_to_end_interrupts_a_run_in_any_process(run, tmp_path, name):
     number = getattr(signal, name)

@@ -110,6 +110,7 @@ class Stop(L.Callback):
             raise SystemExit("stopped by the test")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("average", [EMA, SWA])
 def test_a_run_that_was_stopped_ends_with_the_same_average(run, average):
     stop = "+callback.stop._target_=tests.runs.test_weights.Stop"
@@ -136,6 +137,7 @@ def test_a_choice_that_leaves_nothing_to_test_is_one_sentence(run, overrides, to
         run("run", *overrides)
 
 
+@pytest.mark.long
 def test_stacked_runs_average_as_alone(tmp_path, tiny, commands):
     sweep = ["-m", *tiny, *FEW, *EMA, "test_weights=averaged", "seed=0,1", "optimizer.lr=0.05"]
     for launcher in ("basic", "stacked"):

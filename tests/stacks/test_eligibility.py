@@ -86,6 +86,7 @@ def with_network(kind: str) -> list[str]:
             "~model.activation"]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
@@ -154,6 +155,7 @@ class Scaled(MSELogits):
         return super().forward(outputs, labels) * self.scale * factor
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "what", ["frozen", "optimizer", "class", "tensor", "class attribute", "attribute"]
 )
@@ -183,6 +185,7 @@ class HelpedToo(Helped):
     """Has to say so itself."""
 
 
+@pytest.mark.long
 def test_a_loss_that_holds_an_object_is_stacked_if_its_own_class_says_so(stack, caplog):
     common = [ONE_EPOCH, "loss=mse_logits"]
     assert_shared(stack(PAIR, *common, f"loss._target_={HERE}.Helped"), 2)
@@ -270,6 +273,7 @@ OPAQUE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("component", OPAQUE)
 def test_what_a_stack_cannot_see_trains_alone_and_is_named(
     stack, alone, tmp_path, caplog, component
@@ -368,6 +372,7 @@ class Uncopiable(nn.Module):
         return self.linear(images.flatten(1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("group", "component", "reason"),
     [

@@ -27,6 +27,7 @@ HERE = "tests.stacks.test_membership"
 EXPLODING = ["optimizer.lr=1e30", "seed=3"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_runs_that_diverge_end_and_their_neighbours_go_on_unchanged(
     stack, alone, tmp_path, monkeypatch, threads
@@ -49,6 +50,7 @@ class FailLate(L.Callback):
             raise RuntimeError("no luck")
 
 
+@pytest.mark.long
 def test_a_run_whose_callback_raises_fails_and_its_neighbour_goes_on_alone(stack, alone, tmp_path):
     failing = f"+callback.late._target_={HERE}.FailLate"
     runs = {"failing": [*ADAPTIVE["first"], failing], "going": ADAPTIVE["second"]}
@@ -59,6 +61,7 @@ def test_a_run_whose_callback_raises_fails_and_its_neighbour_goes_on_alone(stack
     assert_equal(tmp_path / "going", alone("optimizer=adam", DOUBLE, *ADAPTIVE["second"]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("common", [["optimizer=adamw", "scheduler=one_cycle"],
                                     ["optimizer.momentum=0.9", "scheduler=cosine"]])  # fmt: skip
 def test_a_stack_that_was_stopped_goes_on_as_runs_alone_do(stack, run, tmp_path, common):
@@ -84,6 +87,7 @@ def run_in_two(run, folder, *overrides):
     run(folder, *overrides)
 
 
+@pytest.mark.long
 def test_runs_of_different_progress_are_computed_apart(stack, run, tmp_path):
     common = ["optimizer=adam", DOUBLE, TWO_EPOCHS, STOP]
     Stop.at("epoch start", 1)
@@ -96,6 +100,7 @@ def test_runs_of_different_progress_are_computed_apart(stack, run, tmp_path):
     assert_equal(tmp_path / "first", tmp_path / "alone")
 
 
+@pytest.mark.long
 def test_runs_that_differ_in_more_than_numbers_are_computed_apart(stack):
     runs = {
         "a": ["loss=mse"], "b": ["loss=mse", "seed=1"],
@@ -134,6 +139,7 @@ MEMORY_ERRORS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", MEMORY_ERRORS)
 @pytest.mark.parametrize("own", [[], as_module("Mixup")])
 def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeypatch, error, own):
@@ -148,6 +154,7 @@ def test_where_memory_does_not_suffice_fewer_are_computed_at_once(stack, monkeyp
     assert [entry["timing"]["stack"] for entry in stack(runs, ONE_EPOCH, *own)] == [2, 2, 2, 2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("function", ["steps_alone", "steps_together", "find_side_effect"])
 def test_too_little_memory_for_the_check_halves_the_stack_too(stack, monkeypatch, function):
     """Where the check fits that way; what is left is no optimizer that cannot be stacked."""

@@ -56,6 +56,7 @@ def as_module(name: str) -> list[str]:
     return [f"module._target_={HERE}.{name}"]
 
 
+@pytest.mark.long
 def test_a_network_with_batch_norm_is_what_it_is_alone_running_statistics_too(
     stack, alone, tmp_path
 ):
@@ -79,6 +80,7 @@ class Normalized(nn.Module):
         return self.layers(images)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "own",
     [
@@ -94,6 +96,7 @@ def test_buffers_come_to_the_same_by_any_optimizer_and_loader(stack, alone, tmp_
         assert_same_state(tmp_path / name, alone(*common, *run))
 
 
+@pytest.mark.long
 def test_batch_norm_beside_dropout_is_stacked_watched_and_compiled(stack, monkeypatch, caplog):
     monkeypatch.setattr("runlab.stacks.scheduler.WATCHED", 1.0)
     common = [*NORMALIZED, "+model.dropout=0.3", ONE_EPOCH]
@@ -141,6 +144,7 @@ class Shape(L.Callback):
         assert outputs["outputs"]["first"].shape == ()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loader", ["tensor", "dataloader"])
 def test_what_is_drawn_and_augmented_is_each_runs_own(stack, alone, tmp_path, loader):
     common = [*as_module("Mixup"), f"data._target_={HERE}.Noisy", f"data.loader={loader}",
@@ -160,6 +164,7 @@ class Weaker(L.Callback):
         pl_module.strength = 0.5**trainer.current_epoch
 
 
+@pytest.mark.long
 def test_what_a_callback_sets_in_the_module_holds_in_a_stack_too(stack, alone, tmp_path):
     common = [*as_module("Mixup"), f"+callback.weaker._target_={HERE}.Weaker", DOUBLE, TWO_EPOCHS]
     assert_shared(stack(RUNS, *common), 2)
@@ -184,6 +189,7 @@ class TwoRatesWithMomentum(TwoRates):
     momentum = 0.9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["TwoRates", "TwoRatesWithMomentum"])
 def test_each_group_of_parameters_has_its_own_rate_and_schedule(stack, alone, tmp_path, module):
     common = [*as_module(module), DOUBLE, TWO_EPOCHS]
@@ -250,6 +256,7 @@ class Remembers(Mixup):
         return loss / self.taken, outputs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("module", "reason"),
     [

@@ -29,6 +29,7 @@ from tests.stacks.test_stack import (
 HERE = "tests.stacks.test_scheduler"
 
 
+@pytest.mark.long
 def test_no_run_gathers_its_whole_block(stack, monkeypatch):
     def materialize(batch):
         raise MemoryError("a whole block")
@@ -54,6 +55,7 @@ class Inverts(L.Callback):
         batch[0][:] = 255 - batch[0]
 
 
+@pytest.mark.long
 def test_what_a_callback_writes_into_a_block_is_trained_on(stack, run, alone, tmp_path):
     common = [DOUBLE, TWO_EPOCHS]
     inverts = f"+callback.inverts._target_={HERE}.Inverts"
@@ -64,6 +66,7 @@ def test_what_a_callback_writes_into_a_block_is_trained_on(stack, run, alone, tm
     assert_equal(tmp_path / "first", tmp_path / "alone")
 
 
+@pytest.mark.long
 def test_what_is_compiled_comes_to_the_same(stack, alone, tmp_path, caplog):
     common = [DOUBLE, TWO_EPOCHS]
     with caplog.at_level(logging.WARNING):
@@ -72,6 +75,7 @@ def test_what_is_compiled_comes_to_the_same(stack, alone, tmp_path, caplog):
     assert_equal(tmp_path / "second", alone(*common, *RUNS["second"]))
 
 
+@pytest.mark.long
 def test_blocks_of_any_length_are_compiled_once(stack):
     graphs = []
 
@@ -102,6 +106,7 @@ class Sleepy(L.Callback):
             time.sleep(1.5)
 
 
+@pytest.mark.long
 def test_a_run_that_trains_alone_does_not_count_the_seconds_of_others(stack):
     sleepy = f"+callback.sleepy._target_={HERE}.Sleepy"
     runs = {"sleepy": [*RUNS["first"], sleepy], "awake": RUNS["second"]}
@@ -132,6 +137,7 @@ class OnlyDropout(nn.Module):
         return self.dropout(torch.ones_like(images[:, 0, 0, :10])) * self.scale
 
 
+@pytest.mark.long
 def test_dropout_draws_for_each_run_and_again_the_same(stack):
     overrides = [f"model._target_={HERE}.OnlyDropout", "~model.widths", "~model.activation",
                  f"+callback.dropped._target_={HERE}.Dropped", "optimizer.lr=1e-9"]  # fmt: skip
@@ -146,6 +152,7 @@ def test_dropout_draws_for_each_run_and_again_the_same(stack):
         assert torch.equal(first, second)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("own", "stacks"),
     [([], 2), (["threads=2"], 1), ([*SMALL_CNN, "model.dropout=0.5"], 1)],

@@ -68,34 +68,34 @@ def assert_shared(entries, runs=3):
     assert [entry["timing"]["stack"] for entry in entries] == [runs] * len(entries)
 
 
+SETTINGS = [
+    (RUNS, [*HEAVY_BALL, "scheduler=one_cycle"]),
+    (ADAPTIVE, ["optimizer=adam", "scheduler=cosine", *CLIPPED, "loss=mse"]),
+    (RUNS, []),
+    (RUNS, ["model=linear"]),
+    (RUNS, [*HEAVY_BALL, *SMALL_CNN, "optimizer.nesterov=true", "scheduler=cosine"]),
+    (RUNS, ["trainer.gradient_clip_val=0.5", "loss=mse_logits"]),
+    (ADAPTIVE, ["optimizer=adamw", *SMALL_CNN]),
+    (RUNS, [*SMALL_CNN, "scheduler=exponential", "data.steps_per_execution=3"]),
+    (
+        RUNS,
+        [
+            *HEAVY_BALL,
+            "scheduler=plateau",
+            "scheduler.patience=0",
+            "scheduler.mode=min",
+            "scheduler.monitor=val/loss",
+            "+scheduler.threshold=0.99",
+        ],
+    ),
+    (ADAPTIVE, ["optimizer=adamw", "model=linear", "scheduler=one_cycle"]),
+    (ADAPTIVE, ["optimizer=adam", "optimizer.weight_decay=0.1", "data.loader=dataloader"]),
+]
+
+
 @pytest.mark.parametrize(
     ("runs", "common"),
-    [
-        (RUNS, []),
-        (RUNS, ["model=linear"]),
-        (RUNS, [*HEAVY_BALL, "scheduler=one_cycle"]),
-        (RUNS, [*HEAVY_BALL, *SMALL_CNN, "optimizer.nesterov=true", "scheduler=cosine"]),
-        (RUNS, ["trainer.gradient_clip_val=0.5", "loss=mse_logits"]),
-        (
-            ADAPTIVE,
-            ["optimizer=adam", "scheduler=cosine", *CLIPPED, "loss=mse"],
-        ),
-        (ADAPTIVE, ["optimizer=adamw", *SMALL_CNN]),
-        (RUNS, [*SMALL_CNN, "scheduler=exponential", "data.steps_per_execution=3"]),
-        (
-            RUNS,
-            [
-                *HEAVY_BALL,
-                "scheduler=plateau",
-                "scheduler.patience=0",
-                "scheduler.mode=min",
-                "scheduler.monitor=val/loss",
-                "+scheduler.threshold=0.99",
-            ],
-        ),
-        (ADAPTIVE, ["optimizer=adamw", "model=linear", "scheduler=one_cycle"]),
-        (ADAPTIVE, ["optimizer=adam", "optimizer.weight_decay=0.1", "data.loader=dataloader"]),
-    ],
+    [*SETTINGS[:2], *(pytest.param(*each, marks=pytest.mark.long) for each in SETTINGS[2:])],
 )
 def test_in_double_precision_runs_are_those_that_train_alone(stack, alone, tmp_path, runs, common):
     common = [*common, DOUBLE, TWO_EPOCHS]

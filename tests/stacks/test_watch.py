@@ -89,6 +89,7 @@ def _uncounted(monkeypatch):
     monkeypatch.setattr(OfItsClass, "calls", count(1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_stack_that_computes_something_else_stops_and_leaves_no_run_to_go_on_from(
     stack, tmp_path, fault
@@ -109,6 +110,7 @@ def test_a_stack_that_computes_something_else_stops_and_leaves_no_run_to_go_on_f
         assert not list((tmp_path / name).glob("checkpoints/*"))
 
 
+@pytest.mark.long
 def test_a_difference_later_on_is_found_too_and_the_runs_start_anew(
     stack, run, alone, tmp_path, monkeypatch
 ):
@@ -128,6 +130,7 @@ def test_a_difference_later_on_is_found_too_and_the_runs_start_anew(
 CHAOTIC = {f"{lr}": [f"optimizer.lr={lr}", f"seed={i}"] for i, lr in enumerate((0.01, 1, 10))}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "common",
     [
@@ -154,6 +157,7 @@ def test_rounding_is_no_difference_at_any_rate(stack, monkeypatch, common):
     assert max(seen) < watch.LIMIT / 5
 
 
+@pytest.mark.long
 def test_watching_moves_no_random_generator_and_changes_no_number(stack, monkeypatch):
     dropout = [*SMALL_CNN, "model.dropout=0.5", ONE_EPOCH]
     found = []
@@ -192,6 +196,7 @@ def test_a_difference_is_measured_by_what_rounding_does(stacked, alone, near, le
     assert least <= watch.times_rounding(stacked, alone, [near], 1e-7) <= most
 
 
+@pytest.mark.long
 def test_in_several_processes_a_difference_ends_the_command(tmp_path, commands, tiny):
     grid = ["-m", *tiny, "seed=0,1,2,3,4,5,6,7,8,9", "hydra/launcher=stacked",
             "hydra.launcher.processes=2", "logger=none", "trainer.max_epochs=1",

@@ -35,6 +35,7 @@ def started(entry: dict) -> str:
     return entry["timing"]["started"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["basic", "stacked"])
 def test_values_that_are_the_same_are_one_run_and_one_arm(launch, tmp_path, launcher):
     grid = ["optimizer.weight_decay=0,0.0,-0.0,0.1", "seed=0,0", f"hydra/launcher={launcher}"]
@@ -47,6 +48,7 @@ def test_values_that_are_the_same_are_one_run_and_one_arm(launch, tmp_path, laun
     assert "2 of 2 runs have ended already" in again
 
 
+@pytest.mark.long
 def test_runs_as_an_earlier_release_left_them_are_not_trained_again(launch, tmp_path):
     launch("optimizer.weight_decay=0.1,0.0")
     for path in tmp_path.glob("logs/train/*/run.json"):
@@ -62,6 +64,7 @@ def test_runs_as_an_earlier_release_left_them_are_not_trained_again(launch, tmp_
     assert len(read(tmp_path)) == 2
 
 
+@pytest.mark.long
 def test_experiments_that_are_swept_are_named_and_none_replaces_another(launch, tmp_path):
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     for name, widths in EXPERIMENTS.items():
@@ -81,6 +84,7 @@ def test_experiments_that_are_swept_are_named_and_none_replaces_another(launch, 
         assert str(entry["config"]["model"]["widths"]) == widths
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["basic", "stacked", "processes"])
 def test_two_runs_of_a_command_in_one_folder_are_refused_though_it_overwrites(
     launch, tmp_path, launcher
@@ -95,6 +99,7 @@ def test_two_runs_of_a_command_in_one_folder_are_refused_though_it_overwrites(
     assert output.count(": val ") == 1
 
 
+@pytest.mark.long
 def test_the_next_command_may_overwrite_what_this_one_trained(launch, tmp_path):
     for seed in ("0", "1"):
         _, sentence = launch("hydra.sweep.subdir=x", f"seed={seed}", "overwrite=true")
@@ -103,6 +108,7 @@ def test_the_next_command_may_overwrite_what_this_one_trained(launch, tmp_path):
         assert entry["config"]["seed"] == int(seed)
 
 
+@pytest.mark.long
 def test_folders_that_are_numbered_keep_their_numbers(launch, tmp_path):
     numbered = "hydra.sweep.subdir='${hydra.job.num}'"
     launch(numbered, "seed=5,6,7")
@@ -118,6 +124,7 @@ def test_folders_that_are_numbered_keep_their_numbers(launch, tmp_path):
     assert started(read(tmp_path, "0")[0]) == first[5]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["basic", "stacked"])
 @pytest.mark.parametrize("place", ["${run.folder}/last", "logs/last/${run.name}"])
 def test_a_place_that_follows_the_run_is_another_for_each(launch, tmp_path, launcher, place):
@@ -129,6 +136,7 @@ def test_a_place_that_follows_the_run_is_another_for_each(launch, tmp_path, laun
     assert "2 of 2 runs have ended already" in again
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["stacked", "processes", "basic"])
 def test_a_point_that_is_proposed_twice_is_trained_once_and_told_to_both(
     launch, tmp_path, launcher

@@ -36,6 +36,7 @@ def trials(folder: Path) -> dict[str, dict]:
     return {path.name: entry for path, entry in record.readable(folder)}
 
 
+@pytest.mark.long
 def test_each_batch_is_one_stack_and_what_is_left_of_a_study_goes_on(tune, tmp_path):
     folder = tmp_path / "logs" / "tune_learning_rate_mse"
     few = ["hydra.sweeper.n_jobs=5", "hydra.sweeper.sampler.n_startup_trials=4", "logger=none"]
@@ -63,6 +64,7 @@ def test_each_batch_is_one_stack_and_what_is_left_of_a_study_goes_on(tune, tmp_p
     assert not any(word in first + second for word in noise)
 
 
+@pytest.mark.long
 def test_studies_of_two_losses_lie_apart_and_a_diverged_trial_is_a_bad_one(tune, tmp_path):
     output, sentence = tune(
         "loss=cross_entropy",
@@ -78,6 +80,7 @@ def test_studies_of_two_losses_lie_apart_and_a_diverged_trial_is_a_bad_one(tune,
     assert "best val/nll: " in output
 
 
+@pytest.mark.long
 def test_a_trial_that_fails_stops_the_study_after_its_batch(tune, tmp_path):
     study = [
         "optimizer.lr=choice(-1.0, -2.0)",
@@ -91,6 +94,7 @@ def test_a_trial_that_fails_stops_the_study_after_its_batch(tune, tmp_path):
     assert "(retry=failed trains it again)" in again
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

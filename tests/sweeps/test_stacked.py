@@ -31,6 +31,7 @@ def sweeps(tmp_path_factory, commands, tiny):
     return folder, *done
 
 
+@pytest.mark.long
 def test_a_backend_that_torch_compile_does_not_have_is_refused(tmp_path, commands, tiny):
     done = commands.run(
         tmp_path, TRAIN, "-m", *tiny, *GRID, STACKED, "hydra.launcher.compile=wishful"
@@ -102,6 +103,7 @@ def test_a_stacked_runs_checkpoint_is_evaluated_to_its_records_metrics(sweeps, c
     assert [float(each) for each in line.split()[1:]] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.long
 def test_the_same_command_again_trains_nothing(sweeps, commands, tiny):
     folder, *_ = sweeps
     found = runs(folder / "logs" / "stacked").values()
@@ -111,6 +113,7 @@ def test_the_same_command_again_trains_nothing(sweeps, commands, tiny):
     assert {run: (run / "run.json").stat().st_mtime_ns for run in before} == before
 
 
+@pytest.mark.long
 def test_a_run_that_fails_leaves_the_others_their_results(sweeps, commands, tiny):
     folder, *_ = sweeps
     grid = [*tiny, *BARE, "optimizer.lr=0.1,-1", "seed=0,1", "name=partly"]
@@ -132,6 +135,7 @@ def interrupted_by(number: int, processes: int) -> list[str]:
             f"{interrupt}.number={number}", f"{interrupt}.processes={processes}"]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, commands, tiny, number, code):
     grid = [*tiny, *BARE, "trainer.max_epochs=4", "loss=mse,cross_entropy", "seed=0,1",
@@ -149,6 +153,7 @@ def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, commands, tin
     assert all(entry["timing"]["resumed"] == 1 for entry in entries)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, commands, tiny, number, code):
     grid = [*tiny, *BARE, "trainer.max_epochs=4", "optimizer.lr=0.05,0.1,0.2",
@@ -170,6 +175,7 @@ def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, commands, 
     assert all(entry["timing"]["resumed"] == 1 for entry in entries)
 
 
+@pytest.mark.long
 def test_fail_fast_stops_every_run_of_a_stack(tmp_path, commands, tiny):
     grid = [*tiny, *BARE, "optimizer.lr=0.1,0.2,-1,0.3", "name=fast", "fail_fast=true"]
     done = commands.run(tmp_path, TRAIN, "-m", *grid, STACKED)
@@ -233,6 +239,7 @@ def test_an_exception_leaves_a_process_with_what_it_says():
     assert (type(sent), str(sent)) == (ValueError, "expected k above 0, got -1")
 
 
+@pytest.mark.long
 def test_one_process_and_several_come_to_the_same(sweeps, commands, tiny):
     folder, *_ = sweeps
     options = [STACKED, "hydra.launcher.processes=1", "name=by_one"]

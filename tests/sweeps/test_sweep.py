@@ -43,6 +43,7 @@ def test_the_comparison_is_there_at_the_end(sweep):
     assert {"comparison.md", "cells.csv", "runs.csv", "sensitivity.png", "sensitivity.svg"} <= files
 
 
+@pytest.mark.long
 def test_a_sweep_is_compared_by_the_arms_that_it_names(tmp_path, commands, tiny):
     keys = ["comparison.arm=model", "model=linear,mlp", "optimizer.lr=0.05,0.2"]
     done = commands.run(tmp_path, TRAIN, "-m", *tiny, *keys, "name=models")
@@ -66,6 +67,7 @@ def test_a_sweep_is_compared_by_the_arms_that_it_names(tmp_path, commands, tiny)
     assert "model=linear, lr=0.05" in again.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rate", "grid"), [("module.lr", ["module.lr=0.05,0.1"]), ("null", [])])
 def test_modules_of_lightnings_own_kind_are_compared(tmp_path, commands, tiny, rate, grid):
     folder = tmp_path / "conf" / "module"
@@ -85,6 +87,7 @@ def test_modules_of_lightnings_own_kind_are_compared(tmp_path, commands, tiny, r
     assert any("lr=" in name for name in found) == bool(grid)
 
 
+@pytest.mark.long
 def test_the_launcher_does_not_change_a_runs_result(sweep, commands, tiny):
     folder, _ = sweep
     alone = [*tiny, "loss=mse,cross_entropy", "optimizer.lr=0.5", "name=processes"]
@@ -98,6 +101,7 @@ def test_the_launcher_does_not_change_a_runs_result(sweep, commands, tiny):
         assert record.read(run.parent)["metrics"] == record.read(other)["metrics"]
 
 
+@pytest.mark.long
 def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, commands, tiny):
     folder, _ = sweep
     done = commands.run(folder, TRAIN, "-m", *tiny, "optimizer.lr=-1,0.1", "name=partly")
@@ -115,6 +119,7 @@ def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, 
     assert (folder / "logs" / "partly" / "comparison" / "comparison.md").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["basic", "processes"])
 def test_fail_fast_stops_a_sweep_at_its_first_failure(sweep, commands, tiny, launcher):
     folder, _ = sweep
@@ -127,6 +132,7 @@ def test_fail_fast_stops_a_sweep_at_its_first_failure(sweep, commands, tiny, lau
     assert not any("lr=0.4" in name for name in left)
 
 
+@pytest.mark.long
 def test_compare_rebuilds_the_comparison_alone(sweep, commands):
     folder, done = sweep
     (folder / "logs" / "grid" / "comparison" / "comparison.md").unlink()

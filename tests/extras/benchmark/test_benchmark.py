@@ -339,6 +339,7 @@ def test_markdown_says_what_was_measured_where():
     assert "- versions: python 3.11, torch 2.15\n- revision: not recorded\n" in text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [8, 20, 40])  # a block, an epoch, two epochs
 def test_losslab_and_the_bare_loop_end_with_equal_weights(baselines, steps):
     bare, template = baselines
@@ -461,6 +462,7 @@ def test_determinism_ends_with_the_baseline_that_asked_for_it():
     assert not torch.backends.cudnn.benchmark
 
 
+@pytest.mark.long
 def test_benchmark_prints_and_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(limits, "Matmul", partial(Matmul, size=64))
@@ -485,6 +487,7 @@ def test_benchmark_prints_and_writes_what_it_measured(tmp_path, monkeypatch, cap
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.long
 def test_a_fresh_process_reaches_its_first_step_with_the_same_overrides(cfg):
     stages = task.measure_startup(cfg)
     assert list(stages)[:3] == ["start Python", "import torch", "import lightning"]
@@ -505,6 +508,7 @@ def test_a_script_that_fails_in_a_fresh_process_is_told_with_its_error(cfg, monk
         task.measure_startup(cfg)
 
 
+@pytest.mark.long
 def test_a_fresh_process_tells_what_further_runs_add_to_its_memory(cfg, monkeypatch):
     monkeypatch.setattr(task.subprocess, "run", measure_here)
     memory = task.measure_memory(cfg, runs=3)

@@ -84,6 +84,7 @@ def run(tmp_path, tiny):
     return train_in
 
 
+@pytest.mark.long
 def test_a_run_shows_pictures_after_each_of_a_few_validations(trained):
     shown = pictures(events(trained.folder))
     assert shown.keys() == TAGS
@@ -160,6 +161,7 @@ def test_the_confusion_matrix_counts_every_image(in_small_batches):
     assert right == pytest.approx(accuracies)
 
 
+@pytest.mark.long
 def test_pictures_change_nothing_of_a_run(run):
     model = ["model=cnn", "model.widths=[8,8]", "model.dropout=0.2"]
     with_all = run("all", SLOW, EVERYTHING, *model)
@@ -175,6 +177,7 @@ def unstopped(make):
     return make(SLOW, EVERYTHING, "trainer.max_epochs=4", "model.widths=[16]").folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hook", ["second block", "validation end"])
 def test_a_stopped_run_shows_each_picture_once(run, unstopped, hook):
     stop = f"+callback.stop._target_={HELPERS}.Stop"
@@ -233,6 +236,7 @@ def test_a_diverged_run_has_no_projector(tmp_path, caplog, monkeypatch, value):
     assert (tmp_path / "00000").exists()
 
 
+@pytest.mark.long
 def test_every_run_of_a_stack_shows_its_pictures(run):
     folders = train_together([partial(run, f"{seed}", SLOW, f"seed={seed}") for seed in (0, 1)], 2)
     for folder in folders:

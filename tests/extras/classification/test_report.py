@@ -182,6 +182,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return comparison
 
 
+@pytest.mark.long
 def test_figures_are_written_and_stand_in_page_and_markdown(comparison: Comparison) -> None:
     page = (comparison.folder / "comparison.html").read_text()
     text = (comparison.folder / "comparison.md").read_text()

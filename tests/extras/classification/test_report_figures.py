@@ -19,6 +19,7 @@ LONG = tuple(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("arms", "seeds"), [(("mse",), 1), (("mse", "focal"), 2), (LONG, 2)])
 def test_every_figure_is_drawn_in_greys_that_follow_the_page(
     arms: tuple[str, ...], seeds: int

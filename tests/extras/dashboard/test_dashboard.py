@@ -91,6 +91,7 @@ def _no_pause(monkeypatch):
     monkeypatch.setattr(dashboard, "REBUILD_PAUSE_FACTOR", 0.0)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_no_figures", "_no_pause")
 def test_aggregates_grow_as_runs_end_and_only_then(tmp_path, monkeypatch):
     sweep = tmp_path / "first"
@@ -153,6 +154,7 @@ def server_of(link: str) -> str:
     return f"{parts.scheme}://{parts.netloc}/"
 
 
+@pytest.mark.long
 def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path, commands):
     for name in ("first", "second"):
         add(tmp_path / "logs" / name)

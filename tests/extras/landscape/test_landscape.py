@@ -63,6 +63,7 @@ def drawn(sweep):
     return result
 
 
+@pytest.mark.long
 def test_a_retrained_run_ends_at_its_checkpoint_bit_for_bit(sweep):
     threads = torch.get_num_threads()
     for run in choose(compare(sweep)):
@@ -180,6 +181,7 @@ def test_what_cannot_be_drawn_is_said(sweep, tmp_path):
         compute_landscape(sweep, data_dir=tmp_path)
 
 
+@pytest.mark.long
 def test_a_received_run_calls_nothing_that_it_names(sweep, tmp_path):
     config = record.read(sweep / "loss=mse")["config"]
     callback = {"_target_": "runlab.callbacks.StopOnDivergence"}

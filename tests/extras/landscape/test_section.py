@@ -51,6 +51,7 @@ def test_a_landscape_of_these_runs_is_shown_with_its_caption(tmp_path: Path) -> 
     assert figure_names(comparison)[-1] == "landscape"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [
