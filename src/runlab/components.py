@@ -271,9 +271,16 @@ def to_train_again(config: Mapping[str, Any], **run: Any) -> DictConfig:
         run: where the new one lies, as in `RunLocation`: its texts are taken as they are.
 
     Raises:
-        ValueError: if the configuration names what it may not, or places outside of that folder.
+        ValueError: if the configuration names what it may not, or places outside of that folder,
+            or lacks what its module is built of.
     """
     received.check(config, runs=True)
+    for group in (group for part, group in GROUPS.items() if part in named_parts(config["module"])):
+        if group != "scheduler" and config.get(group) is None:
+            raise ValueError(
+                f"expected config.{group}, which {config['module']['_target_']} is built of, got "
+                "none: restore the run's record"
+            )
     trainer = {"default_root_dir": "${run.folder}", **config["trainer"]}
     return OmegaConf.create({**config, "trainer": trainer, "run": literal(run)})
 

@@ -201,7 +201,7 @@ def test_runs_are_grouped_by_all_but_seed_and_learning_rate():
     ("rate", "more"),
     [
         ("optimizer.lr", False), ("parameter_groups.head.lr", True), ("optimizer.momentum", False),
-        ("module.lr", False), ("loss.k", False), (None, False),
+        ("module.lr", True), ("loss.k", False), (None, False),
     ],
 )  # fmt: skip
 def test_an_optimizers_other_learning_rate_parts_no_stack(rate, more):

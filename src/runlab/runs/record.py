@@ -26,7 +26,7 @@ its module says that it guesses; earlier releases wrote `diverged` for it too.
 LAYOUT = 2
 """Of a record: which keys it has, and what they mean."""
 
-TRAINED_WITH = ("seed", "threads", "module", "data", "model", "loss", "optimizer", "trainer")
+TRAINED_WITH = ("seed", "threads", "module", "data", "trainer")
 """Keys without which no configuration can be trained."""
 
 LARGEST = 2**24

@@ -31,7 +31,7 @@ LARGEST_STACK = 1_000
 STACKED_KEYS = ("seed", "optimizer.lr")
 """Runs that differ in these alone may train together, whatever their arms are."""
 
-RATE_GROUPS = ("optimizer", "scheduler", "parameter_groups")
+RATE_GROUPS = ("optimizer", "scheduler", "parameter_groups", "module")
 """Groups whose learning rates are those of an optimizer's steps: a stack takes one for each run."""
 
 
