@@ -32,6 +32,9 @@ class Regressor(Module):
     Args:
         metrics: what is measured besides, of outputs and targets.
         others: as of `runlab.Module`.
+
+    Raises:
+        ValueError: for a loss of classes.
     """
 
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
@@ -46,6 +49,11 @@ class Regressor(Module):
         gradient_clip: float | None = None,
         accumulate_grad_batches: int = 1,
     ) -> None:
+        if hasattr(loss, "probabilities") or isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+            raise ValueError(
+                "expected a loss of numbers, such as loss=squared_error, loss=l1 or loss=huber, "
+                f"got {type(loss).__name__}, which is one of classes"
+            )
         own = MetricCollection(
             {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()},
             compute_groups=False,
@@ -80,4 +88,6 @@ class Regressor(Module):
 
     def has_collapsed(self, last: Mapping[str, float], best: Mapping[str, float]) -> bool:
         """Whether it predicts no better than the mean, or kept less than it lost of its best R²."""
+        if "val/r2" not in last:  # a validation of its own measures something else
+            return False
         return last["val/r2"] <= 0 or last["val/r2"] < best["val/r2"] / 2

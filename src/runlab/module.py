@@ -23,6 +23,7 @@ from runlab.blocks.metric_buffer import (
     number_on_cpu,
     read_logged,
 )
+from runlab.blocks.purity import leaves_unchanged
 from runlab.blocks.random import AUGMENT, DRAW, step_generator
 from runlab.losses import doubled_ratio, require_mean
 from runlab.measure import LOSS, Measure
@@ -167,9 +168,10 @@ class Module(L.LightningModule):
     def draw(self, batch: Batch, generator: torch.Generator) -> Any:
         """What a training step draws at random: a tensor, or a nest of tensors, on its device.
 
-        It is called once a step, before the step, and needs not be pure. The generator is on the
-        module's device, and is a function of the seed and the number of the step. The batch is as
-        the data module gives it: bytes are not normalized yet.
+        It is called before the step, outside of what is traced, and changes nothing: neither the
+        module nor the batch. The generator is on the module's device, and is a function of the
+        seed and the number of the step. The batch is as the data module gives it: bytes are not
+        normalized yet.
         """
         return None
 
@@ -290,11 +292,19 @@ class Module(L.LightningModule):
             if hasattr(data, "augment"):
                 seed = getattr(data, "seed", self.seed)
                 generator = step_generator(seed, number, AUGMENT, inputs.device, part)
-                inputs = data.augment(inputs, generator)
+                with leaves_unchanged(f"augment of {type(data).__name__}", inputs=inputs):
+                    inputs = data.augment(inputs, generator)
             batch = inputs, targets
         if type(self).draw is Module.draw:
             return batch, None
-        drawn = self.draw(batch, step_generator(self.seed, number, DRAW, self.device, part))
+        name, before = f"draw of {type(self).__name__}", dict(vars(self))
+        with leaves_unchanged(name, batch=batch, module=[*self.parameters(), *self.buffers()]):
+            drawn = self.draw(batch, step_generator(self.seed, number, DRAW, self.device, part))
+        if changed := [key for key, value in vars(self).items() if before.get(key) is not value]:
+            raise ValueError(
+                f"expected {name} to leave the module as it is, got another {changed[0]}: keep "
+                "what changes in a buffer, which loss_step may change"
+            )
         for each in tree_leaves(drawn):
             if not isinstance(each, Tensor):
                 raise ValueError(
@@ -345,7 +355,8 @@ class Module(L.LightningModule):
         """
         vars(self)["is_in_loss_step"] = True  # past nn.Module, which would look it over
         try:
-            returned = self.loss_step(batch, drawn)
+            with leaves_unchanged(f"loss_step of {type(self).__name__}", batch=batch, draw=drawn):
+                returned = self.loss_step(batch, drawn)
         finally:
             vars(self)["is_in_loss_step"] = False
         if not isinstance(returned, tuple) or len(returned) != 2:
@@ -427,7 +438,8 @@ class Module(L.LightningModule):
         with torch.random.fork_rng(devices):
             ratio = doubled_ratio(lambda few: self.compute_loss(self.prepare(few), None)[0], batch)
         for name, buffer in self.named_buffers():
-            buffer.copy_(buffers[name])
+            if not torch.equal(buffer, buffers[name]):
+                buffer.copy_(buffers[name])
         self.log("loss_ratio", ratio, logger=False, on_step=False, on_epoch=True)
         self.has_tried_loss = True
 
@@ -524,15 +536,16 @@ class Module(L.LightningModule):
         samples: Any = loss.weight  # as many as this process looked at
         loss.reset()
         metrics.reset()
-        # What is measured outside of fit, of the best weights, is no point of a curve.
+        # What is measured outside of fit, of the best weights, is no point of a run's curve.
         fitting = self.trainer.state.fn == TrainerFn.FITTING
+        shown = None if fitting or not self.trainer.loggers else False
         for name, value in values.items():
             if value.numel() != 1:
                 raise ValueError(
                     f"expected the metric {name} to compute one number, got {value.numel()}: of "
                     "several classes or outputs its average is one (average: macro)"
                 )
-            self.log(f"{split}/{name}", value, logger=None if fitting else False, sync_dist=True)
+            self.log(f"{split}/{name}", value, logger=shown, sync_dist=True)
         self.log(f"{split}/samples", samples, logger=False, reduce_fx="sum", sync_dist=True)
         if fitting:
             self.log_step()
