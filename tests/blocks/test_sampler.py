@@ -87,6 +87,11 @@ def test_ranks_share_every_batch() -> None:
         assert first | second == set(whole[step].tolist())
 
 
+def test_a_batch_that_ranks_cannot_share_alike_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 3, .* got 10"):
+        EpochSampler(INDICES, 10, rank=0, world_size=3)
+
+
 def test_fixed_sampler_keeps_its_order() -> None:
     indices = torch.tensor([5, 3, 8])
     assert list(FixedSampler(indices)) == [5, 3, 8]
