@@ -88,7 +88,7 @@ def test_ranks_share_every_batch() -> None:
 
 
 def test_a_batch_that_ranks_cannot_share_alike_is_refused() -> None:
-    with pytest.raises(ValueError, match="multiple of 3, .* got 10"):
+    with pytest.raises(ValueError, match=r"multiple of 3, .* got 10"):
         EpochSampler(INDICES, 10, rank=0, world_size=3)
 
 
