@@ -214,6 +214,7 @@ def table(tmp_path: Path, text: str, **options: Any) -> Table:
 
 
 CLASSES = "a,b,y\n" + "".join(f"{i},{i % 3},{'red' if i % 2 else 'blue'}\n" for i in range(40))
+PRICES = "a,b,y\n" + "".join(f"{i},7,{1000 + i}\n" for i in range(40))
 NUMBERS = "a,b,y\n" + "".join(f"{i},7,{i / 8}\n" for i in range(40))
 
 
@@ -259,7 +260,8 @@ def test_whole_numbers_are_classes_unless_the_task_says_otherwise(tmp_path):
         (CLASSES + ",1,red\n", {}, r"got none for a in line 42.*data.features"),
         (CLASSES, {"shape": [3]}, r"expected data.shape=\[2\], .*got \[3\]"),
         (CLASSES, {"num_classes": 3}, r"expected data.num_classes=2, .*got 3"),
-        (NUMBERS, {"num_classes": 2}, r"expected data.num_classes=1, .*got 2"),
+        (NUMBERS, {"num_classes": 2}, r"expected data.num_classes=1, .*got 2.*task=classification"),
+        (PRICES, {"num_classes": 1}, r"num_classes=40, .*got 1: set it, or data.task=regression"),
         (CLASSES, {"task": "both"}, r"data.task: expected auto, .*got 'both'"),
         ("", {}, r"expected a CSV file in"),
     ],

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 TASKS = ("auto", "classification", "regression")
 
+OTHER_TASKS = {
+    "classes": (
+        ", or data.task=regression with module=regression, if the target is an amount and no class"
+    ),
+    "target columns": ", or data.task=classification, if the target's numbers are classes",
+}
+"""What else may be meant, by what was counted."""
+
 
 class Table(TensorData):
     """A CSV file with a header: a sample a row, its inputs [features] of numbers.
@@ -89,8 +97,10 @@ class Table(TensorData):
 
     def check_size(self, key: str, given: Any, found: Any, what: str) -> None:
         if given != found:
+            other = OTHER_TASKS.get(what, "") if self.task == "auto" else ""
             raise ValueError(
                 f"expected data.{key}={found}, the {what} of {self.file}, got {given}: set it"
+                f"{other}"
             )
 
     def preprocess(self, content: Content, train: Int64[Tensor, " train"]) -> Content:
