@@ -172,6 +172,54 @@ def test_a_broken_image_is_named(folder):
         images_of(folder)
 
 
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (Image.fromarray(np.full((8, 8), 40_000, np.uint16)), "more than 8 bits a channel"),
+        (Image.new("RGBA", (8, 8), (0, 0, 0, 0)), "transparent pixels"),
+    ],
+)
+def test_an_image_that_would_lose_what_it_shows_is_refused(folder, image, told):
+    image.save(folder / "images" / "dark" / "05.png")
+    with pytest.raises(ValueError, match=rf"expected an image in .*dark/05\.png.*{told}"):
+        images_of(folder)
+
+
+def test_images_of_all_forms_are_what_one_sees(folder):
+    halves = Image.new("RGB", (8, 8))
+    halves.paste((255, 0, 0), (4, 0, 8, 8))  # the right one is red
+    dark = folder / "images" / "dark"
+    halves.quantize(2).save(dark / "01.png")
+    halves.convert("RGBA").save(dark / "03.PNG")
+    turned = Image.Exif()
+    turned[274] = 6  # to be shown turned by 90 degrees, clockwise
+    halves.save(dark / "05.png", exif=turned)
+    images, labels = images_of(folder).content.train
+    assert len(images) == 41
+    [palette, opaque, below] = [
+        image
+        for image, label in zip(images, labels, strict=True)
+        if label == 1 and image[0].max() == 255
+    ]
+    right, bottom = torch.zeros(8, 8), torch.zeros(8, 8)
+    right[:, 4:] = bottom[4:] = 255
+    for image, expected in ((palette, right), (opaque, right), (below, bottom)):
+        assert torch.equal(image[0].float(), expected)
+        assert not image[1:].any()
+
+
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [(("train", "val"), "train, val"), (("train", "test", "val"), "test, train, val")],
+)
+def test_a_folder_of_parts_is_not_taken_for_one_of_classes(folder, names, got):
+    for name in names:
+        (folder / "parts" / name).mkdir(parents=True)
+        (folder / "parts" / name / "bright").symlink_to(folder / "images" / "bright")
+    with pytest.raises(ValueError, match=f"or train and test, got {got}: take validation"):
+        images_of(folder, folder="parts")
+
+
 def test_a_wrong_number_of_folders_is_told_with_the_right_one(folder):
     with pytest.raises(ValueError, match=r"expected 3 folders .*set data\.num_classes=2"):
         images_of(folder, num_classes=3)
