@@ -300,6 +300,25 @@ def test_whole_numbers_are_classes_unless_the_task_says_otherwise(tmp_path):
     assert float(data.content.train[1][data.split.train, 1].mean()) == pytest.approx(0, abs=1e-6)
 
 
+def test_large_numbers_keep_their_differences(tmp_path):
+    """32 bits hold the seconds since 1970 to two minutes."""
+    text = "a,y\n" + "".join(f"{1_700_000_000 + i},{i / 8}\n" for i in range(40))
+    data = table(tmp_path, text, shape=[1], num_classes=1)
+    inputs, targets = data.content.train
+    assert inputs.dtype == targets.dtype == torch.float32
+    steps = inputs.diff(dim=0)
+    torch.testing.assert_close(steps, steps[:1].expand(39, 1))
+
+
+def test_columns_of_yes_and_no_are_numbers_and_classes(tmp_path):
+    rows = "".join(f"{i % 3 == 0},{i},{i % 2 == 0}\n" for i in range(40))
+    data = table(tmp_path, f"a,b,y\n{rows}", standardize=False)
+    inputs, targets = data.content.train
+    assert inputs[:4, 0].tolist() == [1, 0, 0, 1]
+    assert targets[:3].tolist() == [1, 0, 1]
+    assert data.classes == ["False", "True"]
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -312,6 +331,10 @@ def test_whole_numbers_are_classes_unless_the_task_says_otherwise(tmp_path):
         (PRICES, {"num_classes": 1}, r"num_classes=40, .*got 1: set it, or data.task=regression"),
         (CLASSES, {"task": "both"}, r"data.task: expected auto, .*got 'both'"),
         ("", {}, r"expected a CSV file in"),
+        (NUMBERS, {"features": ["a", "y"]}, r"data.features without data.target, got y in both"),
+        (NUMBERS.replace("a,", ",", 1), {}, r"none for column 1, which may number the rows"),
+        (NUMBERS.replace("a,", "", 1), {}, r"CSV file in .*Expected 2 fields in line 2, saw 3"),
+        (NUMBERS + "inf,7,1\n", {}, r"finite numbers in column a .*infinite one"),
     ],
 )
 def test_a_table_that_cannot_be_trained_on_is_told_why(tmp_path, text, options, message):
