@@ -48,7 +48,8 @@ class EpochSampler(DistributedSampler[int]):
     dropped. Lightning calls `set_epoch`. It does not shard a `DistributedSampler` once more.
 
     For a plain `DataLoader`, so that a run that was stopped goes on in its order:
-    `DataLoader(dataset, batch_size, sampler=EpochSampler(len(dataset), batch_size, seed))`.
+    `DataLoader(dataset, batch_size, sampler=EpochSampler(len(dataset), batch_size, seed))`. On
+    several devices the loader's own batch size is each device's.
 
     Args:
         indices: of the samples or, if it is a number, all from 0 up to it.

@@ -119,6 +119,8 @@ class TensorData(L.LightningDataModule):
     def preprocess(self, content: Content, train: Int64[Tensor, " train"]) -> Content:
         """What was read, changed by what the training samples alone tell, as their mean.
 
+        The checksum is of what this makes, unless that has another one than what was read.
+
         Args:
             train: the indices of these among `content.train`.
         """
