@@ -172,6 +172,13 @@ def test_a_regression_refuses_outputs_of_another_shape_than_its_targets(tmp_path
         trained(tmp_path / "run", "Numbers", "l1", "module=regression", "model.num_classes=3")
 
 
+def test_a_regression_with_one_validation_sample_is_one_sentence() -> None:
+    module = Regressor(nn.Linear(2, 1), nn.MSELoss(), optimizer=None)
+    module.metrics["val"].update(torch.ones(1, 1), torch.zeros(1, 1))
+    with pytest.raises(ValueError, match=r"at least two samples for validation, .*got 1: set data"):
+        module.metrics["val"].compute()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("loss", ["BinaryCrossEntropy", "BinaryMSE"])
 def test_two_classes_by_one_output(tmp_path: Path, loss: str) -> None:

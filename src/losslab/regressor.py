@@ -22,6 +22,19 @@ MEASURES = (
 """The first one is primary. `+metric.rmse.measure.unit=cm` gives it a unit."""
 
 
+class R2(R2Score):
+    """R², of two samples at least: of one there is no spread to compare the error with."""
+
+    def compute(self) -> Tensor:
+        if self.total < 2:
+            raise ValueError(
+                "expected at least two samples for validation, and for test, as R² compares the "
+                f"errors with the spread of the targets, got {int(self.total)}: set data.val_size "
+                "(0 for no validation) or data.test_size higher"
+            )
+        return super().compute()
+
+
 class Regressor(Module):
     """Predicts numbers, by any loss of outputs and targets of one shape.
 
@@ -55,7 +68,7 @@ class Regressor(Module):
                 f"got {type(loss).__name__}, which is one of classes"
             )
         own = MetricCollection(
-            {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()},
+            {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2()},
             compute_groups=False,
         )
         if metrics is not None:

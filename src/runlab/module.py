@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 from torchmetrics import MeanMetric, MetricCollection
 
-from runlab.blocks.block import Block
+from runlab.blocks.block import Block, samples_in
 from runlab.blocks.metric_buffer import (
     MetricBuffer,
     forget_logged_step,
@@ -24,7 +24,7 @@ from runlab.blocks.metric_buffer import (
     read_logged,
 )
 from runlab.blocks.purity import leaves_unchanged
-from runlab.blocks.random import AUGMENT, DRAW, step_generator
+from runlab.blocks.random import AUGMENT, DRAW, augments, step_generator
 from runlab.losses import doubled_ratio, require_mean
 from runlab.measure import LOSS, Measure
 from runlab.schedules import for_lightning, schedules_due, step_by_metric
@@ -276,8 +276,8 @@ class Module(L.LightningModule):
     @property
     def draws_before_steps(self) -> bool:
         """Whether data module or module draw something at random for each step."""
-        augments = hasattr(getattr(self.trainer, "datamodule", None), "augment")
-        return augments or type(self).draw is not Module.draw
+        data = getattr(self.trainer, "datamodule", None)
+        return augments(data) or type(self).draw is not Module.draw
 
     def step_batch(self, batch: Block | Batch, step: int) -> tuple[Batch, Any]:
         """One step's batch, not prepared yet, and what is drawn for it: eager, never traced.
@@ -289,7 +289,7 @@ class Module(L.LightningModule):
         if isinstance(batch, Block):
             data: Any = getattr(self.trainer, "datamodule", None)
             inputs, targets = batch.batch(step)
-            if hasattr(data, "augment"):
+            if augments(data):
                 seed = getattr(data, "seed", self.seed)
                 generator = step_generator(seed, number, AUGMENT, inputs.device, part)
                 with leaves_unchanged(f"augment of {type(data).__name__}", inputs=inputs):
@@ -424,7 +424,7 @@ class Module(L.LightningModule):
         predictions = self.predictions(tree_map(upcast_float16, outputs))
         if not self.has_tried_loss and self.trainer.state.fn == TrainerFn.FITTING:
             self.try_loss(batch)
-        size = len(next(each for each in tree_leaves(batch) if isinstance(each, Tensor)))
+        size = samples_in(batch)
         # once for each sample: with nan_strategy="disable" torchmetrics 1.9 ignores a weight
         self.losses[split].update(loss.expand(size))  # type: ignore[operator]
         if len(self.metrics[split]):  # type: ignore[arg-type]
