@@ -13,7 +13,6 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from runlab.config.axes import ABSENT, Axes, value_at
 from runlab.measure import is_number, target_of
-from runlab.runs.record import nested_dict
 
 MOST = max(256, os.cpu_count() or 1)
 """Threads or processes that one command may ask for."""
@@ -136,7 +135,7 @@ def check(config: Mapping[str, Any]) -> None:
     if tested not in TESTED:
         raise ValueError(f"expected test_weights to be one of {', '.join(TESTED)}, got {tested!r}")
     check_counts(config)
-    check_margin("comparison.margin", nested_dict(config, "comparison").get("margin"))
+    check_margin("comparison.margin", value_at(config, "comparison.margin"))
     for group, node in config.items():
         own = SCHEDULE_KEYS if group == "scheduler" else set()
         checked = without_measures(node) if group == "metric" else without_keys(node, own)
@@ -148,7 +147,7 @@ def check_margin(key: str, margin: Any) -> None:
     if isinstance(margin, Mapping):
         for name, each in margin.items():
             check_margin(f"{key}.{name}", each)
-    elif margin is not None and not (is_number(margin) and margin > 0):
+    elif margin not in (None, ABSENT) and not (is_number(margin) and margin > 0):
         raise ValueError(f"expected {key} above 0, in the measure's unit, or null, got {margin!r}")
 
 
@@ -184,8 +183,9 @@ def check_axes(config: Mapping[str, Any]) -> None:
 def check_counts(config: Mapping[str, Any]) -> None:
     """Raises ValueError where a run would start more threads or processes than a machine can."""
     check_count("threads", config.get("threads"))
-    check_count("data.num_workers", nested_dict(config, "data").get("num_workers", 0), least=0)
-    devices = nested_dict(config, "trainer").get("devices", 1)
+    if (workers := value_at(config, "data.num_workers")) is not ABSENT:
+        check_count("data.num_workers", workers, least=0)
+    devices = value_at(config, "trainer.devices")
     if isinstance(devices, list):
         check_count("the number of trainer.devices", len(devices))
     elif str(devices).isdecimal():  # else auto
