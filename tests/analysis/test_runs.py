@@ -52,7 +52,8 @@ def test_an_unreadable_record_is_a_row_with_its_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"optimizer": {"lr": 0}}, "expected a positive optimizer.lr in run.json, got 0"),
+        ({"optimizer": {"lr": -1}}, "optimizer.lr to be a finite number of at least 0, got -1"),
+        ({"optimizer": {"lr": 1e-40}}, "optimizer.lr to be 0, or from 1e-30 to 1e+30, got 1e-40"),
         ({"seed": None}, "expected config.seed in run.json, got none"),
     ],
 )

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runlab.measure import is_number
+
 LEARNING_RATES = ("lr", "learning_rate")
 """Last parts of keys whose values are learning rates."""
+
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Rates above 0 and margins that can be drawn, with room around them."""
 
 ABSENT = object()
 """Of a key that a configuration lacks: None may be a value."""
@@ -52,3 +57,13 @@ def value_at(config: Mapping[str, Any], key: str) -> Any:
             return ABSENT
         node = node[part]
     return node
+
+
+def check_rate(key: str, value: Any) -> None:
+    """Raises ValueError for a value that runs cannot be compared over."""
+    if not (is_number(value) and value >= 0):
+        raise ValueError(f"expected {key} to be a finite number of at least 0, got {value!r}")
+    if not (value == 0 or SMALLEST <= value <= LARGEST):
+        raise ValueError(
+            f"expected {key} to be 0, or from {SMALLEST:g} to {LARGEST:g}, got {value!r}"
+        )

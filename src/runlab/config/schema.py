@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from runlab.config.axes import ABSENT, Axes, value_at
+from runlab.config.axes import ABSENT, LARGEST, SMALLEST, Axes, check_rate, value_at
 from runlab.measure import is_number, target_of
 
 MOST = max(256, os.cpu_count() or 1)
@@ -143,12 +143,19 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def check_margin(key: str, margin: Any) -> None:
-    """Raises ValueError unless it is null, a number above 0, or one for each of some measures."""
+    """Raises ValueError unless it is null, a number above 0, or one for each of some measures.
+
+    Above 0 is what can be drawn: at least 1e-30.
+    """
     if isinstance(margin, Mapping):
         for name, each in margin.items():
             check_margin(f"{key}.{name}", each)
-    elif margin not in (None, ABSENT) and not (is_number(margin) and margin > 0):
+    elif margin not in (None, ABSENT) and not _is_margin(margin):
         raise ValueError(f"expected {key} above 0, in the measure's unit, or null, got {margin!r}")
+
+
+def _is_margin(margin: Any) -> bool:
+    return is_number(margin) and SMALLEST <= margin <= LARGEST
 
 
 def without_measures(node: Any) -> Any:
@@ -176,8 +183,8 @@ def check_axes(config: Mapping[str, Any]) -> None:
         )
     for key in dict.fromkeys(filter(None, (axes.rate, "optimizer.lr"))):
         value = value_at(config, key)
-        if value is not ABSENT and not (is_number(value) and value >= 0):
-            raise ValueError(f"expected {key} to be a finite number of at least 0, got {value!r}")
+        if value is not ABSENT:
+            check_rate(key, value)
 
 
 def check_counts(config: Mapping[str, Any]) -> None:
