@@ -36,6 +36,13 @@ def has_sound_run(table: pd.DataFrame) -> pd.Series:
     return table[[*UNSOUND]].sum(axis=1) < table["n"]
 
 
+def arms_without_validation(runs: pd.DataFrame, measure: Measure) -> set[str]:
+    """Those of which no sound run has a value on validation."""
+    sound = runs[runs["status"] == "finished"]
+    known = metric_values(sound, f"val/{measure.name}").notna().groupby(sound["arm"]).any()
+    return set(known.index[~known])
+
+
 def select_chosen(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table that belong to a chosen cell, arm after arm."""
     chosen = cells.loc[cells["chosen"], ["arm", "learning_rate"]]
@@ -109,12 +116,13 @@ def choose_cells(means: NDArray, runs: NDArray, higher_is_better: bool) -> NDArr
     """The place of the best mean on validation in each row; of equal ones the first; -1 if none.
 
     Among the cells with at least half as many runs as the row's fullest: in a partial sweep one
-    lucky seed does not choose.
+    lucky seed does not choose. An arm's only cell needs no mean to be chosen.
 
     Args:
         means, runs: of an arm's cells [rows, cells], by their learning rates; a mean may be NaN.
     """
-    eligible = (runs >= runs.max(axis=1, keepdims=True) / 2) & (runs > 0) & ~np.isnan(means)
+    known = ~np.isnan(means) | (means.shape[1] == 1)
+    eligible = (runs >= runs.max(axis=1, keepdims=True) / 2) & (runs > 0) & known
     sign = -1 if higher_is_better else 1
     ranks = np.where(eligible, sign * means.round(9), np.inf)  # equal up to a sum's order
     return np.where(eligible.any(axis=1), np.argmin(ranks, axis=1), -1)

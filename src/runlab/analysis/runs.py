@@ -106,8 +106,7 @@ def _read(folder: Path) -> tuple[Row, dict[str, Any], Declaration | None]:
         return _unusable_row(folder.name, "unrecorded", problem), {}, None
     try:
         run_record = record.read(folder)
-        declaration = read_declaration(run_record)
-        return _row(folder, run_record, declaration), run_record, declaration
+        return _row(folder, run_record), run_record, read_declaration(run_record)
     except ValueError as error:
         return _unusable_row(folder.name, "unreadable", str(error)), {}, None
 
@@ -117,7 +116,7 @@ def _unusable_row(run: str, status: str, problem: str) -> Row:
     return {"run": run, "status": status, "problem": problem} | empty
 
 
-def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> Row:
+def _row(folder: Path, run_record: dict[str, Any]) -> Row:
     row: Row = {
         "run": folder.name,
         "status": _required(run_record, "status"),
@@ -135,12 +134,6 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
     module = record.nested_dict(run_record, "module")
     metrics = record.nested_dict(run_record, "metrics")
     timing = record.nested_dict(run_record, "timing")
-    primary = f"val/{declaration.primary.name}"
-    if row["status"] == "finished" and metrics.get(primary) is None:
-        raise ValueError(
-            f"expected {primary} in the metrics of a finished run, got none: a comparison chooses "
-            "learning rates by validation; if the run had none, give it some (data.val_size)"
-        )
     columns = {
         **{f"{MODULE}{key}": value for key, value in module.items()},
         **metrics,

@@ -1,12 +1,17 @@
 """What could mislead a reader of this sweep, one sentence each."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import pandas as pd
 
 from runlab.analysis.arms import SETTING, settings_of
-from runlab.analysis.cells import has_sound_run, metric_values, select_chosen
+from runlab.analysis.cells import (
+    arms_without_validation,
+    has_sound_run,
+    metric_values,
+    select_chosen,
+)
 from runlab.analysis.conclusions import Tuning
 from runlab.analysis.differences import MOST_PAIRS, differing_settings
 from runlab.analysis.formatting import listed
@@ -34,15 +39,17 @@ def find_warnings(
     rate: Rate | None,
 ) -> list[str]:
     """`order` is that of all arms, also of those in which no run has ended."""
+    unvalidated = arms_without_validation(runs, measure)
     return [
         *_unusable(runs),
         *_unfinished(runs),
         *_differing_stacks(runs),
         *_duplicates(runs, rate),
-        *_without_result(runs, measure),
+        *_without_result(runs, measure, unvalidated),
+        *_without_choice(cells, unvalidated, rate),
         *_absent_arms(runs, cells, order),
         *_edges(cells, measure, rate),
-        *_single_rates(cells, rate),
+        *_single_rates(cells[~cells["arm"].isin(unvalidated)], rate),
         *_confounded(arms),
         *_different_grids(cells),
         *_unequal_seeds(cells),
@@ -103,9 +110,12 @@ def _duplicates(runs: pd.DataFrame, rate: Rate | None) -> Iterator[str]:
         )
 
 
-def _without_result(runs: pd.DataFrame, measure: Measure) -> Iterator[str]:
-    ended = ended_runs(runs)
-    for split in ("val", "test"):
+def _without_result(
+    runs: pd.DataFrame, measure: Measure, unvalidated: Collection[str]
+) -> Iterator[str]:
+    tested = ended_runs(runs)
+    validated = tested[~tested["arm"].isin(unvalidated)]
+    for split, ended in (("val", validated), ("test", tested)):
         metric = f"{split}/{measure.name}"
         absent = ended.loc[metric_values(ended, metric).isna(), "run"].tolist()
         if absent:
@@ -113,6 +123,23 @@ def _without_result(runs: pd.DataFrame, measure: Measure) -> Iterator[str]:
                 f"{plural(len(absent), 'run')} recorded no {metric}, so "
                 f"the mean of the cell is not known: {listed(absent)}"
             )
+
+
+def _without_choice(
+    cells: pd.DataFrame, unvalidated: Collection[str], rate: Rate | None
+) -> Iterator[str]:
+    own = cells[cells["arm"].isin(unvalidated)]
+    grids = own.groupby("arm", sort=False)["learning_rate"].agg(list)
+    several = [
+        f"{arm} has {listed([rate_text(value) for value in tried])}"
+        for arm, tried in grids.items()
+        if len(tried) > 1
+    ]
+    if several:
+        yield (
+            f"expected one {with_rate(rate, '{title}')} an arm, as the runs had no validation to "
+            f"choose by: {'; '.join(several)}"
+        )
 
 
 def _absent_arms(runs: pd.DataFrame, cells: pd.DataFrame, order: Sequence[str]) -> Iterator[str]:
