@@ -10,7 +10,7 @@ from runlab.analysis.compare import compare
 from runlab.analysis.learning_rates import NO_RATE
 from runlab.analysis.terminal import terminal
 from runlab.analysis.write import write
-from tests.analysis.synthetic import keep_curves, write_module_run, write_run
+from tests.analysis.synthetic import LOSS, keep_curves, write_module_run, write_run
 
 SEEDS = range(6)
 LOSS_WORDS = re.compile(r"\bloss=|\blosses?\b(?! have a unit)", re.IGNORECASE)
@@ -151,6 +151,20 @@ def test_a_rate_that_is_no_learning_rate_is_called_by_its_key(tmp_path: Path, ke
         assert f"chosen {key}" in text
     assert key in header(comparison.folder / "arms.csv")
     assert key in (comparison.folder / "sensitivity.svg").read_text()
+
+
+def test_modules_that_may_compute_other_losses_are_ranked_by_them_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    for module in ("a", "b"):
+        for seed in SEEDS:
+            write_module_run(tmp_path, module, seed, measures=[LOSS], comparison={"rate": None})
+    [told] = [each for each in compare(tmp_path).warnings if "modules differ" in each]
+    assert told == (
+        "the arms are ranked by loss, which is comparable only for runs of one loss, and their "
+        "modules differ (tests.modules.a, tests.modules.b): see that all of them compute the same "
+        "loss, or compare by another measure"
+    )
 
 
 def test_a_rate_that_is_no_number_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from runlab.analysis.formatting import listed
 from runlab.analysis.learning_rates import NO_RATE, Rate, next_value, rate_text, with_rate
 from runlab.analysis.reach import choice, other_choices
 from runlab.analysis.runs import THEN, duplicate_runs, ended_runs
+from runlab.analysis.variation import Variation
 from runlab.config.axes import Axes
 from runlab.measure import Measure
 from runlab.runs.record import ENDED, UNSOUND
@@ -70,6 +71,16 @@ def find_missing_keys(runs: pd.DataFrame, axes: Axes, rate: Rate | None) -> Iter
         yield (
             f"no run has comparison.arm={axes.arm} in its configuration: whatever else varies "
             "names the arms"
+        )
+
+
+def find_mixed_losses(measure: Measure, variation: Variation) -> Iterator[str]:
+    """Where runs are ranked by a loss, and each module may compute one of its own."""
+    if not measure.comparable and len(variation.modules) > 1:
+        yield (
+            f"the arms are ranked by {measure.title}, which is comparable only for runs of one "
+            f"loss, and their modules differ ({listed(list(variation.modules))}): see that all of "
+            "them compute the same loss, or compare by another measure"
         )
 
 
