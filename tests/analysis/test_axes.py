@@ -175,6 +175,19 @@ def test_a_rate_that_is_no_number_is_named(tmp_path: Path) -> None:
         compare(tmp_path)
 
 
+def test_a_rate_within_a_list_is_tuned_and_names_no_arm(tmp_path: Path) -> None:
+    axes = {"rate": "parameter_groups.0.lr"}
+    for loss in ("mse", "focal"):
+        for rate in (0.1, 0.2):
+            groups = [{"pattern": "*.bias", "lr": rate}, {"pattern": "*", "max_ndim": 1}]
+            write_run(
+                tmp_path, loss, 0.1, 0, 0.9 + rate / 100, name=f"{loss}{rate}", comparison=axes,
+                config={"parameter_groups": groups},
+            )  # fmt: skip
+    arms = compare(tmp_path).arms
+    assert arms[["arm", "learning_rate"]].to_numpy().tolist() == [["mse", 0.2], ["focal", 0.2]]
+
+
 def write_decays(sweep: Path, best: dict[str, float], values: tuple[float, ...]) -> Path:
     """Arms that do best at their own weight decay, by a point, and have 0 among its values."""
     axes = {"rate": "optimizer.weight_decay"}
