@@ -154,6 +154,14 @@ def test_true_is_not_the_arm_of_one(tmp_path: Path) -> None:
     assert arms(tmp_path) == ["mse, x=1", "mse, x=1.0", "mse, x=true"]
 
 
+def test_text_that_reads_as_another_value_is_another_arm(tmp_path: Path) -> None:
+    for seed, value in enumerate((True, "true", None, "null", ["é, b=1"])):
+        write_run(tmp_path, "mse", 0.1, seed, config={"optimizer": {"lr": 0.1, "x": value}})
+    assert arms(tmp_path) == [
+        'mse, x="null"', 'mse, x="true"', 'mse, x=["é, b=1"]', "mse, x=null", "mse, x=true",
+    ]  # fmt: skip
+
+
 def test_experiments_are_arms_where_a_multirun_compared_them(tmp_path: Path) -> None:
     for name, widths in (("small", [8]), ("large", [16])):
         choices, config = {"experiment": name}, {"model": {"widths": widths}}

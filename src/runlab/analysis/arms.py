@@ -52,7 +52,11 @@ def name_arms(records: Sequence[dict[str, Any]], axes: Axes) -> pd.DataFrame:
     names = _short_names([*first, *selected])
     alone = _text(settings["module"].iloc[0]) if "module" in groups else ALL_RUNS
     bare = names[first[0]] if first and first[0] in groups else ""
-    rows = [_arm_settings(row, names) for row in settings.to_dict("records")]
+    texts = {key: _texts(settings[key]) for key in names}
+    rows = [
+        {names[key]: texts[key][row[key]] for key in names if row[key] != LACKING}
+        for row in settings.to_dict("records")
+    ]
     return pd.DataFrame(
         [
             {"arm": _name(row, bare) or alone}
@@ -78,7 +82,7 @@ def same_spelling(arm: str) -> str:
 
 def _same_text(value: str) -> str:
     try:
-        return json.dumps(normalized("", json.loads(value)))
+        return json.dumps(normalized("", json.loads(value)), ensure_ascii=False)
     except ValueError:
         return value
 
@@ -112,7 +116,7 @@ def _settings(record: dict[str, Any], axes: Axes) -> dict[str, str]:
     watchers = watchers_of(config)
     flat = _flat(config, axes) | (record.get("choices") or {})
     return {
-        key: json.dumps(normalized(key, value))
+        key: json.dumps(normalized(key, value), ensure_ascii=False)
         for key, value in flat.items()
         if key in axes.keys or _can_vary(key, watchers)
     }
@@ -206,14 +210,17 @@ def _short_names(keys: list[str]) -> dict[str, str]:
     return {key: key if count[key.split(".")[-1]] > 1 else key.split(".")[-1] for key in keys}
 
 
-def _arm_settings(row: dict[Any, Any], names: dict[str, str]) -> dict[str, str]:
-    return {names[key]: _text(row[key]) for key in names if row[key] != LACKING}
-
-
 def _name(settings: dict[str, str], bare: str) -> str:
     """`bare` is the setting that is told by its value alone."""
     parts = [value if key == bare else f"{key}={value}" for key, value in settings.items()]
     return ", ".join(parts)
+
+
+def _texts(settings: Iterable[str]) -> dict[str, str]:
+    """How each setting is told; in quotes what would read as another one, `"true"` as `true`."""
+    texts = {setting: _text(setting) for setting in set(settings) - {LACKING}}
+    count = Counter(texts.values())
+    return {setting: text if count[text] == 1 else setting for setting, text in texts.items()}
 
 
 def _text(setting: str) -> str:
