@@ -189,11 +189,80 @@ class Logging(Classifier):
         return loss, outputs
 
 
-@pytest.mark.parametrize(("kind", "what"), [(Reading, "self.trainer"), (Logging, "log")])
+class Showing(Classifier):
+    def loss_step(self, batch, drawn):
+        self.logger.log_metrics({"mine": 1.0})
+        return super().loss_step(batch, drawn)
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [(Reading, "self.trainer"), (Logging, "log"), (Showing, "self.logger")],
+)
 def test_a_loss_step_that_reads_the_trainer_or_logs_is_refused(kind, what):
     module = kind(nn.Linear(PIXELS, CLASSES), CrossEntropy(), sgd, num_classes=CLASSES)
     with pytest.raises(ValueError, match=rf"expected loss_step of {kind.__name__} .* got {what} "):
         fit(module, 4)
+
+
+class Lonely(Classifier):
+    def loss_step(self, batch, drawn):
+        return super().loss_step(batch, drawn)[0]
+
+
+class LonelyNumber(Classifier):
+    def loss_step(self, batch, drawn):
+        loss, outputs = super().loss_step(batch, drawn)
+        return float(loss), outputs
+
+
+class Summed(Classifier):
+    """Its loss is right, its own use of it is not."""
+
+    def loss_step(self, batch, drawn):
+        loss, outputs = super().loss_step(batch, drawn)
+        return len(batch[1]) * loss, outputs
+
+
+class Twofold(Classifier):
+    def configure_optimizers(self):
+        return [sgd([each]) for each in self.network.parameters()]
+
+
+class StepsAsLightning(Classifier):
+    def training_step(self, batch, batch_index):
+        return self.compute_loss(batch, None)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (Lonely, "expected loss_step of Lonely to return the loss and the outputs, got a Tensor"),
+        (LonelyNumber, "loss_step of LonelyNumber to return the loss as a tensor, got a float"),
+        (Summed, "expected a loss that is the mean over its batch, got one that is twice as large"),
+        (Twofold, "expected one optimizer of Twofold, got 2: give one several groups"),
+        (StepsAsLightning, "training_step of StepsAsLightning to take an optimizer step, got none"),
+    ],
+)
+def test_a_step_that_could_not_be_right_is_refused_in_a_sentence(kind, told):
+    module = kind(nn.Linear(PIXELS, CLASSES), CrossEntropy(), sgd, num_classes=CLASSES)
+    with pytest.raises(ValueError, match=told):
+        fit(module, None)
+
+
+class Measures(Classifier):
+    """Its validation is its own, without `evaluation_step`."""
+
+    def validation_step(self, batch, batch_index):
+        self.log("val/accuracy", 0.25)
+
+
+def test_a_validation_of_its_own_is_not_hidden_by_an_empty_one():
+    recorder = fit(
+        Measures(nn.Linear(PIXELS, CLASSES), CrossEntropy(), sgd, num_classes=CLASSES), 6
+    )
+    assert recorder.metrics["val/accuracy"] == 0.25
+    assert "val/loss" not in recorder.metrics
 
 
 def sgd(parameters):

@@ -95,6 +95,8 @@ class Classifier(Module):
         """Logs `<split>/chance` too, for no logger: it is what `has_collapsed` compares with."""
         super().log_metrics(split)
         chance: Any = self.chances[split]
+        if not chance.update_called:  # a step of its own measures in its own way
+            return
         self.log(f"{split}/chance", chance.compute(), logger=False, sync_dist=True)
         chance.reset()
 

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
+from runlab.blocks.size import tell, trains_step_by_step
 from runlab.config import received, targets
 from runlab.config.parts import GROUPS, named_parts
 from runlab.config.schema import accepted_parameters
@@ -30,6 +31,7 @@ from runlab.optimizers import (
 from runlab.pretrained import load_pretrained
 from runlab.runs.checkpoint import AtomicCheckpointIO, best_callback
 from runlab.runs.features import check_features, check_flags
+from runlab.runs.restart import ORIGIN
 from runlab.schedules import build_schedule_factory
 
 
@@ -48,7 +50,14 @@ def build_components(
     torch.set_num_threads(cfg.threads)
     data = build_data(cfg)
     module = build_module(cfg)
+    for name in {"config", ORIGIN} & set(module.hparams):
+        raise ValueError(
+            f"expected no hyperparameter {name} in {type(module).__name__}, as checkpoints hold "
+            f"the run's {name} by that name: save_hyperparameters(ignore=[{name!r}])"
+        )
     module.save_hyperparameters({"config": config}, logger=False)
+    if not isinstance(module, Module):
+        tell(trains_step_by_step(module))
     trainer = build_trainer(cfg, *callbacks, is_automatic=not isinstance(module, Module))
     check_features(module, trainer, config.get("test_weights", "best"))
     if isinstance(module, Module) and trainer.world_size == 1:

@@ -1,11 +1,12 @@
 """What the engine asks of a loss: one number, the mean over its batch."""
 
-import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 FEW = 8
 """Samples on which a loss is tried."""
@@ -24,21 +25,19 @@ def require_mean_reduction(loss: nn.Module | None) -> None:
         )
 
 
-def doubled_ratio(loss: Any, outputs: Any, targets: Any) -> Float[Tensor, ""]:
+def doubled_ratio(loss_of: Callable[[Any], Tensor], batch: Any) -> Float[Tensor, ""]:
     """The loss of a batch's first samples taken twice, by that of the same taken once.
 
-    It is 1 for a mean, 2 for a sum, not finite for a loss of 0, and 1 where it cannot be tried,
-    since a module calls its loss in a way of its own. Copies are tried: one may count its calls.
+    It is 1 for a mean, 2 for a sum, not finite for a loss of 0, and 1 for a batch that cannot be
+    cut into samples.
     """
-    pair = outputs, targets
-    if loss is None or not all(isinstance(each, Tensor) and each.ndim for each in pair):
+    sizes = {each.shape[:1] for each in tree_leaves(batch) if isinstance(each, Tensor)}
+    if len(sizes) != 1 or sizes == {()}:
         return torch.ones(())
-    few = [each[:FEW].detach() for each in pair]
+    few = tree_map_only(Tensor, lambda each: each[:FEW], batch)
     try:
-        once = copy.deepcopy(loss)(*few)
-        return (
-            copy.deepcopy(loss)(*(torch.cat([each, each]) for each in few)).float() / once.float()
-        )
+        once = loss_of(few).float()
+        return loss_of(tree_map_only(Tensor, lambda each: torch.cat([each, each]), few)) / once
     except Exception:
         return torch.ones(())
 

@@ -229,7 +229,7 @@ class Module(L.LightningModule):
         if self.metric_buffer.is_overdue or self.trainer.world_size > 1:  # devices' clocks differ
             self.metric_buffer.flush(self.trainer)
         # a product, since a rate that is a tensor is changed in place
-        learning_rate = 1 * self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        learning_rate = 1 * self.single_optimizer().param_groups[0]["lr"]
         self.first_step, self.first_pending = self.trainer.global_step, self.pending_batches
         take_steps = type(self).take_steps if self.stack is None else self.stack
         losses, outputs = take_steps(self, batch)
@@ -239,7 +239,7 @@ class Module(L.LightningModule):
 
     def take_steps(self, batch: Block | Batch) -> tuple[Float[Tensor, " steps"], Outputs]:
         """Each step's loss, and the outputs on the last batch, before the step on it."""
-        optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
+        optimizer = self.single_optimizer()
         has_schedule = self.lr_schedulers() is not None
         losses = []
         size = batch.steps if isinstance(batch, Block) else 1
@@ -251,6 +251,15 @@ class Module(L.LightningModule):
                 for schedule in schedules_due(self.trainer, self.trainer.global_step, is_last):
                     schedule.step()
         return torch.stack(losses), outputs
+
+    def single_optimizer(self) -> LightningOptimizer:
+        found: Any = self.optimizers()
+        if isinstance(found, list):
+            raise ValueError(
+                f"expected one optimizer of {type(self).__name__}, got {len(found)}: give one "
+                "several groups of parameters, or derive from LightningModule"
+            )
+        return found
 
     def step_batches(self, batch: Block | Batch) -> Iterator[tuple[Batch, Any]]:
         """For each step, what `loss_step` gets."""
@@ -336,9 +345,20 @@ class Module(L.LightningModule):
         """
         vars(self)["is_in_loss_step"] = True  # past nn.Module, which would look it over
         try:
-            loss, outputs = self.loss_step(batch, drawn)
+            returned = self.loss_step(batch, drawn)
         finally:
             vars(self)["is_in_loss_step"] = False
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise ValueError(
+                f"expected loss_step of {type(self).__name__} to return the loss and the outputs, "
+                f"got a {type(returned).__name__}: return loss, outputs"
+            )
+        loss, outputs = returned
+        if not isinstance(loss, Tensor):
+            raise ValueError(
+                f"expected loss_step of {type(self).__name__} to return the loss as a tensor, got "
+                f"a {type(loss).__name__}"
+            )
         if loss.shape != ():
             raise ValueError(
                 f"expected loss_step of {type(self).__name__} to return one number, the mean over "
@@ -363,6 +383,16 @@ class Module(L.LightningModule):
     def trainer(self, trainer: L.Trainer | None) -> None:
         L.LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
 
+    @property
+    def logger(self) -> Any:
+        self.require_no_loss_step("self.logger")
+        return super().logger
+
+    @property
+    def loggers(self) -> Any:
+        self.require_no_loss_step("self.loggers")
+        return super().loggers
+
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips here, where 16-bit training has divided its loss scale out again."""
         if self.gradient_clip is not None:
@@ -382,7 +412,7 @@ class Module(L.LightningModule):
         loss, outputs = self.compute_loss(self.prepare(batch), None)
         predictions = self.predictions(tree_map(upcast_float16, outputs))
         if not self.has_tried_loss and self.trainer.state.fn == TrainerFn.FITTING:
-            self.try_loss(outputs, batch)
+            self.try_loss(batch)
         size = len(next(each for each in tree_leaves(batch) if isinstance(each, Tensor)))
         # once for each sample: with nan_strategy="disable" torchmetrics 1.9 ignores a weight
         self.losses[split].update(loss.expand(size))  # type: ignore[operator]
@@ -390,10 +420,14 @@ class Module(L.LightningModule):
             self.metrics[split].update(predictions, self.targets(batch))  # type: ignore[operator]
         return {"outputs": outputs, "predictions": predictions}
 
-    def try_loss(self, outputs: Outputs, batch: Batch) -> None:
+    def try_loss(self, batch: Batch) -> None:
         """Logs, for the end of the first validation, whether the loss is a sum over its batch."""
-        pair = isinstance(batch, tuple | list) and len(batch) == 2
-        ratio = doubled_ratio(self.loss, outputs, batch[1] if pair else None)
+        buffers = {name: buffer.clone() for name, buffer in self.named_buffers()}
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            ratio = doubled_ratio(lambda few: self.compute_loss(self.prepare(few), None)[0], batch)
+        for name, buffer in self.named_buffers():
+            buffer.copy_(buffers[name])
         self.log("loss_ratio", ratio, logger=False, on_step=False, on_epoch=True)
         self.has_tried_loss = True
 
@@ -439,6 +473,12 @@ class Module(L.LightningModule):
         forget_logged_step(self.trainer, False)
 
     def on_train_batch_end(self, *_: Any) -> None:
+        if self.trainer.global_step == self.pending_batches == 0:
+            raise ValueError(
+                f"expected training_step of {type(self).__name__} to take an optimizer step, got "
+                "none: return self.take_block(batch) in it, as optimization is manual here, or "
+                "write loss_step in its place"
+            )
         if any("epoch" not in hook for hook in self.logging_hooks):
             self.log_step()
 
@@ -478,6 +518,8 @@ class Module(L.LightningModule):
         """Logs what an evaluation has measured, `<split>/<name>`, and how many samples it saw."""
         metrics: MetricCollection = self.metrics[split]  # type: ignore[assignment]
         loss: Any = self.losses[split]
+        if not loss.update_called:  # a step of its own measures and logs in its own way
+            return
         values = {"loss": loss.compute()} | metrics.compute()
         samples: Any = loss.weight  # as many as this process looked at
         loss.reset()

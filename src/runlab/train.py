@@ -15,6 +15,7 @@ from runlab.components import build_components
 from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
+from runlab.loggers.names import add_names
 from runlab.measure import declared_measures
 from runlab.requirements import has_validation, require
 from runlab.runs.lifecycle import Run, run_lifecycle
@@ -74,13 +75,23 @@ def outcome(module: L.LightningModule, last: dict[str, float], best: dict[str, A
 
 
 def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str, float]:
-    """`val/*`, where there is validation, and `test/*` of the weights as they are."""
+    """`val/*`, where there is validation, and `test/*` of the weights as they are.
+
+    Raises:
+        ValueError: if the module logs none.
+    """
     metrics: dict[str, float] = {}
     validate = [("val/", trainer.validate)] if validates(module, trainer, data) else []
     for split, evaluate in (*validate, ("test/", trainer.test)):
         evaluate(module, datamodule=data, verbose=False)
+        add_names(trainer)
         scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
         metrics |= {name: value for name, value in scored.items() if name.startswith(split)}
+    if not metrics:
+        raise ValueError(
+            f"expected {type(module).__name__} to log what its test measures as test/… or test_…, "
+            f"got {', '.join(sorted(trainer.callback_metrics)) or 'nothing'}: log it in test_step"
+        )
     return metrics
 
 

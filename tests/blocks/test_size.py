@@ -4,6 +4,7 @@ import csv
 
 import lightning as L
 import pytest
+from lightning.pytorch.callbacks import Timer
 
 from runlab.blocks.plan import BlockPlan
 from runlab.blocks.size import tell
@@ -63,6 +64,12 @@ class Blocks(Steps):
     blocks_suffice = True
 
 
+class OfLightningsKind(Timer, Steps):
+    """Its hook is its own, though its base is one of Lightning's that blocks suffice for."""
+
+    on_train_batch_end = Steps.on_train_batch_end
+
+
 @pytest.fixture
 def steps(tmp_path, tiny, caplog):
     """Trains with overrides, and returns after which optimizer steps a callback was called."""
@@ -84,6 +91,10 @@ def test_a_callback_that_acts_on_batches_gets_every_step_and_is_named(steps, cap
     assert steps("trainer.max_epochs=1", callback="Steps") == list(range(1, 11))
     assert set(Steps.shapes) == {(16,)}, "ordinary batches, as in plain Lightning"
     assert "step by step, as the callback Steps acts in on_train_batch_end" in caplog.text
+
+
+def test_so_does_one_that_derives_from_lightnings_timer(steps):
+    assert steps("trainer.max_epochs=1", callback="OfLightningsKind") == list(range(1, 11))
 
 
 def test_one_that_says_blocks_suffice_gets_blocks(steps, caplog):

@@ -56,6 +56,15 @@ def test_a_network_of_ones_own_is_evaluated_too(tmp_path, data_dir, tiny):
     assert evaluate(config(tmp_path / "checkpoints" / "best.ckpt", data_dir)) == of_splits(entry)
 
 
+def test_a_module_of_lightnings_own_kind_is_evaluated_by_the_names_that_it_logs(
+    tmp_path, data_dir, tiny
+):
+    own = ["module=plain", "module._target_=tests.level_one.Deep", "callback=[checkpoint]"]
+    entry = train(compose(*tiny, *own, "logger=none", folder=tmp_path))
+    assert of_splits(entry).keys() == {"val/loss", "test/loss"}
+    assert evaluate(config(tmp_path / "checkpoints" / "best.ckpt", data_dir)) == of_splits(entry)
+
+
 def test_the_table_shows_every_digit_that_a_number_has():
     metrics = {
         f"{split}/{name}": float(torch.tensor(value))

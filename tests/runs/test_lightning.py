@@ -255,6 +255,64 @@ def test_validations_may_come_by_the_clock(run):
 # Accumulation and clipping, against Lightning's own
 
 
+class OwnStep(Classifier):
+    def optimizer_step(self, *arguments):
+        raise AssertionError
+
+
+class Silent(Classifier):
+    def on_validation_epoch_end(self):
+        self.ended = True
+
+
+class Chained(Classifier):
+    def on_validation_epoch_end(self):
+        super().on_validation_epoch_end()
+        self.ended = True
+
+
+class ChainsToSilent(Silent):
+    def on_validation_epoch_end(self):
+        super().on_validation_epoch_end()
+
+
+class Untested(L.LightningModule):
+    validation_step = Classifier.validation_step
+
+
+class Configured(Classifier):
+    def __init__(self, **others) -> None:
+        super().__init__(**others)
+        self.save_hyperparameters({"config": {"lr": 0.1}})
+
+
+HERE = "tests.runs.test_lightning"
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("OwnStep", "expected no optimizer_step in OwnStep: a runlab.Module takes its own"),
+        ("Silent", r"on_validation_epoch_end of Silent to call super\(\).on_validation_epoch_end"),
+        ("ChainsToSilent", "expected on_validation_epoch_end of Silent to call super"),
+        ("Configured", r"no hyperparameter config in Configured.*ignore=\['config'\]"),
+    ],
+)
+def test_a_module_of_which_lightning_would_not_call_all_is_refused(run, tmp_path, kind, told):
+    with pytest.raises(ValueError, match=told):
+        run(f"module._target_={HERE}.{kind}")
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_module_without_a_test_is_refused_before_it_is_trained(run):
+    with pytest.raises(ValueError, match="expected Untested to have a test_step, which measures"):
+        run("module=plain", f"module._target_={HERE}.Untested", "callback.best.monitor=val/loss")
+
+
+def test_a_hook_that_calls_its_base_is_fine(run):
+    assert run(f"module._target_={HERE}.Chained")["status"] == "finished"
+
+
 class Twin(L.LightningModule):
     """The same network on the same batches, as plain Lightning trains it."""
 

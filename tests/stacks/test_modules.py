@@ -87,6 +87,7 @@ class Normalized(nn.Module):
         ["optimizer.momentum=0.9", "scheduler=cosine", "trainer.gradient_clip_val=0.5"],
         ["optimizer=adam"],
         ["data.loader=dataloader"],  # ordinary batches
+        ["trainer.accumulate_grad_batches=3", "trainer.gradient_clip_val=0.5"],
     ],
 )
 def test_buffers_come_to_the_same_by_any_optimizer_and_loader(stack, alone, tmp_path, own):
@@ -145,9 +146,13 @@ class Shape(L.Callback):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("loader", ["tensor", "dataloader"])
-def test_what_is_drawn_and_augmented_is_each_runs_own(stack, alone, tmp_path, loader):
-    common = [*as_module("Mixup"), f"data._target_={HERE}.Noisy", f"data.loader={loader}",
+@pytest.mark.parametrize(
+    "own",
+    ["data.loader=tensor", "data.loader=dataloader", "trainer.accumulate_grad_batches=3"],
+)
+def test_what_is_drawn_and_augmented_is_each_runs_own(stack, alone, tmp_path, monkeypatch, own):
+    monkeypatch.setattr("runlab.stacks.scheduler.WATCHED", 1.0)
+    common = [*as_module("Mixup"), f"data._target_={HERE}.Noisy", own,
               f"+callback.shape._target_={HERE}.Shape", DOUBLE, TWO_EPOCHS]  # fmt: skip
     assert_shared(stack(RUNS, *common), 2)
     for name, run in RUNS.items():

@@ -71,8 +71,11 @@ def assert_shared(entries, runs=3):
 SETTINGS = [
     (RUNS, [*HEAVY_BALL, "scheduler=one_cycle"]),
     (ADAPTIVE, ["optimizer=adam", "scheduler=cosine", *CLIPPED, "loss=mse"]),
+    (RUNS, ["trainer.accumulate_grad_batches=3"]),
     (RUNS, []),
     (RUNS, ["model=linear"]),
+    (RUNS, [*HEAVY_BALL, *CLIPPED, "scheduler=one_cycle", "trainer.accumulate_grad_batches=3"]),
+    (ADAPTIVE, ["optimizer=adam", "data.loader=dataloader", "trainer.accumulate_grad_batches=4"]),
     (RUNS, [*HEAVY_BALL, *SMALL_CNN, "optimizer.nesterov=true", "scheduler=cosine"]),
     (RUNS, ["trainer.gradient_clip_val=0.5", "loss=mse_logits"]),
     (ADAPTIVE, ["optimizer=adamw", *SMALL_CNN]),
@@ -95,7 +98,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize(
     ("runs", "common"),
-    [*SETTINGS[:2], *(pytest.param(*each, marks=pytest.mark.long) for each in SETTINGS[2:])],
+    [*SETTINGS[:3], *(pytest.param(*each, marks=pytest.mark.long) for each in SETTINGS[3:])],
 )
 def test_in_double_precision_runs_are_those_that_train_alone(stack, alone, tmp_path, runs, common):
     common = [*common, DOUBLE, TWO_EPOCHS]

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 BATCH_HOOKS = ("on_train_batch_start", "on_train_batch_end")
 
 STOCK = (Timer, ProgressBar, ModelCheckpoint)
-"""Lightning's callbacks with batch hooks that blocks suffice for, the last one's periods apart."""
+"""Lightning's callbacks whose own batch hooks blocks suffice for, the last one's periods apart."""
 
 
 def plan_blocks(trainer: L.Trainer, wanted: int, batches: int) -> BlockPlan | None:
@@ -70,18 +70,22 @@ def why_one_by_one(trainer: L.Trainer) -> str | None:
     """Why every step needs a call of its own, as a sentence; None if blocks suffice."""
     module: Any = trainer.lightning_module
     if not isinstance(module, Module):
-        return (
-            f"{type(module).__name__} does not derive from runlab.Module: it trains step by step, "
-            "and by itself"
-        )
+        return trains_step_by_step(module)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        hooks = [name for name in BATCH_HOOKS if is_overridden(name, callback)]
+        hooks = [name for name in BATCH_HOOKS if needs_each_step(callback, name)]
         if hooks and not blocks_suffice(callback):
             return sentence(f"the callback {type(callback).__name__} acts", hooks[0])
     hooks = [name for name in BATCH_HOOKS if is_overridden(name, module, Module)]
     if hooks and not blocks_suffice(module):
         return sentence(f"{type(module).__name__} acts", hooks[0])
     return None
+
+
+def trains_step_by_step(module: L.LightningModule) -> str:
+    return (
+        f"{type(module).__name__} does not derive from runlab.Module: it trains step by step, and "
+        "by itself"
+    )
 
 
 def sentence(who: str, hook: str) -> str:
@@ -91,8 +95,15 @@ def sentence(who: str, hook: str) -> str:
     )
 
 
+def needs_each_step(callback: L.Callback, hook: str) -> bool:
+    """Not if the hook is one that a callback of `STOCK` has from Lightning."""
+    is_stock = isinstance(callback, STOCK)
+    written_in = getattr(type(callback), hook).__module__
+    return is_overridden(hook, callback) and not (is_stock and written_in.startswith("lightning."))
+
+
 def blocks_suffice(thing: Any) -> bool:
-    return bool(getattr(type(thing), "blocks_suffice", isinstance(thing, STOCK)))
+    return bool(getattr(type(thing), "blocks_suffice", False))
 
 
 @cache  # once a process: the runs of a sweep are alike

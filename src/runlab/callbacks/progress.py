@@ -26,6 +26,8 @@ class Progress(ProgressBar):
         description: what the bar begins with.
     """
 
+    blocks_suffice = True
+
     def __init__(self, description: str = "") -> None:
         super().__init__()
         self.description = description

@@ -22,9 +22,6 @@ class LoggedNames(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
         add_names(trainer)
 
-    def on_test_end(self, trainer: L.Trainer, *_: Any) -> None:
-        add_names(trainer)
-
     def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
         add_names(trainer)
 

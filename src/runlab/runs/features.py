@@ -1,6 +1,8 @@
 """Which of Lightning's callbacks and Trainer flags cannot be right in a run: refused by name."""
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import lightning as L
@@ -21,6 +23,8 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from runlab.module import Module
 
 AVERAGING = (WeightAveraging, StochasticWeightAveraging)
 """Lightning's callbacks that keep an average of the weights, and test by it."""
@@ -65,6 +69,20 @@ REFUSED: Mapping[type[L.Callback], str] = {
 """Callbacks that are refused for each module, and why."""
 
 
+NOT_CALLED = (
+    *("configure_gradient_clipping", "lr_scheduler_step", "on_before_zero_grad"),
+    *("optimizer_step", "optimizer_zero_grad"),
+)
+"""Hooks that Lightning calls only of a module whose optimization is automatic."""
+
+ENGINES = (
+    *("on_before_optimizer_step", "on_test_epoch_end", "on_train_batch_end", "on_train_end"),
+    *("on_train_epoch_end", "on_train_start", "on_validation_epoch_end"),
+    *("on_validation_model_zero_grad", "on_validation_start", "setup"),
+)
+"""Hooks of `Module` in which the engine does its part."""
+
+
 def check_flags(flags: Mapping[str, Any], callbacks: Sequence[L.Callback]) -> None:
     """Raises ValueError for a flag of the Trainer that would be ignored, or could not be right.
 
@@ -92,6 +110,13 @@ def check_flags(flags: Mapping[str, Any], callbacks: Sequence[L.Callback]) -> No
 
 def check_features(module: L.LightningModule, trainer: L.Trainer, test_weights: str) -> None:
     """Raises ValueError for what a built Trainer has that could not be right with this module."""
+    if not is_overridden("test_step", module):
+        raise ValueError(
+            f"expected {type(module).__name__} to have a test_step, which measures the trained "
+            "weights at the end of a run, got none: write one"
+        )
+    if isinstance(module, Module):
+        check_hooks(module)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     check_test_weights(test_weights, callbacks)
     if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
@@ -103,6 +128,34 @@ def check_features(module: L.LightningModule, trainer: L.Trainer, test_weights: 
     for callback in callbacks:
         if (reason := why_refused(callback, module)) is not None:
             raise ValueError(f"expected no callback {type(callback).__name__}: {reason}")
+
+
+def check_hooks(module: Module) -> None:
+    """Raises ValueError for a hook of a module of ours that would do nothing, or undo the engine's.
+
+    A hook that calls one of its own name is taken to call that of its base.
+    """
+    kind = type(module)
+    for hook in NOT_CALLED:
+        if is_overridden(hook, module, Module):
+            raise ValueError(
+                f"expected no {hook} in {kind.__name__}: a runlab.Module takes its own optimizer "
+                "steps, and Lightning calls that only of a module that does not: derive from "
+                "LightningModule"
+            )
+    own_bases = kind.__mro__[: kind.__mro__.index(Module)]
+    for base, hook in product(own_bases, ENGINES):
+        if hook in vars(base) and not calls(vars(base)[hook], hook):
+            raise ValueError(
+                f"expected {hook} of {base.__name__} to call super().{hook}(…), as runlab.Module "
+                "does a part of its work there, got one that does not: add it"
+            )
+
+
+def calls(method: Any, name: str) -> bool:
+    """Whether its source names that; true of what is no Python function."""
+    code = getattr(inspect.unwrap(method), "__code__", None)
+    return code is None or name in code.co_names
 
 
 def averaging_callback(callbacks: Iterable[L.Callback]) -> L.Callback | None:

@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from runlab.module import Module
+from runlab.stacks.accumulation import Accumulation, accumulate, each_steps
 from runlab.stacks.attributes import HELD_BY_MODULE
 from runlab.stacks.nest import Nest
 from runlab.stacks.step_request import Member
@@ -25,6 +26,8 @@ def copy_member(member: Member, dtype: torch.dtype | None = None) -> Member:
     pairs = {p: copied[name] for name, p in member.parameters.items()}
     optimizer = copy_optimizer(member.optimizer, pairs)
     for parameter, own in pairs.items():
+        if parameter.grad is not None:
+            own.grad = parameter.grad.to(dtype, copy=True)
         if state := member.optimizer.state.get(parameter):
             optimizer.state[own] = {
                 key: cast_state(key, value, parameter, dtype) for key, value in state.items()
@@ -84,15 +87,28 @@ def take_steps_alone(
     learning_rates: Sequence[Sequence[float]],
     backward: Backward,
     around_backward: Callable[[], AbstractContextManager[None]] = nullcontext,
+    accumulation: Accumulation | None = None,
 ) -> Steps:
-    """Takes steps of a copy of a run; `learning_rates` are [steps, groups]."""
+    """Takes steps of a copy of a run; `learning_rates` are [steps, groups].
+
+    By default each batch has an optimizer step of its own.
+    """
     optimizer, losses = member.optimizer, []
-    for nest, rates in zip(nests, learning_rates, strict=True):
+    together, waiting, ends = accumulation or each_steps(len(nests))
+    held = member.held_gradients if waiting else {}
+    for nest, rates, is_end in zip(nests, learning_rates, ends, strict=True):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         optimizer.zero_grad()
         with around_backward():
             losses.append(backward(nest).detach())
+        found = {name: p.grad for name, p in member.trained.items() if p.grad is not None}
+        held = accumulate(held, found, together)
+        for name, gradient in held.items():
+            member.trained[name].grad = gradient
+        if not is_end:
+            continue
+        held = {}
         if member.gradient_clip is not None:
             clip_grad_norm_(member.trained.values(), member.gradient_clip)
         optimizer.step()

@@ -42,8 +42,6 @@ def why_ineligible(request: StepRequest) -> str | None:
     module = request.module
     if own := [name for name in STEP_METHODS if is_own(module, name)]:
         return f"its {type(module).__name__} has a {own[0]} of its own, which a stack does not call"
-    if (number := module.accumulate_grad_batches) > 1:
-        return f"it steps once in {number} batches (trainer.accumulate_grad_batches)"
     if module.gradient_clip is not None and module.gradient_clip_algorithm != "norm":
         return f"its gradients are clipped by {module.gradient_clip_algorithm}"
     member = request.member

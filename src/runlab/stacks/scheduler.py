@@ -265,7 +265,8 @@ def take_all_steps(
         own = slice(start, start + len(stack.members))
         of_stack = torch.stack([*learning_rates[own]])  # [runs, steps, groups]
         with threads(requests[0].threads), precision_of(requests[0]):
-            return stack.take_steps(stack_batches(requests[own]), of_stack, check)
+            batches, accumulation = stack_batches(requests[own]), requests[0].accumulation
+            return stack.take_steps(batches, of_stack, check, accumulation)
 
     if len(stacks) == 1:  # in this thread, to which CUDA graphs belong
         return take(stacks[0], 0)

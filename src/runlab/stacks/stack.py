@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from runlab.blocks.loader import upload
 from runlab.module import Module
+from runlab.stacks.accumulation import Accumulation, accumulate, each_steps
 from runlab.stacks.alone import copy_optimizer
 from runlab.stacks.batches import Batches
 from runlab.stacks.nest import Nest
@@ -66,21 +67,32 @@ class Stack:
         batches: Batches,
         learning_rates: Float[Tensor, "runs steps groups"],
         check: Callable[[], None] = lambda: None,
+        accumulation: Accumulation | None = None,
     ) -> list[StepResult]:
-        """Takes all the steps of a block of each run; `check` is called before each step."""
+        """Takes all the steps of a block of each run; `check` is called before each step.
+
+        Args:
+            learning_rates: of each batch; of those that share an optimizer step the last one's.
+            accumulation: by default each batch has an optimizer step of its own.
+        """
         first = next(iter(self.parameters.values()))
         learning_rates = upload(learning_rates.to(first.dtype), first.device)
         # [steps, groups, runs]; compilers mind strides
         by_step = learning_rates.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
         descend = self.operations.descend if self.only_descends else None
         last, losses = len(by_step) - 1, []
+        together, waiting, ends = accumulation or each_steps(len(by_step))
+        held = self.held_gradients() if waiting else {}
         for step, of_step in enumerate(by_step):
             check()
             if descend is not None and step < last:
                 results = descend(*self.tensors, batches(step), of_step)
             else:  # the last step's gradients are to be seen
-                self.gradients, results = self.operations.gradients(*self.tensors, batches(step))
-                self.optimizer_step(of_step)
+                found, results = self.operations.gradients(*self.tensors, batches(step))
+                self.gradients = held = accumulate(held, found, together)
+                if ends[step]:
+                    self.optimizer_step(of_step)
+                    held = {}
             losses.append(results.losses.clone())
             self.keep(results.buffers)
         by_run = torch.stack(losses, dim=1)  # [runs, steps]
@@ -90,7 +102,13 @@ class Stack:
     @property
     def only_descends(self) -> bool:
         """Whether a step is gradient descent and no more."""
-        return self.is_plain_sgd and self.members[0].gradient_clip is None
+        first = self.members[0]
+        accumulates = first.module.accumulate_grad_batches > 1
+        return self.is_plain_sgd and first.gradient_clip is None and not accumulates
+
+    def held_gradients(self) -> Tensors:
+        """Those that wait in the runs' parameters."""
+        return stack_tensors([member.held_gradients for member in self.members])
 
     @torch.no_grad()
     def keep(self, buffers: Tensors) -> None:

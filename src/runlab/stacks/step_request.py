@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from runlab.blocks.block import Block
 from runlab.module import Module
 from runlab.schedules import schedules_due
+from runlab.stacks.accumulation import Accumulation
 from runlab.stacks.attributes import (
     Settings,
     data_key,
@@ -54,6 +55,14 @@ class Member(NamedTuple):
     @property
     def buffers(self) -> dict[str, Tensor]:
         return {name: b for name, b in self.module.named_buffers() if is_part_of_step(name)}
+
+    @property
+    def held_gradients(self) -> dict[str, Tensor]:
+        """Of the trained parameters; zero for one that no batch has reached."""
+        return {
+            name: torch.zeros_like(p) if p.grad is None else p.grad
+            for name, p in self.trained.items()
+        }
 
     @property
     def groups(self) -> dict[str, int]:
@@ -156,16 +165,28 @@ class StepRequest:
 
     @property
     def scheduler(self) -> LRScheduler | None:
-        return self.module.lr_schedulers()  # type: ignore[return-value]
+        found: Any = self.module.lr_schedulers()
+        if isinstance(found, list):
+            raise ValueError(f"it has {len(found)} schedules")
+        return found
+
+    @property
+    def accumulation(self) -> Accumulation:
+        together, waiting = self.module.accumulate_grad_batches, self.module.pending_batches
+        ends = [(waiting + number) % together == 0 for number in range(1, self.steps + 1)]
+        ends[-1] = ends[-1] or self.trainer.is_last_batch  # which does not wait for others
+        return Accumulation(together, waiting, ends)
 
     @property
     def due(self) -> list[bool]:
-        """After which of the steps the schedule steps."""
-        first, last, ends = self.trainer.global_step + 1, self.steps - 1, self.trainer.is_last_batch
-        return [
-            bool(schedules_due(self.trainer, first + step, ends and step == last))
-            for step in range(self.steps)
-        ]
+        """After which of the batches the schedule steps."""
+        step, last = self.trainer.global_step, self.steps - 1
+        due = []
+        for number, is_end in enumerate(self.accumulation.ends):
+            step += is_end
+            is_last = number == last and self.trainer.is_last_batch
+            due.append(is_end and bool(schedules_due(self.trainer, step, is_last)))
+        return due
 
     def structure_key(self) -> tuple[Any, ...]:
         """Equal for runs of the same components, but for their seeds and learning rates."""
@@ -177,7 +198,8 @@ class StepRequest:
         tensors = [*member.parameters.items(), *member.buffers.items()]
         shapes = [(name, each.shape, each.dtype) for name, each in tensors]
         kinds = type(self.trainer.precision_plugin), type(member.optimizer), member.gradient_clip
-        return repr(optimizer), repr(parts), repr(shapes), kinds
+        together = self.module.accumulate_grad_batches
+        return repr(optimizer), repr(parts), repr(shapes), kinds, together
 
     @cached_property
     def operations_key(self) -> Settings:
@@ -222,10 +244,13 @@ class StepRequest:
         settings = [{key: group[key] for key in keys} for group in member.optimizer.param_groups]
         states = [sorted(member.optimizer.state.get(p, {})) for p in member.trained.values()]
         # Adam's correction depends on the number of steps before
-        return self.steps, self.trainer.global_step, repr(settings), repr(states)
+        progress = self.steps, self.trainer.global_step, self.module.pending_batches
+        return *progress, repr(settings), repr(states)
 
     def count_steps(self) -> None:
-        """Tells Lightning of optimizer steps that it did not see."""
+        """Tells Lightning and the module of optimizer steps that they did not see."""
+        accumulation = self.accumulation
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for each in (progress.total, progress.current):
-            each.increment_by(self.steps)
+            each.increment_by(sum(accumulation.ends))
+        self.module.pending_batches = accumulation.left

@@ -105,7 +105,9 @@ def take_block_alone(
         backward = backward_in_vmap(member) if draws else backward_of(member)
         generator = torch.Generator(device).manual_seed(seed)
         around = partial(moved, member, size, generator)
-        steps = take_steps_alone(member, nests, learning_rates, backward, around)
+        steps = take_steps_alone(
+            member, nests, learning_rates, backward, around, request.accumulation
+        )
         if changed := find_change(before, state_of(request, member)):
             raise StackDifferenceError(
                 f"{name_of(request)}: expected a training step to change nothing that a stack does "
