@@ -107,6 +107,8 @@ def _chosen(cells: pd.DataFrame, measure: Measure) -> list[int]:
     chosen = []
     for _, own in cells.groupby("arm", sort=False):
         means, runs = (own[name].to_numpy(dtype=float) for name in ("val_mean", "n"))
+        if len(own) == 1 and has_sound_run(own).any():
+            means = np.zeros(1)  # an only cell needs no mean to be chosen
         place = int(choose_cells(means[None], runs[None], measure.higher_is_better)[0])
         chosen += [own.index[place]] if place >= 0 else []
     return chosen
@@ -116,13 +118,12 @@ def choose_cells(means: NDArray, runs: NDArray, higher_is_better: bool) -> NDArr
     """The place of the best mean on validation in each row; of equal ones the first; -1 if none.
 
     Among the cells with at least half as many runs as the row's fullest: in a partial sweep one
-    lucky seed does not choose. An arm's only cell needs no mean to be chosen.
+    lucky seed does not choose.
 
     Args:
         means, runs: of an arm's cells [rows, cells], by their learning rates; a mean may be NaN.
     """
-    known = ~np.isnan(means) | (means.shape[1] == 1)
-    eligible = (runs >= runs.max(axis=1, keepdims=True) / 2) & (runs > 0) & known
+    eligible = (runs >= runs.max(axis=1, keepdims=True) / 2) & (runs > 0) & ~np.isnan(means)
     sign = -1 if higher_is_better else 1
     ranks = np.where(eligible, sign * means.round(9), np.inf)  # equal up to a sum's order
     return np.where(eligible.any(axis=1), np.argmin(ranks, axis=1), -1)
