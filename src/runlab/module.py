@@ -183,6 +183,10 @@ class Module(L.LightningModule):
         """What metrics compare predictions with."""
         return batch[1]
 
+    def batch_size(self, batch: Batch) -> int:
+        """Samples in a batch, by which means weigh it: the length of its first tensor."""
+        return samples_in(batch)
+
     def record_fields(self) -> dict[str, str]:
         """What the run record says of the module besides its configuration."""
         return {}
@@ -424,7 +428,7 @@ class Module(L.LightningModule):
         predictions = self.predictions(tree_map(upcast_float16, outputs))
         if not self.has_tried_loss and self.trainer.state.fn == TrainerFn.FITTING:
             self.try_loss(batch)
-        size = samples_in(batch)
+        size = self.batch_size(batch)
         # once for each sample: with nan_strategy="disable" torchmetrics 1.9 ignores a weight
         self.losses[split].update(loss.expand(size))  # type: ignore[operator]
         if len(self.metrics[split]):  # type: ignore[arg-type]
