@@ -26,6 +26,14 @@ class Plain(L.LightningDataModule):
         return DataLoader(samples(50, 2), batch_size=25)
 
 
+class Rooted(Plain):
+    """Says where its data lie, but has no checksum of them."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__()
+        self.root = root
+
+
 class Dictionaries(Plain):
     """Batches are dicts, as of other libraries' data sets."""
 

@@ -45,6 +45,19 @@ def test_loaders_are_all_that_a_run_needs(plain):
     assert (plain / "predictions.npz").exists()
 
 
+def test_other_data_without_a_checksum_are_not_taken_for_the_same(tmp_path):
+    cfg = compose(*SIZES, "trainer=cpu", "trainer.max_epochs=1", folder=tmp_path)
+    with open_dict(cfg):
+        cfg.data = {"_target_": "tests.data.plain.Rooted", "root": "first"}
+    entry = train(cfg)
+    assert train(cfg)["metrics"] == entry["metrics"]
+    cfg.data.root = "second"
+    with pytest.raises(
+        ValueError, match=r"a run on the data in first, got data.root=second.*name="
+    ):
+        train(cfg)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("own", "samples", "steps"),

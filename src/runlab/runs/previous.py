@@ -49,7 +49,22 @@ def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
             raise ValueError(f"failed before: {previous['error']} (retry=failed trains it again)")
         return previous
     require_same_setting(cfg, setting_of(previous["provenance"]))
+    require_same_place(folder, previous, config)
     return previous
+
+
+def require_same_place(folder: Path, previous: Record, config: Mapping[str, Any]) -> None:
+    """Raises ValueError for other data that no checksum tells from those of the earlier try."""
+    if previous["provenance"]["data"] is not None or previous["status"] not in record.ENDED:
+        return
+    then, now = (
+        record.nested_dict(each, "data").get("root") for each in (previous["config"], config)
+    )
+    if then != now:
+        raise ValueError(
+            f"{folder} holds a run on the data in {then}, got data.root={now}, and its data module "
+            f"has no checksum to know data by: give it one, {WAYS_ON}"
+        )
 
 
 def is_replaced(cfg: DictConfig) -> bool:
