@@ -51,6 +51,15 @@ def test_what_varies_in_some_runs_alone_is_neither_covered_nor_equal(tmp_path: P
     assert "optimizer=sgd but for lr" in equal
 
 
+def test_what_limited_the_runs_is_said_and_what_did_not_is_not(tmp_path: Path) -> None:
+    limits = {"limit_train_batches": 50, "limit_test_batches": 1.0, "max_steps": -1}
+    for seed in range(3):
+        for arm in ("mse", "cross_entropy"):
+            write_run(tmp_path, arm, 0.1, seed, config={"trainer": {"max_epochs": 3, **limits}})
+    [equal] = [each for each in compare(tmp_path).coverage if each.startswith("Held equal")]
+    assert equal.endswith("trainer.max_epochs=3, trainer.limit_train_batches=50")
+
+
 def test_one_seed_covers_nothing(tmp_path: Path) -> None:
     coverage = compare(write_seeds(tmp_path, 1)).coverage
     assert coverage[0].startswith("Held equal: ")

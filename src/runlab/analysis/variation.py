@@ -10,6 +10,13 @@ from runlab.runs.record import nested_dict
 
 EPOCHS = "trainer.max_epochs"
 
+LIMITS = {
+    **dict.fromkeys((f"trainer.limit_{each}_batches" for each in ("train", "val", "test")), "1.0"),
+    "trainer.max_steps": "-1",
+    "trainer.overfit_batches": "0.0",
+}
+"""How much a run trains on and is measured on, and what says that it is all."""
+
 IGNORED = (*IGNORED_GROUPS, "callback")
 """Where a run came from, where it writes, and who watches it."""
 
@@ -55,8 +62,10 @@ def find_variation(records: Sequence[Mapping[str, Any]]) -> Variation:
             *(_but_for(f"{group}={values[0]}", group, varying)
               for group, values in choices.items()
               if len(set(values)) == 1 and values[0] != "None"),
-            *(f"{EPOCHS}={values[0]}" for values in [configs.get(EPOCHS, ())]
-              if len(set(values)) == 1),
+            *(f"{key}={values[0]}"
+              for key, whole in {EPOCHS: "", **LIMITS}.items()
+              for values in [configs.get(key, ())]
+              if len(set(values)) == 1 and values[0] not in ("None", whole)),
         ),
         hardware=_count_kinds(records, "hardware"),
         versions=_count_kinds(records, "versions"),
