@@ -31,6 +31,7 @@ CORE = [
     *(
         "api",
         "train",
+        "logged",
         "module",
         "data",
         "components",

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from numbers import Number
 from typing import Any, ClassVar
 
 import lightning as L
@@ -17,14 +16,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torchmetrics import MeanMetric, MetricCollection
 
 from runlab.blocks.block import Block, samples_in
-from runlab.blocks.metric_buffer import (
-    MetricBuffer,
-    forget_logged_step,
-    number_on_cpu,
-    read_logged,
-)
+from runlab.blocks.metric_buffer import read_logged
 from runlab.blocks.purity import leaves_unchanged
 from runlab.blocks.random import AUGMENT, DRAW, augments, step_generator
+from runlab.logged import LoggedModule
 from runlab.losses import doubled_ratio, require_mean
 from runlab.measure import LOSS, Measure
 from runlab.schedules import for_lightning, schedules_due, step_by_metric
@@ -63,7 +58,7 @@ class StackDifferenceError(ValueError):
     """What a stack has computed is not what its runs compute alone: their weights are wrong."""
 
 
-class Module(L.LightningModule):
+class Module(LoggedModule):
     """A LightningModule whose subclass writes how one batch becomes a loss.
 
     That is `loss_step`. It is pure: it reads parameters, buffers, the batch and what was drawn, and
@@ -98,8 +93,6 @@ class Module(L.LightningModule):
         pending_batches: whose gradients wait for the next optimizer step.
         stack: takes the steps of a block in place of `take_steps`, with those of other runs.
         has_tried_loss: whether it is known to be a mean, see `doubled_ratio`.
-        metric_buffer: what was logged by `log_deferred`.
-        logging_hooks: in which training has given loggers something by `log` in this epoch.
 
     Raises:
         ValueError: if `gradient_clip` is not above 0, or `accumulate_grad_batches` is under 1.
@@ -150,8 +143,6 @@ class Module(L.LightningModule):
         self.pending_batches = self.first_pending = 0
         self.has_tried_loss = False
         self.stack: TakeSteps | None = None
-        self.metric_buffer = MetricBuffer()
-        self.logging_hooks: set[str] = set()
 
     # What a subclass writes
 
@@ -449,44 +440,14 @@ class Module(L.LightningModule):
 
     # What is logged, and when
 
-    def log_deferred(self, name: str, value: Tensor | float) -> None:
-        """Logs a number of a block without a look at it, for which a GPU would have to wait.
-
-        It is read when the next validation starts, at the end of an epoch, with a checkpoint, and
-        after half a minute. Loggers get it as of its own step. When a validation or an epoch has
-        ended, `callback_metrics` holds, and keeps until the next, its mean since the validation
-        before or, without validation, over the epoch. On several devices each has to log it; it is
-        their mean.
-
-        Raises:
-            ValueError: for a tensor of several numbers.
-            TypeError: for what is no number.
-        """
-        self.metric_buffer.add(name, value, self.trainer)
-
-    def log(
-        self, name: str, value: Any, prog_bar: bool = False, logger: bool | None = None,
-        *args: Any, **kwargs: Any,
-    ) -> None:  # fmt: skip
-        """Lightning's; in training, too, against optimizer steps."""
+    def log(self, *args: Any, **kwargs: Any) -> None:
         self.require_no_loss_step("log")
-        trainer = self._trainer
-        if isinstance(value, Number) and trainer is not None and trainer.world_size == 1:
-            value = number_on_cpu(value)  # Lightning would take it to the device, and back
-        super().log(name, value, prog_bar, logger, *args, **kwargs)
-        if self.training and logger is not False:
-            self.logging_hooks.add(str(self._current_fx_name))
+        super().log(*args, **kwargs)
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         if stage == "fit":
-            self.metric_buffer = MetricBuffer()
             self.pending_batches = 0
-
-    def on_train_start(self) -> None:
-        forget_logged_step(self.trainer)
-
-    def on_train_end(self) -> None:
-        forget_logged_step(self.trainer, False)
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.trainer.global_step == self.pending_batches == 0:
@@ -495,27 +456,15 @@ class Module(L.LightningModule):
                 "none: return self.take_block(batch) in it, as optimization is manual here, or "
                 "write loss_step in its place"
             )
-        if any("epoch" not in hook for hook in self.logging_hooks):
-            self.log_step()
-
-    def on_validation_start(self) -> None:
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            self.metric_buffer.flush(self.trainer)
+        super().on_train_batch_end()
 
     def on_train_epoch_end(self) -> None:
-        self.metric_buffer.flush(self.trainer)  # where no validation came last
-        self.log_deferred_means()
+        super().on_train_epoch_end()
         if not self.trainer.enable_validation:
-            self.metric_buffer.reset()
             step_by_metric(self.trainer, self.schedule_metric)
-        if self.logging_hooks:
-            self.log_step()
-        self.logging_hooks.clear()
 
     def on_validation_epoch_end(self) -> None:
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            self.log_deferred_means()
-            self.metric_buffer.reset()
+        super().on_validation_epoch_end()
         self.log_metrics("val")
         read_logged(self.trainer)
         require_mean(float(self.trainer.callback_metrics.get("loss_ratio", 1)))
@@ -525,10 +474,6 @@ class Module(L.LightningModule):
     def on_test_epoch_end(self) -> None:
         self.log_metrics("test")
         read_logged(self.trainer)
-
-    def log_deferred_means(self) -> None:
-        for name, mean in self.metric_buffer.means().items():
-            self.log(name, mean, logger=False, sync_dist=True)
 
     def log_metrics(self, split: str) -> None:
         """Logs what an evaluation has measured, `<split>/<name>`, and how many samples it saw."""
@@ -553,12 +498,6 @@ class Module(L.LightningModule):
         self.log(f"{split}/samples", samples, logger=False, reduce_fx="sum", sync_dist=True)
         if fitting:
             self.log_step()
-
-    def log_step(self) -> None:
-        """Makes optimizer steps the x axis of what this hook logs; Lightning would count blocks."""
-        step = float(self.trainer.global_step)
-        # of one device, and so without waiting for others, which may have nothing to log
-        self.log("step", step, sync_dist=True, rank_zero_only=True)
 
 
 def upcast_float16(outputs: Any) -> Any:
