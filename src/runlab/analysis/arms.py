@@ -11,6 +11,7 @@ import pandas as pd
 
 from runlab.config.axes import Axes
 from runlab.config.fingerprint import affects_result, flatten, key_of, normalized, watchers_of
+from runlab.config.weights import FILE, labelled
 from runlab.runs.record import nested_dict
 
 IGNORED_GROUPS = ("run", "paths", "output", "hydra")
@@ -110,11 +111,12 @@ def _natural(name: str) -> list[tuple[float, str]]:
 def _settings(record: dict[str, Any], axes: Axes) -> dict[str, str]:
     config = record.get("config") or {}
     watchers = watchers_of(config)
-    flat = flatten(config) | (record.get("choices") or {})
+    others = {key: node for key, node in config.items() if key != "pretrained"}
+    flat = flatten(others) | labelled(config) | (record.get("choices") or {})
     return {
         key: json.dumps(normalized(key, value))
         for key, value in flat.items()
-        if key in axes.keys or _can_vary(key, watchers)
+        if key in (*axes.keys, FILE) or _can_vary(key, watchers)
     }
 
 
