@@ -19,12 +19,11 @@ from omegaconf.errors import OmegaConfBaseException
 from runlab.analysis import runs
 from runlab.analysis.compare import compare as compare
 from runlab.components import literal, located, received_data
-from runlab.config.arguments import quoted
+from runlab.config.arguments import is_sweep, quoted
 from runlab.config.fingerprint import key_of
 from runlab.config.messages import user_message
 from runlab.config.targets import walk
 from runlab.runs import checkpoint
-from runlab.sweeps.callback import is_sweep
 from runlab.train import train as train
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
