@@ -63,11 +63,14 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
     """What was overridden beyond arm, rate and seed: values by their short keys.
 
     A short key is the last part of a dotted key, or the whole key where that would be ambiguous.
+    A class that is added by `+metric.auc._target_=…` has the key `metric.auc`.
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     What an experiment sets is no override: where a multirun has several, they are among the keys.
     """
     watchers, names, placed = watchers_of(cfg), Axes.of(cfg).names(), axis_values(cfg).keys()
-    texts = {key_of(each): each.partition("=")[2] for each in as_given(overrides)}
+    given = as_given(overrides)
+    texts = {key_of(each): each.partition("=")[2] for each in given}
+    added = {key_of(each) for each in given if re.match(r"\+[^+=]+\._target_=", each)}
     if any("$" in text for text in texts.values()):  # Hydra may have escaped a brace after it
         cfg = without_place(cfg)
     if only_watches(texts.get("callback", ""), watchers):
@@ -78,7 +81,9 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
         for key in texts.keys() - elsewhere
         if affects_result(key, watchers) or (key == FILE and value_of(cfg, key) is not None)
     )
-    stems = [key.rsplit(".", 1)[-1] for key in keys]
+    stems = [
+        key.removesuffix("._target_") if key in added else key.rsplit(".", 1)[-1] for key in keys
+    ]
     taken = {names[key] for key in placed} | {stem for stem in stems if stems.count(stem) > 1}
     values = {}
     for key, stem in zip(keys, stems, strict=True):
