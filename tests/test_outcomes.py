@@ -26,6 +26,14 @@ def measured(accuracy: float, chance: float, samples: int = 5000) -> dict[str, f
         (measured(0.105, 0.1), measured(0.105, 0.1), True),  # within two standard errors, 0.85%
         (measured(0.110, 0.1), measured(0.110, 0.1), False),
         (measured(0.105, 0.1, 50_000), measured(0.105, 0.1, 50_000), False),
+        (measured(0.1, 0.1, 30), measured(0.1, 0.1, 30), True),  # the fewest that judge
+        (measured(1.0, 1.0, 1), measured(1.0, 1.0, 1), False),  # all right, or wrong: not judged
+        (measured(0.0, 0.0, 1), measured(0.0, 0.0, 1), False),
+        (measured(1.0, 0.5, 2), measured(1.0, 0.5, 2), False),
+        (measured(0.8, 0.56, 5), measured(1.0, 0.52, 5), False),
+        (measured(0.4, 0.4, 5), measured(1.0, 0.2, 5), False),  # tested by its best weights
+        (measured(1.0, 1.0), measured(1.0, 1.0), False),  # all are of one class
+        (measured(1.0, 0.9801, 100), measured(1.0, 0.9801, 100), False),  # all but one
     ],
 )  # fmt: skip
 def test_a_classifier_collapsed_if_it_guesses_or_lost_most_of_what_it_knew(last, best, expected):

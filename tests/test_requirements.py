@@ -5,7 +5,10 @@ import logging
 import lightning as L
 import pytest
 from omegaconf import open_dict
+from torch.utils.data import DataLoader
 
+from losslab.metrics import MEASURES
+from losslab.regressor import MEASURES as OF_REGRESSION
 from runlab.requirements import warn_of_small_validation
 from runlab.train import train
 from tests.compose import compose
@@ -57,6 +60,31 @@ def test_a_validation_too_small_to_choose_by_is_warned_of_once(run, caplog):
         caplog.text
     )
     assert caplog.text.count("standard error") == 1
+
+
+class Few(Plain):
+    def val_dataloader(self) -> DataLoader:  # type: ignore[type-arg]
+        return DataLoader(samples(20, 1), batch_size=5)
+
+
+def test_any_data_and_a_limited_validation_are_warned_of_by_what_was_seen(run, caplog):
+    warn_of_small_validation.cache_clear()
+    sizes = ["model.shape=[3]", "model.num_classes=2", "module.num_classes=2"]
+    with caplog.at_level(logging.WARNING):
+        run(*sizes, "trainer.max_epochs=1", target="Few")
+        run("+trainer.limit_val_batches=1", "+data.eval_batch_size=15", "overwrite=true")
+    told = [each for each in caplog.messages if "standard error" in each]
+    assert [each.split()[0] for each in told] == ["20", "15"]
+    assert "up to 11 points" in told[0]
+
+
+@pytest.mark.parametrize(("samples", "warned"), [(24, True), (25, False), (5_000, False)])
+def test_fewer_than_25_samples_are_too_few_to_choose_by(caplog, samples, warned):
+    warn_of_small_validation.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        warn_of_small_validation(samples, MEASURES[0])
+        warn_of_small_validation(4, OF_REGRESSION[0])
+    assert len(caplog.messages) == warned
 
 
 class WithoutTest(L.LightningDataModule):

@@ -84,6 +84,12 @@ def room(name: str) -> str:
     return ".".join(name.split(".")[: 3 if name.startswith("runlab.extras.") else 2])
 
 
+def test_the_configuration_is_checked_without_what_runs_wrote():
+    for name, imported in IMPORTS.items():
+        if name.startswith("runlab.config"):
+            assert not [each for each in imported if each.startswith("runlab.runs")], name
+
+
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     """The strongly connected parts of more than one node."""
     reached: dict[str, set[str]] = {}

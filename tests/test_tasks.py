@@ -66,6 +66,10 @@ class Labels(Numbers):
         return (inputs[:, :3] > 0).float()
 
 
+class LabelsOfClasses(Labels):
+    classes = ("a", "b", "c")
+
+
 class BinaryCrossEntropy(nn.Module):
     """−(1/n) Σ_i log p_i[label_i] of p = (1 − σ(z), σ(z)), for outputs z [batch, 1]."""
 
@@ -168,6 +172,13 @@ def test_a_regression_refuses_outputs_of_another_shape_than_its_targets(tmp_path
         trained(tmp_path / "run", "Numbers", "l1", "module=regression", "model.num_classes=3")
 
 
+def test_a_regression_with_one_validation_sample_is_one_sentence() -> None:
+    module = Regressor(nn.Linear(2, 1), nn.MSELoss(), optimizer=None)
+    module.metrics["val"].update(torch.ones(1, 1), torch.zeros(1, 1))
+    with pytest.raises(ValueError, match=r"at least two samples for validation, .*got 1: set data"):
+        module.metrics["val"].compute()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("loss", ["BinaryCrossEntropy", "BinaryMSE"])
 def test_two_classes_by_one_output(tmp_path: Path, loss: str) -> None:
@@ -255,3 +266,14 @@ def test_a_metric_that_a_module_does_not_take_is_refused(tmp_path: Path, tiny: l
     cfg = compose(*tiny, "metric=f1", boring, "~module.num_classes", folder=tmp_path)
     with pytest.raises(ValueError, match=r"expected no metric that the engine computes \(f1\)"):
         train(cfg)
+
+
+def test_a_loss_of_classes_is_refused_for_numbers(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a loss of numbers.*CrossEntropyLoss"):
+        trained(tmp_path / "run", "Numbers", "classes", "module=regression")
+
+
+def test_targets_that_are_numbers_are_refused_for_classes(tmp_path: Path) -> None:
+    own = ["module=plain", "module._target_=losslab.Classifier", "+module.num_classes=3"]
+    with pytest.raises(ValueError, match=r"numbers of classes, got torch.float32: .*=regression"):
+        trained(tmp_path / "run", "LabelsOfClasses", "classes", *own)

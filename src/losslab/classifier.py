@@ -63,12 +63,18 @@ class Classifier(Module):
 
     def training_step(self, batch: Block | Batch, batch_index: int) -> dict[str, Any]:
         """Returns the network's `outputs` on the last batch of the block, before its step."""
-        return self.take_block(batch)
+        return self.take_block(batch)  # as the base does: here to be seen
 
     def loss_step(
         self, batch: Batch, drawn: Any
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch outputs"]]:
         images, labels = batch
+        if labels.is_floating_point():
+            raise ValueError(
+                f"expected targets of {type(self).__name__} to be numbers of classes, got "
+                f"{labels.dtype}: choose module=regression for numbers, module=plain for several "
+                "labels of a sample"
+            )
         outputs = self(images)  # [batch, classes], or [batch, 1] of two
         if not self.training:  # 16 bits would round what is measured
             outputs = outputs.float()

@@ -115,6 +115,10 @@ class Chance(Metric):
         return (self.predictions * self.labels).sum() / self.labels.sum().square()
 
 
+FEWEST = 30
+"""Samples that a share needs for its distribution to be near a normal one, as two errors assume."""
+
+
 def is_guess(last: Mapping[str, float], best: Mapping[str, float]) -> bool:
     """Whether a classifier ends as a guess, or kept less than it lost of what it had learned.
 
@@ -125,11 +129,16 @@ def is_guess(last: Mapping[str, float], best: Mapping[str, float]) -> bool:
     learned more and fell back, as from 97% to 20.6% of 10 classes, is not above it by half as much
     as its best weights were.
 
+    Nothing is said of a run that cannot be judged: by fewer than 30 samples, or where all of them
+    right would not be above chance by two standard errors, as of samples that are of one class.
+
     Args:
         last: `val/accuracy`, `val/chance` and `val/samples` of the last validation.
         best: those of the best weights.
     """
-    chance = last["val/chance"]
-    error = sqrt(chance * (1 - chance) / last["val/samples"])
+    chance, samples = last["val/chance"], last["val/samples"]
+    error = sqrt(chance * (1 - chance) / samples)
+    if samples < FEWEST or 1 - chance <= 2 * error:
+        return False
     gain, best_gain = (each["val/accuracy"] - each["val/chance"] for each in (last, best))
     return gain <= 2 * error or gain < best_gain / 2

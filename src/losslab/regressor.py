@@ -22,6 +22,19 @@ MEASURES = (
 """The first one is primary. `+metric.rmse.measure.unit=cm` gives it a unit."""
 
 
+class R2(R2Score):
+    """R², of two samples at least: of one there is no spread to compare the error with."""
+
+    def compute(self) -> Tensor:
+        if self.total < 2:
+            raise ValueError(
+                "expected at least two samples for validation, and for test, as R² compares the "
+                f"errors with the spread of the targets, got {int(self.total)}: set data.val_size "
+                "(0 for no validation) or data.test_size higher"
+            )
+        return super().compute()
+
+
 class Regressor(Module):
     """Predicts numbers, by any loss of outputs and targets of one shape.
 
@@ -32,6 +45,9 @@ class Regressor(Module):
     Args:
         metrics: what is measured besides, of outputs and targets.
         others: as of `runlab.Module`.
+
+    Raises:
+        ValueError: for a loss of classes.
     """
 
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
@@ -46,8 +62,13 @@ class Regressor(Module):
         gradient_clip: float | None = None,
         accumulate_grad_batches: int = 1,
     ) -> None:
+        if hasattr(loss, "probabilities") or isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+            raise ValueError(
+                "expected a loss of numbers, such as loss=squared_error, loss=l1 or loss=huber, "
+                f"got {type(loss).__name__}, which is one of classes"
+            )
         own = MetricCollection(
-            {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()},
+            {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2()},
             compute_groups=False,
         )
         if metrics is not None:
@@ -80,4 +101,6 @@ class Regressor(Module):
 
     def has_collapsed(self, last: Mapping[str, float], best: Mapping[str, float]) -> bool:
         """Whether it predicts no better than the mean, or kept less than it lost of its best R²."""
+        if "val/r2" not in last:  # a validation of its own measures something else
+            return False
         return last["val/r2"] <= 0 or last["val/r2"] < best["val/r2"] / 2

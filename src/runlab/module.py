@@ -16,14 +16,15 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 from torchmetrics import MeanMetric, MetricCollection
 
-from runlab.blocks.block import Block
+from runlab.blocks.block import Block, samples_in
 from runlab.blocks.metric_buffer import (
     MetricBuffer,
     forget_logged_step,
     number_on_cpu,
     read_logged,
 )
-from runlab.blocks.random import AUGMENT, DRAW, step_generator
+from runlab.blocks.purity import leaves_unchanged
+from runlab.blocks.random import AUGMENT, DRAW, augments, step_generator
 from runlab.losses import doubled_ratio, require_mean
 from runlab.measure import LOSS, Measure
 from runlab.schedules import for_lightning, schedules_due, step_by_metric
@@ -167,9 +168,10 @@ class Module(L.LightningModule):
     def draw(self, batch: Batch, generator: torch.Generator) -> Any:
         """What a training step draws at random: a tensor, or a nest of tensors, on its device.
 
-        It is called once a step, before the step, and needs not be pure. The generator is on the
-        module's device, and is a function of the seed and the number of the step. The batch is as
-        the data module gives it: bytes are not normalized yet.
+        It is called before the step, outside of what is traced, and changes nothing: neither the
+        module nor the batch. The generator is on the module's device, and is a function of the
+        seed and the number of the step. The batch is as the data module gives it: bytes are not
+        normalized yet.
         """
         return None
 
@@ -180,6 +182,10 @@ class Module(L.LightningModule):
     def targets(self, batch: Batch) -> Any:
         """What metrics compare predictions with."""
         return batch[1]
+
+    def batch_size(self, batch: Batch) -> int:
+        """Samples in a batch, by which means weigh it: the length of its first tensor."""
+        return samples_in(batch)
 
     def record_fields(self) -> dict[str, str]:
         """What the run record says of the module besides its configuration."""
@@ -274,8 +280,8 @@ class Module(L.LightningModule):
     @property
     def draws_before_steps(self) -> bool:
         """Whether data module or module draw something at random for each step."""
-        augments = hasattr(getattr(self.trainer, "datamodule", None), "augment")
-        return augments or type(self).draw is not Module.draw
+        data = getattr(self.trainer, "datamodule", None)
+        return augments(data) or type(self).draw is not Module.draw
 
     def step_batch(self, batch: Block | Batch, step: int) -> tuple[Batch, Any]:
         """One step's batch, not prepared yet, and what is drawn for it: eager, never traced.
@@ -287,14 +293,22 @@ class Module(L.LightningModule):
         if isinstance(batch, Block):
             data: Any = getattr(self.trainer, "datamodule", None)
             inputs, targets = batch.batch(step)
-            if hasattr(data, "augment"):
+            if augments(data):
                 seed = getattr(data, "seed", self.seed)
                 generator = step_generator(seed, number, AUGMENT, inputs.device, part)
-                inputs = data.augment(inputs, generator)
+                with leaves_unchanged(f"augment of {type(data).__name__}", inputs=inputs):
+                    inputs = data.augment(inputs, generator)
             batch = inputs, targets
         if type(self).draw is Module.draw:
             return batch, None
-        drawn = self.draw(batch, step_generator(self.seed, number, DRAW, self.device, part))
+        name, before = f"draw of {type(self).__name__}", dict(vars(self))
+        with leaves_unchanged(name, batch=batch, module=[*self.parameters(), *self.buffers()]):
+            drawn = self.draw(batch, step_generator(self.seed, number, DRAW, self.device, part))
+        if changed := [key for key, value in vars(self).items() if before.get(key) is not value]:
+            raise ValueError(
+                f"expected {name} to leave the module as it is, got another {changed[0]}: keep "
+                "what changes in a buffer, which loss_step may change"
+            )
         for each in tree_leaves(drawn):
             if not isinstance(each, Tensor):
                 raise ValueError(
@@ -345,7 +359,8 @@ class Module(L.LightningModule):
         """
         vars(self)["is_in_loss_step"] = True  # past nn.Module, which would look it over
         try:
-            returned = self.loss_step(batch, drawn)
+            with leaves_unchanged(f"loss_step of {type(self).__name__}", batch=batch, draw=drawn):
+                returned = self.loss_step(batch, drawn)
         finally:
             vars(self)["is_in_loss_step"] = False
         if not isinstance(returned, tuple) or len(returned) != 2:
@@ -413,7 +428,7 @@ class Module(L.LightningModule):
         predictions = self.predictions(tree_map(upcast_float16, outputs))
         if not self.has_tried_loss and self.trainer.state.fn == TrainerFn.FITTING:
             self.try_loss(batch)
-        size = len(next(each for each in tree_leaves(batch) if isinstance(each, Tensor)))
+        size = self.batch_size(batch)
         # once for each sample: with nan_strategy="disable" torchmetrics 1.9 ignores a weight
         self.losses[split].update(loss.expand(size))  # type: ignore[operator]
         if len(self.metrics[split]):  # type: ignore[arg-type]
@@ -427,7 +442,8 @@ class Module(L.LightningModule):
         with torch.random.fork_rng(devices):
             ratio = doubled_ratio(lambda few: self.compute_loss(self.prepare(few), None)[0], batch)
         for name, buffer in self.named_buffers():
-            buffer.copy_(buffers[name])
+            if not torch.equal(buffer, buffers[name]):
+                buffer.copy_(buffers[name])
         self.log("loss_ratio", ratio, logger=False, on_step=False, on_epoch=True)
         self.has_tried_loss = True
 
@@ -524,15 +540,16 @@ class Module(L.LightningModule):
         samples: Any = loss.weight  # as many as this process looked at
         loss.reset()
         metrics.reset()
-        # What is measured outside of fit, of the best weights, is no point of a curve.
+        # What is measured outside of fit, of the best weights, is no point of a run's curve.
         fitting = self.trainer.state.fn == TrainerFn.FITTING
+        shown = None if fitting or not self.trainer.loggers else False
         for name, value in values.items():
             if value.numel() != 1:
                 raise ValueError(
                     f"expected the metric {name} to compute one number, got {value.numel()}: of "
                     "several classes or outputs its average is one (average: macro)"
                 )
-            self.log(f"{split}/{name}", value, logger=None if fitting else False, sync_dist=True)
+            self.log(f"{split}/{name}", value, logger=shown, sync_dist=True)
         self.log(f"{split}/samples", samples, logger=False, reduce_fx="sum", sync_dist=True)
         if fitting:
             self.log_step()

@@ -16,7 +16,13 @@ from runlab.measure import Measure
 log = logging.getLogger(__name__)
 
 LARGEST_ERROR = 0.1
-"""A standard error, of a share of samples, by which no learning rate can be chosen."""
+"""A standard error, of a share of samples, by which no learning rate can be chosen.
+
+Neighbours in a grid of rates differ by a few points. They are measured on the same samples, of
+which they judge a share d differently: their difference has the error √(d / n), as large as that
+of one share at its largest, 0.5 / √n, where d is a quarter. A tenth is several times what is to be
+seen, so with fewer than 25 samples the choice is chance. With more it depends on d.
+"""
 
 
 def require(data: Any, trainer: L.Trainer, measures: Sequence[Measure]) -> None:
@@ -42,8 +48,13 @@ def require(data: Any, trainer: L.Trainer, measures: Sequence[Measure]) -> None:
         trainer.limit_val_batches = 0
     if trainer.limit_val_batches == 0:
         leave_out_validation(trainer)
-    elif isinstance(data, TensorData) and measures and measures[0].proportion:
+    elif isinstance(data, TensorData) and measures and is_whole(trainer.limit_val_batches):
         warn_of_small_validation(len(data.split.val), measures[0])
+
+
+def is_whole(limit: int | float) -> bool:
+    """1 is one batch."""
+    return isinstance(limit, float) and limit == 1.0
 
 
 def has_validation(data: L.LightningDataModule) -> bool:
@@ -75,11 +86,12 @@ def leave_out_validation(trainer: L.Trainer) -> None:
 def warn_of_small_validation(samples: int, primary: Measure) -> None:
     """Where the primary measure is a share of samples, its error is binomial: √(p (1 − p) / n)."""
     error = 0.5 / sqrt(samples)  # the largest, at p = ½
-    if error > LARGEST_ERROR:
+    if primary.proportion and error > LARGEST_ERROR:
         log.warning(
             "%d validation samples tell %s with a standard error of up to %.0f %s, which is too "
-            "much to choose weights or learning rates by: set data.val_size higher, or to 0 to "
-            "train on all samples and test the last weights",
+            "much to choose weights or learning rates by: validate on more (data.val_size, "
+            "trainer.limit_val_batches), or set data.val_size=0 to train on all samples and test "
+            "the last weights",
             samples,
             primary.title,
             primary.scale * error,

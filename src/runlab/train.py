@@ -17,7 +17,7 @@ from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.loggers.names import add_names
 from runlab.measure import declared_measures
-from runlab.requirements import has_validation, require
+from runlab.requirements import has_validation, require, warn_of_small_validation
 from runlab.runs.lifecycle import Run, run_lifecycle
 from runlab.runs.weights import load_tested_weights
 
@@ -53,6 +53,8 @@ def fit_and_test(run: Run) -> None:
     primary = measures[0].name
     if trainer.enable_validation:
         require_metric(f"val/{primary}", last, "at least one validation in a run")
+        if (samples := int(last.get("val/samples", 0))) > 0:  # which any data may have
+            warn_of_small_validation(samples, measures[0])
     trained = ("epochs", "train/loss")
     metrics: dict[str, Any] = {name: last[name] for name in trained if name in last}
     metrics |= load_tested_weights(run, module, trainer, measures) | score(module, trainer, data)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from runlab.analysis.compare import compare
+from runlab.analysis.learning_rates import NO_RATE
 from runlab.analysis.terminal import terminal
 from runlab.analysis.write import write
-from tests.analysis.synthetic import keep_curves, write_module_run, write_run
+from tests.analysis.synthetic import LOSS, keep_curves, write_module_run, write_run
 
 SEEDS = range(6)
 LOSS_WORDS = re.compile(r"\bloss=|\blosses?\b(?! have a unit)", re.IGNORECASE)
@@ -99,7 +100,7 @@ def test_an_arm_without_the_rate_stands_beside_arms_with_it(tmp_path: Path) -> N
     for seed in SEEDS:
         write_module_run(tmp_path, "c", seed, 0.8)
     comparison = compare(tmp_path)
-    assert comparison.arms["learning_rate"].tolist() == [0.1, 0.1, 0.0]
+    assert comparison.arms["learning_rate"].tolist() == [0.1, 0.1, NO_RATE]
     assert not [each for each in comparison.warnings if each.startswith("c")]
     assert not comparison.naive["other"].eq("c").any()
     shown = terminal(comparison).splitlines()
@@ -152,10 +153,79 @@ def test_a_rate_that_is_no_learning_rate_is_called_by_its_key(tmp_path: Path, ke
     assert key in (comparison.folder / "sensitivity.svg").read_text()
 
 
-def test_a_rate_that_is_no_positive_number_is_named(tmp_path: Path) -> None:
+def test_modules_that_may_compute_other_losses_are_ranked_by_them_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    for module in ("a", "b"):
+        for seed in SEEDS:
+            write_module_run(tmp_path, module, seed, measures=[LOSS], comparison={"rate": None})
+    [told] = [each for each in compare(tmp_path).warnings if "modules differ" in each]
+    assert told == (
+        "the arms are ranked by loss, which is comparable only for runs of one loss, and their "
+        "modules differ (tests.modules.a, tests.modules.b): see that all of them compute the same "
+        "loss, or compare by another measure"
+    )
+
+
+def test_a_rate_that_is_no_number_is_named(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0, comparison={"rate": "optimizer._target_"})
-    with pytest.raises(ValueError, match=r"expected a positive optimizer\._target_ in run\.json"):
+    with pytest.raises(
+        ValueError, match=r"optimizer\._target_ to be a finite number of at least 0"
+    ):
         compare(tmp_path)
+
+
+def test_a_rate_within_a_list_is_tuned_and_names_no_arm(tmp_path: Path) -> None:
+    axes = {"rate": "parameter_groups.0.lr"}
+    for loss in ("mse", "focal"):
+        for rate in (0.1, 0.2):
+            groups = [{"pattern": "*.bias", "lr": rate}, {"pattern": "*", "max_ndim": 1}]
+            write_run(
+                tmp_path, loss, 0.1, 0, 0.9 + rate / 100, name=f"{loss}{rate}", comparison=axes,
+                config={"parameter_groups": groups},
+            )  # fmt: skip
+    arms = compare(tmp_path).arms
+    assert arms[["arm", "learning_rate"]].to_numpy().tolist() == [["mse", 0.2], ["focal", 0.2]]
+
+
+def write_decays(sweep: Path, best: dict[str, float], values: tuple[float, ...]) -> Path:
+    """Arms that do best at their own weight decay, by a point, and have 0 among its values."""
+    axes = {"rate": "optimizer.weight_decay"}
+    for loss, peak in best.items():
+        for value in values:
+            for seed in SEEDS:
+                reached = 0.9 - 0.01 * (value != peak) + seed * 1e-4 * (loss == "mse")
+                optimizer = {"lr": 0.1, "weight_decay": value}
+                write_run(
+                    sweep, loss, 0.1, seed, reached, name=f"{loss}{value}{seed}",
+                    config={"optimizer": optimizer}, comparison=axes,
+                )  # fmt: skip
+    return sweep
+
+
+def test_a_rate_of_0_is_compared_and_no_value_is_advised_below_it(tmp_path: Path) -> None:
+    best = {"mse": 0.0, "focal": 0.01}
+    comparison = compare(write_decays(tmp_path, best, (0, 0.01, 0.03)))
+    chosen = comparison.arms.set_index("arm")["learning_rate"]
+    assert chosen.to_dict() == {"mse": 0.0, "focal": 0.01}
+    assert comparison.warnings == []
+    assert "provisional" not in comparison.verdict
+    shown, page, markdown = texts(tmp_path)
+    assert re.search(r"^mse +0 +6 +0 ", shown, re.MULTILINE)
+    assert re.search(r"mse\s+0\s+6\s+0\s", page)
+    assert "| mse | 0 | 6 | 0 |" in markdown
+    for name in ("cells", "arms", "runs"):
+        with (comparison.folder / f"{name}.csv").open(newline="") as file:
+            rates = {row["optimizer.weight_decay"] for row in csv.DictReader(file)}
+        assert {float(each) for each in rates} >= {0.0, 0.01}
+
+
+def test_a_single_rate_of_0_is_drawn_and_a_value_above_it_advised(tmp_path: Path) -> None:
+    write_decays(tmp_path, {"mse": 0.0, "focal": 0.0}, (0,))
+    comparison = compare(tmp_path)
+    [single] = [each for each in comparison.warnings if "single" in each]
+    assert single.endswith("a single optimizer.weight_decay was tried, 0; add others above it")
+    assert "sensitivity.svg" in {path.name for path in write(comparison).iterdir()}
 
 
 def test_runs_that_name_different_keys_are_refused_unless_one_is_given(tmp_path: Path) -> None:

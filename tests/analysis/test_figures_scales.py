@@ -10,6 +10,7 @@ from runlab.analysis.figures.scales import (
     ErrorScale,
     goodness,
     logarithmic_ticks,
+    scale_learning_rate,
     scale_measure,
     tick_label,
 )
@@ -82,6 +83,15 @@ def test_the_axis_of_a_share_of_samples_ends_at_none_or_all_of_them(
 ) -> None:
     limits = ErrorScale(measure).limits([0.5, 50.0, 99.9])
     assert limits[ends[0]] == ends[1]
+
+
+def test_a_rate_of_0_has_a_place_a_decade_left_of_the_next() -> None:
+    axes = Figure().subplots()
+    scale_learning_rate(axes, [0.1, 0.0, 0.01], "optimizer.weight_decay")
+    assert axes.get_xticks().tolist() == [0, 0.01, 0.1]
+    zero, low, high = (axes.transData.transform((x, 0.5))[0] for x in (0, 0.01, 0.1))
+    assert axes.bbox.x0 < zero < low < high < axes.bbox.x1
+    assert low - zero == pytest.approx(high - low, rel=0.15)
 
 
 def test_logarithmic_ticks_are_few_and_round() -> None:

@@ -5,6 +5,8 @@ import pytest
 
 from runlab.analysis.compare import compare
 from runlab.analysis.runs import load
+from runlab.analysis.terminal import terminal
+from runlab.analysis.write import write
 from runlab.runs import record
 from tests.analysis.synthetic import write_run, write_sweep
 
@@ -52,7 +54,8 @@ def test_an_unreadable_record_is_a_row_with_its_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"optimizer": {"lr": 0}}, "expected a positive optimizer.lr in run.json, got 0"),
+        ({"optimizer": {"lr": -1}}, "optimizer.lr to be a finite number of at least 0, got -1"),
+        ({"optimizer": {"lr": 1e-40}}, "optimizer.lr to be 0, or from 1e-30 to 1e+30, got 1e-40"),
         ({"seed": None}, "expected config.seed in run.json, got none"),
     ],
 )
@@ -63,9 +66,37 @@ def test_a_record_without_what_places_it_is_named(
     assert problem in load(tmp_path)[0]["problem"].iloc[0]
 
 
-def test_a_finished_run_without_validation_accuracy_is_named(tmp_path: Path) -> None:
-    write_run(tmp_path, "mse", 0.1, 0, metrics={"val/accuracy": None})
-    assert "expected val/accuracy" in load(tmp_path)[0]["problem"].iloc[0]
+def write_unvalidated(sweep: Path, loss: str, rate: float, reached: float) -> None:
+    for seed in range(6):
+        test = reached + seed * 1e-4 * (loss == "mse")
+        folder = write_run(sweep, loss, rate, seed, test)
+        entry = record.read(folder)
+        metrics = {key: own for key, own in entry["metrics"].items() if key.startswith("test/")}
+        record.write(folder, entry | {"metrics": metrics})
+
+
+def test_arms_of_one_rate_without_validation_are_compared_by_their_tests(tmp_path: Path) -> None:
+    write_unvalidated(tmp_path, "mse", 0.1, 0.9)
+    write_unvalidated(tmp_path, "focal", 0.1, 0.92)
+    comparison = compare(tmp_path)
+    assert comparison.runs["problem"].tolist() == [""] * 12
+    assert comparison.warnings == []
+    assert comparison.verdict.startswith("focal better than mse by 1.98 points")
+    assert comparison.differences["repeat_other_better"].tolist() == [1]
+    assert "focal better than mse" in (write(comparison) / "comparison.md").read_text()
+    terminal(comparison)
+
+
+def test_an_arm_of_several_rates_without_validation_has_a_sentence_of_its_own(tmp_path: Path):
+    write_unvalidated(tmp_path, "mse", 0.1, 0.9)
+    write_unvalidated(tmp_path, "mse", 0.2, 0.9)
+    write_unvalidated(tmp_path, "focal", 0.1, 0.92)
+    comparison = compare(tmp_path)
+    assert comparison.warnings[0] == (
+        "expected one learning rate an arm, as the runs had no validation to choose by: mse has "
+        "0.1, 0.2"
+    )
+    assert comparison.arms["arm"].tolist() == ["focal"]
 
 
 def test_a_run_that_left_no_record_is_a_row(tmp_path: Path) -> None:
@@ -121,6 +152,14 @@ def test_true_is_not_the_arm_of_one(tmp_path: Path) -> None:
     for seed, value in enumerate((1, True, "1.0")):
         write_run(tmp_path, "mse", 0.1, seed, config={"optimizer": {"lr": 0.1, "x": value}})
     assert arms(tmp_path) == ["mse, x=1", "mse, x=1.0", "mse, x=true"]
+
+
+def test_text_that_reads_as_another_value_is_another_arm(tmp_path: Path) -> None:
+    for seed, value in enumerate((True, "true", None, "null", ["é, b=1"])):
+        write_run(tmp_path, "mse", 0.1, seed, config={"optimizer": {"lr": 0.1, "x": value}})
+    assert arms(tmp_path) == [
+        'mse, x="null"', 'mse, x="true"', 'mse, x=["é, b=1"]', "mse, x=null", "mse, x=true",
+    ]  # fmt: skip
 
 
 def test_experiments_are_arms_where_a_multirun_compared_them(tmp_path: Path) -> None:

@@ -175,6 +175,16 @@ def test_good_range_is_unbroken_and_says_where_the_grid_ends_it() -> None:
     assert text_of(within, 0.05) == "0.02 to 0.1 (0.7 decades)"
 
 
+def test_no_value_continues_a_grid_below_0_and_a_range_from_0_has_no_decades() -> None:
+    assert next_value([0.0, 0.01, 0.1], above=False) is None
+    assert next_value([0.0, 0.01, 0.1], above=True) == 1
+    assert next_value([0.0], above=True) is None
+    good = good_range(pd.Series([98.0, 97.9, 90], index=[0.0, 0.01, 0.1]), 0.0, ACCURACY)
+    assert good is not None
+    assert good.text == "0 to 0.01"
+    assert np.isnan(good.decades)
+
+
 def test_good_range_of_one_rate() -> None:
     assert text_of(pd.Series([98.0], index=[0.1]), 0.1) == "0.1 only"
 

@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
+import pytest
 import torch
 
-from runlab.blocks.random import AUGMENT, DRAW, step_generator
+from runlab.blocks.random import AUGMENT, DRAW, augments, step_generator
 
 CPU = torch.device("cpu")
 
@@ -19,3 +22,13 @@ def test_a_step_draws_the_same_whenever_it_is_taken():
     torch.manual_seed(7)
     drawn(step=4)
     assert drawn(step=3) == before
+
+
+@pytest.mark.parametrize(("augment", "expected"), [(min, True), (None, False), (False, False)])
+def test_a_data_module_augments_if_it_has_a_function_for_it(augment, expected):
+    assert augments(SimpleNamespace(augment=augment)) is expected
+
+
+def test_an_augment_that_would_do_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"to be a function .*, got True"):
+        augments(SimpleNamespace(augment=True))

@@ -87,6 +87,19 @@ def test_ranks_share_every_batch() -> None:
         assert first | second == set(whole[step].tolist())
 
 
+def test_its_share_is_by_default_that_of_the_process(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    for name, value in (("is_initialized", True), ("get_rank", 1), ("get_world_size", 2)):
+        monkeypatch.setattr(f"torch.distributed.{name}", lambda value=value: value)
+    share = EpochSampler(INDICES, 10, seed=3)
+    assert torch.equal(share.order(), EpochSampler(INDICES, 10, 3, 1, 2).order())
+    assert len(share) == 50
+
+
+def test_a_batch_that_ranks_cannot_share_alike_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"multiple of 3, .* got 10"):
+        EpochSampler(INDICES, 10, rank=0, world_size=3)
+
+
 def test_fixed_sampler_keeps_its_order() -> None:
     indices = torch.tensor([5, 3, 8])
     assert list(FixedSampler(indices)) == [5, 3, 8]

@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from runlab.config import run_name, schema
+from runlab.config.axes import ABSENT, value_at, without_value
 from runlab.config.fingerprint import fingerprint
 from runlab.config.messages import user_message
 from runlab.config.run_name import SWEPT_KEYS
@@ -43,6 +44,26 @@ def test_what_is_compared_names_runs_and_their_hyperparameters(overrides, name):
     assert cfg.run.name == name
     hparams = run_name.swept_hparams(cfg)
     assert ",".join(f"{key}={value}" for key, value in hparams.items()) == name
+
+
+def test_what_could_not_be_drawn_is_refused_before_a_run_begins():
+    tuned = "comparison.rate=optimizer.weight_decay"
+    check(tuned, "optimizer.weight_decay=0")
+    with pytest.raises(
+        ValueError, match=r"weight_decay to be 0, or from 1e-30 to 1e\+30, got 1e-40"
+    ):
+        check(tuned, "optimizer.weight_decay=1e-40")
+    with pytest.raises(ValueError, match=r"expected comparison\.margin above 0, .*got 1e-40"):
+        check("comparison.margin=1e-40")
+
+
+def test_a_key_of_a_comparison_leads_into_lists():
+    config = {"a": [{"b": 1}, {"b": None}], "c": 2}
+    found = [value_at(config, key) for key in ("a.0.b", "a.1.b", "c")]
+    assert found == [1, None, 2]
+    for key in ("a.2.b", "a.b", "a.-1.b", "c.0", "d"):
+        assert value_at(config, key) is ABSENT
+    assert without_value(config, "a.0.b") == {"a": [{"b": None}, {"b": None}], "c": 2}
 
 
 def test_what_is_compared_changes_no_result():

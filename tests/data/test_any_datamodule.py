@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import open_dict
 
 from runlab.extras.landscape.choice import ChosenRun
@@ -14,13 +15,13 @@ from runlab.train import train
 from tests.compose import compose
 
 PLAIN = "tests.data.plain.Plain"
+SIZES = ["model.shape=[3]", "model.num_classes=2", "module.num_classes=2"]
 
 
 def run(folder: Path, target: str, *overrides: str) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    sizes = ["model.shape=[3]", "model.num_classes=2", "module.num_classes=2"]
     epochs = ["trainer=cpu", "trainer.max_epochs=2", "callback=[default,pr_curves]"]
-    cfg = compose(*sizes, *epochs, *overrides, folder=folder)
+    cfg = compose(*SIZES, *epochs, *overrides, folder=folder)
     with open_dict(cfg):
         cfg.data = {"_target_": target}
     entry = train(cfg)
@@ -42,6 +43,31 @@ def test_loaders_are_all_that_a_run_needs(plain):
     assert entry["metrics"]["test/accuracy"] > 0.8
     assert entry["provenance"]["data"] is None
     assert (plain / "predictions.npz").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("own", "samples", "steps"),
+    [
+        # each device takes 50 of 100 samples, 16 at once
+        (["~data", f"+data._target_={PLAIN}", *SIZES], (50, 50), 4),
+        # 160 samples, 16 at once for both
+        (["data.loader=dataloader", "+trainer.use_distributed_sampler=true"], (40, 50), 10),
+    ],
+    ids=["Lightning", "TensorData"],
+)
+def test_two_processes_share_the_samples_whoever_shards(
+    tmp_path, commands, tiny, own, samples, steps
+):
+    given = [each for each in tiny if "~data" not in own or not each.startswith("data.")]
+    run = ["trainer=ddp_sim", "trainer.max_epochs=1", "logger=none", "callback=checkpoint"]
+    place = f"hydra.run.dir={tmp_path}/run"
+    done = commands.run(tmp_path, "scripts/train.py", *given, *run, *own, place)
+    assert done.returncode == 0, done.stderr
+    metrics = record.read(tmp_path / "run")["metrics"]
+    assert (metrics["val/samples"], metrics["test/samples"]) == samples
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == steps
 
 
 def test_batches_may_be_dicts(tmp_path):

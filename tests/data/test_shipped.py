@@ -172,6 +172,54 @@ def test_a_broken_image_is_named(folder):
         images_of(folder)
 
 
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (Image.fromarray(np.full((8, 8), 40_000, np.uint16)), "more than 8 bits a channel"),
+        (Image.new("RGBA", (8, 8), (0, 0, 0, 0)), "transparent pixels"),
+    ],
+)
+def test_an_image_that_would_lose_what_it_shows_is_refused(folder, image, told):
+    image.save(folder / "images" / "dark" / "05.png")
+    with pytest.raises(ValueError, match=rf"expected an image in .*dark/05\.png.*{told}"):
+        images_of(folder)
+
+
+def test_images_of_all_forms_are_what_one_sees(folder):
+    halves = Image.new("RGB", (8, 8))
+    halves.paste((255, 0, 0), (4, 0, 8, 8))  # the right one is red
+    dark = folder / "images" / "dark"
+    halves.quantize(2).save(dark / "01.png")
+    halves.convert("RGBA").save(dark / "03.PNG")
+    turned = Image.Exif()
+    turned[274] = 6  # to be shown turned by 90 degrees, clockwise
+    halves.save(dark / "05.png", exif=turned)
+    images, labels = images_of(folder).content.train
+    assert len(images) == 41
+    [palette, opaque, below] = [
+        image
+        for image, label in zip(images, labels, strict=True)
+        if label == 1 and image[0].max() == 255
+    ]
+    right, bottom = torch.zeros(8, 8), torch.zeros(8, 8)
+    right[:, 4:] = bottom[4:] = 255
+    for image, expected in ((palette, right), (opaque, right), (below, bottom)):
+        assert torch.equal(image[0].float(), expected)
+        assert not image[1:].any()
+
+
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [(("train", "val"), "train, val"), (("train", "test", "val"), "test, train, val")],
+)
+def test_a_folder_of_parts_is_not_taken_for_one_of_classes(folder, names, got):
+    for name in names:
+        (folder / "parts" / name).mkdir(parents=True)
+        (folder / "parts" / name / "bright").symlink_to(folder / "images" / "bright")
+    with pytest.raises(ValueError, match=f"or train and test, got {got}: take validation"):
+        images_of(folder, folder="parts")
+
+
 def test_a_wrong_number_of_folders_is_told_with_the_right_one(folder):
     with pytest.raises(ValueError, match=r"expected 3 folders .*set data\.num_classes=2"):
         images_of(folder, num_classes=3)
@@ -214,6 +262,7 @@ def table(tmp_path: Path, text: str, **options: Any) -> Table:
 
 
 CLASSES = "a,b,y\n" + "".join(f"{i},{i % 3},{'red' if i % 2 else 'blue'}\n" for i in range(40))
+PRICES = "a,b,y\n" + "".join(f"{i},7,{1000 + i}\n" for i in range(40))
 NUMBERS = "a,b,y\n" + "".join(f"{i},7,{i / 8}\n" for i in range(40))
 
 
@@ -251,6 +300,25 @@ def test_whole_numbers_are_classes_unless_the_task_says_otherwise(tmp_path):
     assert float(data.content.train[1][data.split.train, 1].mean()) == pytest.approx(0, abs=1e-6)
 
 
+def test_large_numbers_keep_their_differences(tmp_path):
+    """32 bits hold the seconds since 1970 to two minutes."""
+    text = "a,y\n" + "".join(f"{1_700_000_000 + i},{i / 8}\n" for i in range(40))
+    data = table(tmp_path, text, shape=[1], num_classes=1)
+    inputs, targets = data.content.train
+    assert inputs.dtype == targets.dtype == torch.float32
+    steps = inputs.diff(dim=0)
+    torch.testing.assert_close(steps, steps[:1].expand(39, 1))
+
+
+def test_columns_of_yes_and_no_are_numbers_and_classes(tmp_path):
+    rows = "".join(f"{i % 3 == 0},{i},{i % 2 == 0}\n" for i in range(40))
+    data = table(tmp_path, f"a,b,y\n{rows}", standardize=False)
+    inputs, targets = data.content.train
+    assert inputs[:4, 0].tolist() == [1, 0, 0, 1]
+    assert targets[:3].tolist() == [1, 0, 1]
+    assert data.classes == ["False", "True"]
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -259,9 +327,14 @@ def test_whole_numbers_are_classes_unless_the_task_says_otherwise(tmp_path):
         (CLASSES + ",1,red\n", {}, r"got none for a in line 42.*data.features"),
         (CLASSES, {"shape": [3]}, r"expected data.shape=\[2\], .*got \[3\]"),
         (CLASSES, {"num_classes": 3}, r"expected data.num_classes=2, .*got 3"),
-        (NUMBERS, {"num_classes": 2}, r"expected data.num_classes=1, .*got 2"),
+        (NUMBERS, {"num_classes": 2}, r"expected data.num_classes=1, .*got 2.*task=classification"),
+        (PRICES, {"num_classes": 1}, r"num_classes=40, .*got 1: set it, or data.task=regression"),
         (CLASSES, {"task": "both"}, r"data.task: expected auto, .*got 'both'"),
         ("", {}, r"expected a CSV file in"),
+        (NUMBERS, {"features": ["a", "y"]}, r"data.features without data.target, got y in both"),
+        (NUMBERS.replace("a,", ",", 1), {}, r"none for column 1, which may number the rows"),
+        (NUMBERS.replace("a,", "", 1), {}, r"CSV file in .*Expected 2 fields in line 2, saw 3"),
+        (NUMBERS + "inf,7,1\n", {}, r"finite numbers in column a .*infinite one"),
     ],
 )
 def test_a_table_that_cannot_be_trained_on_is_told_why(tmp_path, text, options, message):

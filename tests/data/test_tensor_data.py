@@ -104,9 +104,30 @@ def test_all_runs_of_a_process_hold_one_memory():
 
 
 def test_other_content_of_the_same_checksum_is_not_taken_for_it():
-    cpu = torch.device("cpu")
-    shared(Content(samples(10, 2), checksum="mine"), cpu)
-    assert len(shared(Content(samples(20, 2), checksum="mine"), cpu).train[0]) == 20
+    cpu, (inputs, targets) = torch.device("cpu"), samples(20, 2)
+    shared(Content((inputs, targets), checksum="mine"), cpu)
+    other = shared(Content((inputs + 1, targets), checksum="mine"), cpu)
+    assert torch.equal(other.train[0], inputs + 1)
+    again = shared(Content((inputs + 1, targets), checksum="another"), cpu)
+    assert again.train[0].data_ptr() == other.train[0].data_ptr()
+    assert again.checksum == "another"
+
+
+class Centred(Given):
+    def preprocess(self, content: Content, train: Tensor) -> Content:
+        inputs, targets = content.train
+        return content._replace(train=(inputs - inputs[train].mean(dim=0), targets))
+
+
+def test_what_each_split_made_of_the_same_data_is_its_own():
+    content = Content(samples(100, 2), checksum="of a file")
+    first, second = (ready(Centred(content, test_size=20, split_seed=seed)) for seed in (0, 1))
+    for data in (first, second):
+        means = data.content.train[0][data.split.train].mean(dim=0)
+        torch.testing.assert_close(means, torch.zeros(2), atol=1e-6, rtol=0)
+    assert first.checksum != second.checksum
+    assert first.checksum == Centred(content, test_size=20).checksum
+    assert Given(content, test_size=20).checksum == "of a file"
 
 
 def test_validation_of_nothing_is_no_loader():
@@ -135,11 +156,31 @@ def test_a_block_stays_bytes_and_one_batch_is_normalized():
         (Content((torch.rand(3, 2), torch.rand(2))), {}, r"3 inputs and 2 targets"),
         (Content(([1.0], torch.rand(1))), {}, r"in one tensor.*got a list"),  # type: ignore[arg-type]
         (Content(samples(9, 2), samples(5, 2)), {}, r"data.batch_size: expected at most 8"),
+        (Content(samples(4, 2), samples(5, 2)), {"val_size": 0.1}, r"a sample of 4 for validation"),
     ],
 )
 def test_what_is_no_data_set_is_refused(content, options, message):
     with pytest.raises(ValueError, match=message):
         ready(Given(content, **options))
+
+
+@pytest.mark.parametrize("available", [5, 6, 7, 15, 25, 100])
+@pytest.mark.parametrize("val_size", [0.1, 0.15, 0.3])
+def test_two_shares_that_add_up_to_one_are_all_samples(available, val_size):
+    content = Content(samples(available, 2), samples(5, 2))
+    split = Given(content, train_size=1 - val_size, val_size=val_size).split
+    assert len(split.train) + len(split.val) == available
+    assert len(split.train) == round((1 - val_size) * available)
+
+
+@pytest.mark.parametrize("given", [None, samples(20, 2)])
+def test_a_read_that_gives_no_content_is_named(given):
+    class Unread(TensorData):
+        def read(self):  # type: ignore[no-untyped-def]
+            return given
+
+    with pytest.raises(ValueError, match=r"Content from Unread.read, got a .*: write that method"):
+        ready(Unread(test_size=0.1))
 
 
 def test_a_split_needs_one_size():
@@ -156,6 +197,10 @@ def test_whole_numbers_that_hardly_repeat_are_split_like_floats():
 class Noisy(Sine):
     def augment(self, inputs: Tensor, generator: Generator) -> Tensor:
         return inputs + torch.rand(inputs.shape, generator=generator)
+
+
+class SwitchedOff(Sine):
+    augment = False  # type: ignore[assignment]
 
 
 class Seen(L.LightningModule):
@@ -199,4 +244,5 @@ def test_training_batches_alone_are_augmented_each_by_its_own_draws():
     assert torch.equal(torch.cat(first.training_inputs), torch.cat(again.training_inputs))
     assert not torch.equal(torch.cat(first.training_inputs), torch.cat(other.training_inputs))
     assert torch.equal(torch.cat(first.validation_inputs), torch.cat(plain.validation_inputs))
-    assert not hasattr(Sine(), "augment")
+    off = fitted(SwitchedOff)
+    assert torch.equal(torch.cat(off.training_inputs), torch.cat(plain.training_inputs))

@@ -207,7 +207,7 @@ FLAGS = {
     "max_time": "'00:01:00:00'", "min_epochs": 1, "min_steps": 1, "num_sanity_val_steps": 2,
     "plugins": "[]", "precision": "bf16-mixed", "profiler": "simple", "strategy": "auto",
     "reload_dataloaders_every_n_epochs": 1, "sync_batchnorm": "false",
-    "use_distributed_sampler": "false", "val_check_interval": 4,
+    "use_distributed_sampler": "true", "val_check_interval": 4,
 }  # fmt: skip
 """They work together; each with what it may be on a machine without a GPU."""
 

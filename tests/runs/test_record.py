@@ -153,7 +153,24 @@ def test_the_hashes_of_earlier_releases_are_what_they_were():
     assert fingerprint.earlier_fingerprints(config) == [
         sha256(b'{"gradient_clip": null, "model.width": 2.0, "seed": 0}').hexdigest(),
         sha256(b'{"gradient_clip": null, "model.width": 2, "seed": 0}').hexdigest(),
+        sha256(b'{"model.width": 2, "seed": 0}').hexdigest(),
     ]
+
+
+def with_measure(**measure):
+    return CONFIG | {"metric": {"f1": {"_target_": "F1", "measure": measure}}}
+
+
+def test_how_a_metric_is_shown_is_no_part_of_what_a_run_is():
+    config = with_measure(title="F1", digits=2, tolerance=1.0, higher_is_better=True)
+    shown = with_measure(title="macro-F1", unit="%", higher_is_better=True)
+    other = with_measure(title="F1", digits=2, tolerance=1.0, higher_is_better=False)
+    assert fingerprint.fingerprint(config) == fingerprint.fingerprint(shown)
+    assert fingerprint.fingerprint(config) != fingerprint.fingerprint(other)
+    old = {"fingerprint": fingerprint.earlier_fingerprints(config)[2], "config": config}
+    assert old["fingerprint"] != fingerprint.fingerprint(config)
+    assert fingerprint.is_of(old, shown)
+    assert not fingerprint.is_of(old, other)
 
 
 def test_a_top_level_key_that_is_null_says_the_same_as_none():

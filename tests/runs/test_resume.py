@@ -13,12 +13,14 @@ import lightning as L
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import runlab.train
 from runlab import atomic
 from runlab.runs import record
 from runlab.train import train
 from tests.compose import compose
+from tests.level_one import Deep
 
 EPOCHS = 4
 # learns slowly enough for the best epoch to be none of the first
@@ -53,6 +55,10 @@ class Stop(L.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.reached({1: "second block", 3: "fourth block"}.get(batch_idx, "other"), trainer)
+
+    def on_validation_start(self, trainer, pl_module):
+        if trainer.state.fn == "fit":
+            self.reached("validation start", trainer)
 
     def on_validation_end(self, trainer, pl_module):
         if trainer.training or trainer.state.fn == "fit":
@@ -170,6 +176,57 @@ def test_with_max_steps_a_run_goes_on_where_that_is_exact(
     said = "run: starts over, which removes best.ckpt, last.ckpt"
     assert (said in caplog.text) == (not resumed)
     assert_same(tmp_path / "run", unstopped(*overrides))
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+@pytest.mark.parametrize(
+    ("epoch", "own"),
+    [
+        (1, ["+callback.last.every_n_train_steps=10", "scheduler=plateau", "scheduler.patience=0"]),
+        (0, ["+callback.last.every_n_train_steps=4", "+trainer.val_check_interval=4"]),
+    ],
+)
+def test_a_checkpoint_before_a_validation_that_was_due_is_not_gone_on_from(
+    run, tmp_path, unstopped, caplog, epoch, own
+):
+    Stop.at("validation start", epoch)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        run("run", STOP, *own)
+    run("run", STOP, *own)
+    assert "before a validation or a schedule's step that was due" in caplog.text
+    assert_same(tmp_path / "run", unstopped(STOP, *own))
+
+
+class ByMetric(Deep):
+    """Its rate is halved after each validation that is not a tenth of the best."""
+
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        schedule = ReduceLROnPlateau(optimizer, factor=0.5, patience=0, threshold=0.9)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"},
+        }
+
+
+@pytest.mark.long
+def test_a_module_of_lightnings_kind_loses_no_step_of_a_schedule_by_a_metric(tmp_path, tiny):
+    module = "module._target_=tests.runs.test_resume.ByMetric"
+    own = ["module=plain", module, STOP, "callback=checkpoint", "trainer.max_epochs=4"]
+
+    def trained(folder: str) -> tuple[dict[str, Any], float]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        entry = train(compose(*tiny, *own, folder=tmp_path / folder))
+        last = torch.load(tmp_path / folder / "checkpoints" / "last.ckpt", weights_only=True)
+        return entry["metrics"], last["optimizer_states"][0]["param_groups"][0]["lr"]
+
+    Stop.at("epoch start", 2)
+    with pytest.raises(SystemExit, match="stopped by the test"):
+        trained("run")
+    stopped, whole = trained("run"), trained("whole")
+    assert stopped == whole
+    assert whole[1] < 0.1
 
 
 SETTINGS = {

@@ -164,6 +164,69 @@ def test_what_is_drawn_and_augmented_is_each_runs_own(stack, alone, tmp_path, mo
     assert not torch.allclose(*weights)
 
 
+class Queue(Mixup):
+    """Draws the images of the step before."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.register_buffer("before", torch.zeros(16, 1, 28, 28))
+
+    def draw(self, batch, generator):
+        self.before.copy_(batch[0] / 255)
+        return super().draw(batch, generator)
+
+
+class Counts(Mixup):
+    drawn = 0
+
+    def draw(self, batch, generator):
+        self.drawn += 1
+        return super().draw(batch, generator)
+
+
+class DrawsInPlace(Mixup):
+    def draw(self, batch, generator):
+        batch[0].bitwise_right_shift_(1)
+        return super().draw(batch, generator)
+
+
+class StepsInPlace(Mixup):
+    def loss_step(self, batch, drawn):
+        batch[1].add_(1).remainder_(10)
+        return super().loss_step(batch, drawn)
+
+
+class DarkensInPlace(MNIST):
+    def augment(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        return inputs.bitwise_right_shift_(1)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        (as_module("Queue"), "expected draw of Queue to leave its module as it is"),
+        (
+            as_module("Counts"),
+            "expected draw of Counts to leave the module as it is, got another d",
+        ),
+        (as_module("DrawsInPlace"), "expected draw of DrawsInPlace to leave its batch as it is"),
+        (as_module("StepsInPlace"), "expected loss_step of StepsInPlace to leave its batch as it"),
+        (
+            [f"data._target_={HERE}.DarkensInPlace"],
+            "expected augment of DarkensInPlace to leave its inputs as it is",
+        ),
+    ],
+)
+def test_what_changes_its_batch_or_draws_by_a_state_is_refused_alone_and_stacked(
+    stack, alone, own, told
+):
+    """A stack looks at a step before it is taken: whatever changed would change twice."""
+    with pytest.raises(ValueError, match=told):
+        alone(*own, ONE_EPOCH, *RUNS["first"])
+    for entry in stack(RUNS, *own, ONE_EPOCH):
+        assert told in str(entry)
+
+
 class Weaker(L.Callback):
     def on_train_epoch_start(self, trainer, pl_module):
         pl_module.strength = 0.5**trainer.current_epoch
@@ -244,6 +307,14 @@ class Teacher(Mixup):
         return super().loss_step(batch, drawn)
 
 
+class Expanded(Mixup):
+    """A buffer that is one number, seen as ten."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.register_buffer("shared", torch.ones(1).expand(10), persistent=False)
+
+
 class ReadsItsSeed(Mixup):
     def loss_step(self, batch, drawn):
         loss, outputs = super().loss_step(batch, drawn)
@@ -265,6 +336,7 @@ class Remembers(Mixup):
 @pytest.mark.parametrize(
     ("module", "reason"),
     [
+        ("Expanded", "its shared holds one number for several places"),
         ("StepsItself", "its StepsItself has a take_step of its own, which a stack does not call"),
         (
             "LeavesOut",

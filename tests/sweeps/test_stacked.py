@@ -200,7 +200,7 @@ def test_runs_are_grouped_by_all_but_seed_and_learning_rate():
 @pytest.mark.parametrize(
     ("rate", "more"),
     [
-        ("optimizer.lr", False), ("parameter_groups.head.lr", True), ("optimizer.momentum", False),
+        ("optimizer.lr", False), ("parameter_groups.0.lr", True), ("optimizer.momentum", False),
         ("module.lr", True), ("loss.k", False), (None, False),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms.functional import pil_to_tensor
@@ -17,12 +17,19 @@ from runlab.data import Content, stamps
 FORMS = {1: "L", 3: "RGB"}
 """PIL's names of grey and coloured images, by their channels."""
 
+DEEPER = ("I", "F")
+"""How PIL's names of images with more than 8 bits a channel begin, which it would cut off."""
+
+PARTS = {"train", "test", "val", "valid", "validation"}
+"""Folders of these names alone are no classes."""
+
 
 class ImageFolder(ImageData):
     """A user's own images, `<root>/<folder>/<class>/*.png` or .jpg, as torchvision finds them.
 
     With `<folder>/train/<class>` and `<folder>/test/<class>` the test images are those; otherwise
-    `test_size` of all are split off. They are decoded once a process and lie in memory as bytes.
+    `test_size` of all are split off. They are decoded once a process, turned upright as their EXIF
+    data say, and lie in memory as bytes: of 8 bits a channel, and opaque.
 
     Args:
         shape: [1, height, width] for grey or [3, height, width] for colour; each image is resized
@@ -57,8 +64,18 @@ class ImageFolder(ImageData):
     @property
     def parts(self) -> list[Path]:
         """The folders of classes: one, or those for training and for test."""
-        parts = [self.folder / "train", self.folder / "test"]
-        return parts if all(part.is_dir() for part in parts) else [self.folder]
+        found = {path.name for path in self.folder.glob("*") if path.is_dir()}
+        parts = found & PARTS
+        if parts == {"train", "test"}:
+            return [self.folder / "train", self.folder / "test"]
+        if parts and (parts == found or parts > {"train", "test"}):
+            raise ValueError(
+                f"expected folders of classes in {self.folder}, or train and test, got "
+                f"{', '.join(sorted(parts))}: take validation images into train, of which "
+                "data.val_size are split off, and without a test folder put the classes of train "
+                "there themselves"
+            )
+        return [self.folder]
 
     def prepare_data(self) -> None:
         found = [find(part).classes for part in self.parts]
@@ -99,16 +116,26 @@ def decode_all(folder: Path, shape: Sequence[int], _: Any) -> Samples:
     return Samples(images, torch.tensor([label for _, label in samples]))
 
 
+def check_pixels(image: Image.Image) -> None:
+    """Raises ValueError for what PIL would drop in silence."""
+    if image.mode.startswith(DEEPER):
+        raise ValueError(f"more than 8 bits a channel, mode {image.mode}: scale it to 0 to 255")
+    if image.has_transparency_data and pil_to_tensor(image.convert("RGBA"))[3].min() < 255:
+        raise ValueError("transparent pixels, whose colour is not what is seen: give it a ground")
+
+
 def decode(path: str, shape: Sequence[int]) -> UInt8[Tensor, "channels height width"]:
     channels, height, width = shape
     try:
         with Image.open(path) as image:
-            resized = image.convert(FORMS[channels]).resize(
+            check_pixels(image)
+            upright = ImageOps.exif_transpose(image)  # a camera held sideways
+            resized = upright.convert(FORMS[channels]).resize(
                 (width, height), Image.Resampling.BILINEAR
             )
             return pil_to_tensor(resized)
     except (OSError, ValueError, SyntaxError) as error:  # whatever PIL's readers raise
         raise ValueError(
-            f"expected an image in {path}, got a file that cannot be decoded ({error}): replace it "
-            "or take it out of the folder"
+            f"expected an image in {path}, got what cannot be decoded ({error}): replace it, or "
+            "take it out of the folder"
         ) from error

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 TASKS = ("auto", "classification", "regression")
 
+OTHER_TASKS = {
+    "classes": (
+        ", or data.task=regression with module=regression, if the target is an amount and no class"
+    ),
+    "target columns": ", or data.task=classification, if the target's numbers are classes",
+}
+"""What else may be meant, by what was counted."""
+
 
 class Table(TensorData):
     """A CSV file with a header: a sample a row, its inputs [features] of numbers.
@@ -71,6 +79,9 @@ class Table(TensorData):
         features = self.features
         if features is None:
             features = [str(name) for name in table.columns if name not in self.target]
+            require_names(features, self.file)
+        elif given := [name for name in features if name in self.target]:
+            raise ValueError(f"expected data.features without data.target, got {given[0]} in both")
         require_columns(table, [*features, *self.target], self.file)
         inputs = numbers(table, features, self.file)
         self.check_size("shape", list(self.shape), [len(features)], "features")
@@ -89,16 +100,17 @@ class Table(TensorData):
 
     def check_size(self, key: str, given: Any, found: Any, what: str) -> None:
         if given != found:
+            other = OTHER_TASKS.get(what, "") if self.task == "auto" else ""
             raise ValueError(
                 f"expected data.{key}={found}, the {what} of {self.file}, got {given}: set it"
+                f"{other}"
             )
 
     def preprocess(self, content: Content, train: Int64[Tensor, " train"]) -> Content:
         inputs, targets = content.train
-        if self.standardize:
-            inputs = standardized(inputs, train)
-        if self.standardize_target and targets.is_floating_point():
-            targets = standardized(targets, train)
+        inputs = standardized(inputs, train) if self.standardize else inputs.float()
+        if targets.is_floating_point():
+            targets = standardized(targets, train) if self.standardize_target else targets.float()
         return Content((inputs, targets))
 
 
@@ -114,9 +126,20 @@ def read_table(path: Path) -> "DataFrame":
     import pandas  # which runs on other data need not wait for
 
     try:
-        return pandas.read_csv(path)
+        # with more values in a row than names, pandas would take the first ones for an index
+        pandas.read_csv(path, header=None, nrows=2)
+        return pandas.read_csv(path, low_memory=False)  # in parts, 1 and "1" may be in one column
     except (OSError, ValueError) as error:
         raise ValueError(f"expected a CSV file in {path}, got: {error}") from error
+
+
+def require_names(names: Sequence[str], path: Path) -> None:
+    if unnamed := [name for name in names if name.startswith("Unnamed: ")]:
+        raise ValueError(
+            f"expected a name for each column in {path}, got none for column "
+            f"{int(unnamed[0].split()[1]) + 1}, which may number the rows: name or drop it, or "
+            "choose by data.features"
+        )
 
 
 def require_columns(table: "DataFrame", names: Sequence[str], path: Path) -> None:
@@ -143,4 +166,11 @@ def numbers(
             f"expected numbers in column {texts[0]} of {path}, got texts such as {value!r}: turn "
             "them into numbers, or leave the column out by data.features"
         )
-    return torch.tensor(table[list(names)].to_numpy(dtype="float32"))
+    values = torch.tensor(table[list(names)].to_numpy(dtype="float64"))
+    for name, column in zip(names, values.unbind(dim=1), strict=True):
+        if not column.isfinite().all():
+            raise ValueError(
+                f"expected finite numbers in column {name} of {path}, got an infinite one: replace "
+                "it, drop the row, or leave the column out by data.features"
+            )
+    return values

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from runlab.config.axes import Axes
+from runlab.config.axes import ABSENT, Axes, value_at, without_value
 from runlab.config.fingerprint import affects_result, flatten, key_of, normalized, watchers_of
 from runlab.config.weights import FILE, labelled
 from runlab.runs.record import nested_dict
@@ -20,7 +20,7 @@ IGNORED_GROUPS = ("run", "paths", "output", "hydra")
 IGNORED_KEYS = ("root", "path", "folder", "dir", "dirpath", "filename", "enable_progress_bar")
 IGNORED_ENDINGS = ("_dir", "_path", "_folder", "_root")
 
-ABSENT = ""
+LACKING = ""
 """Of a setting that a run lacks, where the others are JSON."""
 
 SETTING = "setting/"
@@ -43,7 +43,7 @@ def name_arms(records: Sequence[dict[str, Any]], axes: Axes) -> pd.DataFrame:
     if not records:
         return pd.DataFrame({"arm": []})
     settings = pd.DataFrame([_settings(record, axes) for record in records], dtype=object)
-    settings = settings.where(settings.notna(), ABSENT)
+    settings = settings.where(settings.notna(), LACKING)
     if axes.arm != "experiment" and not any(map(_sweeps_experiments, records)):
         settings = settings.drop(columns="experiment", errors="ignore")
     overridden = {key for record in records for key in _override_keys(record)}
@@ -53,7 +53,11 @@ def name_arms(records: Sequence[dict[str, Any]], axes: Axes) -> pd.DataFrame:
     names = _short_names([*first, *selected])
     alone = _text(settings["module"].iloc[0]) if "module" in groups else ALL_RUNS
     bare = names[first[0]] if first and first[0] in groups else ""
-    rows = [_arm_settings(row, names) for row in settings.to_dict("records")]
+    texts = {key: _texts(settings[key]) for key in names}
+    rows = [
+        {names[key]: texts[key][row[key]] for key in names if row[key] != LACKING}
+        for row in settings.to_dict("records")
+    ]
     return pd.DataFrame(
         [
             {"arm": _name(row, bare) or alone}
@@ -79,7 +83,7 @@ def same_spelling(arm: str) -> str:
 
 def _same_text(value: str) -> str:
     try:
-        return json.dumps(normalized("", json.loads(value)))
+        return json.dumps(normalized("", json.loads(value)), ensure_ascii=False)
     except ValueError:
         return value
 
@@ -112,12 +116,23 @@ def _settings(record: dict[str, Any], axes: Axes) -> dict[str, str]:
     config = record.get("config") or {}
     watchers = watchers_of(config)
     others = {key: node for key, node in config.items() if key != "pretrained"}
-    flat = flatten(others) | labelled(config) | (record.get("choices") or {})
+    weights = labelled(nested_dict(config, "pretrained"))
+    flat = _flat(others, axes) | weights | (record.get("choices") or {})
     return {
-        key: json.dumps(normalized(key, value))
+        key: json.dumps(normalized(key, value), ensure_ascii=False)
         for key, value in flat.items()
         if key in (*axes.keys, FILE) or _can_vary(key, watchers)
     }
+
+
+def _flat(config: dict[str, Any], axes: Axes) -> dict[str, Any]:
+    """Values by dotted keys; one that axes name within a list is a key of its own."""
+    known, within = flatten(config), {}
+    for key in axes.keys:
+        value = value_at(config, key)
+        if key not in known and value is not ABSENT and not isinstance(value, dict):
+            config, within[key] = without_value(config, key), value
+    return flatten(config) | within
 
 
 def _sweeps_experiments(record: dict[str, Any]) -> bool:
@@ -174,7 +189,7 @@ def _groups_there(settings: pd.DataFrame) -> dict[str, pd.Series]:
     for key in map(str, settings):
         by_group.setdefault(_group(key), []).append(key)
     return {
-        group: (settings[keys] != ABSENT).any(axis=1) | (keys == [group])
+        group: (settings[keys] != LACKING).any(axis=1) | (keys == [group])
         for group, keys in by_group.items()
     }
 
@@ -198,14 +213,17 @@ def _short_names(keys: list[str]) -> dict[str, str]:
     return {key: key if count[key.split(".")[-1]] > 1 else key.split(".")[-1] for key in keys}
 
 
-def _arm_settings(row: dict[Any, Any], names: dict[str, str]) -> dict[str, str]:
-    return {names[key]: _text(row[key]) for key in names if row[key] != ABSENT}
-
-
 def _name(settings: dict[str, str], bare: str) -> str:
     """`bare` is the setting that is told by its value alone."""
     parts = [value if key == bare else f"{key}={value}" for key, value in settings.items()]
     return ", ".join(parts)
+
+
+def _texts(settings: Iterable[str]) -> dict[str, str]:
+    """How each setting is told; in quotes what would read as another one, `"true"` as `true`."""
+    texts = {setting: _text(setting) for setting in set(settings) - {LACKING}}
+    count = Counter(texts.values())
+    return {setting: text if count[text] == 1 else setting for setting, text in texts.items()}
 
 
 def _text(setting: str) -> str:

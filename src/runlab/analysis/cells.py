@@ -36,6 +36,13 @@ def has_sound_run(table: pd.DataFrame) -> pd.Series:
     return table[[*UNSOUND]].sum(axis=1) < table["n"]
 
 
+def arms_without_validation(runs: pd.DataFrame, measure: Measure) -> set[str]:
+    """Those of which no sound run has a value on validation."""
+    sound = runs[runs["status"] == "finished"]
+    known = metric_values(sound, f"val/{measure.name}").notna().groupby(sound["arm"]).any()
+    return set(known.index[~known])
+
+
 def select_chosen(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table that belong to a chosen cell, arm after arm."""
     chosen = cells.loc[cells["chosen"], ["arm", "learning_rate"]]
@@ -100,6 +107,8 @@ def _chosen(cells: pd.DataFrame, measure: Measure) -> list[int]:
     chosen = []
     for _, own in cells.groupby("arm", sort=False):
         means, runs = (own[name].to_numpy(dtype=float) for name in ("val_mean", "n"))
+        if len(own) == 1 and has_sound_run(own).any():
+            means = np.zeros(1)  # an only cell needs no mean to be chosen
         place = int(choose_cells(means[None], runs[None], measure.higher_is_better)[0])
         chosen += [own.index[place]] if place >= 0 else []
     return chosen

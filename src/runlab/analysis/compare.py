@@ -27,7 +27,12 @@ from runlab.analysis.reach import coverage
 from runlab.analysis.repeatability import add_repeatability
 from runlab.analysis.runs import ended_runs, load
 from runlab.analysis.section import Findings, Section, load_sections
-from runlab.analysis.validity import find_missing_keys, find_tuning, find_warnings
+from runlab.analysis.validity import (
+    find_missing_keys,
+    find_mixed_losses,
+    find_tuning,
+    find_warnings,
+)
 from runlab.analysis.variation import Variation
 from runlab.config.axes import Axes
 from runlab.measure import Measure
@@ -120,6 +125,7 @@ def _conclude(
         warnings=[
             *find_warnings(runs, cells, arms, measure, list(styles), rate),
             *find_missing_keys(runs, axes, rate),
+            *find_mixed_losses(measure, variation),
             *agreement.warnings,
             *margin.warnings,
             *absent_sections,

@@ -8,13 +8,10 @@ from typing import Any
 
 from runlab.analysis.formatting import listed
 from runlab.analysis.palette import Style, known_styles
-from runlab.config.axes import Axes
+from runlab.config.axes import LARGEST, SMALLEST, Axes
 from runlab.measure import Measure, is_number
 from runlab.runs.record import nested_dict
 from runlab.text import plural
-
-SMALLEST, LARGEST = 1e-30, 1e30
-"""Learning rates and margins that can be drawn, with room around them."""
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ def comparable_pairs(arms: pd.DataFrame, higher_is_better: bool) -> list[tuple[i
     """
     pairs = list(combinations(range(len(arms)), 2)) if len(arms) <= 1_000 else []
     if len(pairs) > MOST_PAIRS or len(arms) > 1_000:
-        mean = arms["val_mean"].to_numpy()
-        best = int(np.argmax(mean) if higher_is_better else np.argmin(mean))
+        score = arms["val_mean"] * (1 if higher_is_better else -1)
+        best = int(np.argmax(score.fillna(-math.inf)))
         pairs = [(best, other) for other in range(len(arms)) if other != best]
     settings = settings_of(arms)
     single = [(a, b) for a, b in pairs if len(differing_settings(settings[a], settings[b])) == 1]

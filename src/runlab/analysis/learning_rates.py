@@ -15,8 +15,8 @@ from runlab.measure import Measure
 
 FAMILIES = ((1, 3), (1, 2, 5))
 
-NO_RATE = 0.0
-"""In place of the learning rate of a run that has none. No learning rate is 0, and 0 equals 0: such
+NO_RATE = -1.0
+"""In place of the learning rate of a run that has none. No rate is below 0, and −1 equals −1: such
 runs of an arm are one cell, as those at any other rate are."""
 
 
@@ -60,12 +60,15 @@ def rate_text(value: float) -> str:
     return ABSENT if value == NO_RATE else f"{value:g}"
 
 
-def next_value(learning_rates: Sequence[float], above: bool) -> float:
+def next_value(learning_rates: Sequence[float], above: bool) -> float | None:
     """The value that continues the grid: 1-3-10, 1-2-5, or else by the ratio at that end.
 
-    That of 10 at most: a gap is not taken for a step.
+    That of 10 at most: a gap is not taken for a step. None below 0, and above 0 where nothing else
+    was tried: no step leads there.
     """
-    tried = sorted(set(learning_rates))
+    tried = sorted(set(learning_rates) - {0.0})
+    if not tried or (not above and 0 in learning_rates):
+        return None
     mantissas = {_decimal(value)[0] for value in tried}
     for family in FAMILIES:
         if mantissas <= set(family) and (len(mantissas) > 1 or len(tried) == 1):
@@ -105,13 +108,16 @@ class GoodRange:
 
     @property
     def decades(self) -> float:
-        return math.log10(self.highest / self.lowest)
+        """NaN from 0 on."""
+        return math.log10(self.highest / self.lowest) if self.lowest > 0 else math.nan
 
     @property
     def text(self) -> str:
         """As in `0.02 to 0.5 (1.4 decades)`; `at least` where the grid ends before it does."""
         if self.lowest == self.highest:
             return f"{self.lowest:g} only"
+        if self.lowest == 0:
+            return f"0 to {'at least ' if self.open_above else ''}{self.highest:g}"
         least = "at least " if self.open_below or self.open_above else ""
         return f"{self.lowest:g} to {self.highest:g} ({least}{self.decades:.1f} decades)"
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from runlab.analysis.formatting import bad_ends, percentage, signed_number
-from runlab.analysis.learning_rates import Rate, with_rate
+from runlab.analysis.learning_rates import Rate, rate_text, with_rate
 from runlab.analysis.repeatability import SHARES
 from runlab.analysis.variation import Variation
 from runlab.measure import Measure
@@ -46,7 +46,7 @@ def choices(cells: pd.DataFrame, measure: Measure) -> list[str]:
         others = other_choices(own)
         if not others.empty:
             chosen = own[own["chosen"]].iloc[0]
-            told = [f"{chosen['learning_rate']:g} in {percentage(chosen['chosen_share'])}"]
+            told = [f"{rate_text(chosen['learning_rate'])} in {percentage(chosen['chosen_share'])}"]
             told += [choice(cell, chosen, measure) for _, cell in others.iterrows()]
             sentences.append(f"{arm}: {', '.join(told)}")
     return sentences
@@ -68,7 +68,7 @@ def choice(cell: pd.Series, chosen: pd.Series, measure: Measure) -> str:
         costs.append(f"{signed_number(change, measure.digits)}{unit} on the test set")
     costs += filter(None, [bad_ends(cell)])
     told = f" ({', '.join(costs)})" if costs else ""
-    return f"{cell['learning_rate']:g} in {percentage(cell['chosen_share'])}{told}"
+    return f"{rate_text(cell['learning_rate'])} in {percentage(cell['chosen_share'])}{told}"
 
 
 def coverage(variation: Variation, rate: Rate | None) -> list[str]:

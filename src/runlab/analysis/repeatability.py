@@ -123,6 +123,8 @@ def _choose(arm: Arm, draws: NDArray[np.intp], measure: Measure) -> NDArray[np.i
         counts[:, place] = present[draws].sum(axis=1)
         total = np.where(present, val, 0.0)[draws].sum(axis=1)  # a run without a value is NaN
         means[:, place] = total / np.maximum(counts[:, place], 1)
+    if len(arm.rates) == 1 and (arm.present & ~arm.unsound).any():
+        means[:] = 0.0  # an only cell needs no mean to be chosen
     return choose_cells(means, counts, measure.higher_is_better)
 
 

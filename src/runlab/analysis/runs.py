@@ -8,18 +8,11 @@ from typing import Any
 import pandas as pd
 
 from runlab.analysis.arms import name_arms
-from runlab.analysis.declarations import (
-    LARGEST,
-    SMALLEST,
-    Declaration,
-    agree_on_axes,
-    read_declaration,
-)
+from runlab.analysis.declarations import Declaration, agree_on_axes, read_declaration
 from runlab.analysis.learning_rates import NO_RATE
 from runlab.analysis.variation import Variation, find_variation
-from runlab.config.axes import ABSENT, Axes, value_at
+from runlab.config.axes import ABSENT, Axes, check_rate, value_at
 from runlab.config.fingerprint import key_of
-from runlab.measure import is_number
 from runlab.runs import record
 
 MODULE = "module/"
@@ -67,13 +60,14 @@ def load(
 def _placed(row: Row, run_record: dict[str, Any], axes: Axes) -> Row:
     """With the run's learning rate; a record in which that is none can't be used."""
     config = record.nested_dict(run_record, "config")
-    value = ABSENT if axes.rate is None else value_at(config, axes.rate)
+    value: Any = ABSENT if axes.rate is None else value_at(config, axes.rate)
     if row["problem"] or value is ABSENT:
         return row
     try:
-        return row | {"learning_rate": _learning_rate(str(axes.rate), value)}
+        check_rate(str(axes.rate), value)
     except ValueError as error:
-        return _unusable_row(row["run"], "unreadable", str(error))
+        return _unusable_row(row["run"], "unreadable", f"{error}, in run.json")
+    return row | {"learning_rate": float(value)}
 
 
 def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -112,8 +106,7 @@ def _read(folder: Path) -> tuple[Row, dict[str, Any], Declaration | None]:
         return _unusable_row(folder.name, "unrecorded", problem), {}, None
     try:
         run_record = record.read(folder)
-        declaration = read_declaration(run_record)
-        return _row(folder, run_record, declaration), run_record, declaration
+        return _row(folder, run_record), run_record, read_declaration(run_record)
     except ValueError as error:
         return _unusable_row(folder.name, "unreadable", str(error)), {}, None
 
@@ -123,7 +116,7 @@ def _unusable_row(run: str, status: str, problem: str) -> Row:
     return {"run": run, "status": status, "problem": problem} | empty
 
 
-def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> Row:
+def _row(folder: Path, run_record: dict[str, Any]) -> Row:
     row: Row = {
         "run": folder.name,
         "status": _required(run_record, "status"),
@@ -141,12 +134,6 @@ def _row(folder: Path, run_record: dict[str, Any], declaration: Declaration) -> 
     module = record.nested_dict(run_record, "module")
     metrics = record.nested_dict(run_record, "metrics")
     timing = record.nested_dict(run_record, "timing")
-    primary = f"val/{declaration.primary.name}"
-    if row["status"] == "finished" and metrics.get(primary) is None:
-        raise ValueError(
-            f"expected {primary} in the metrics of a finished run, got none: a comparison chooses "
-            "learning rates by validation; if the run had none, give it some (data.val_size)"
-        )
     columns = {
         **{f"{MODULE}{key}": value for key, value in module.items()},
         **metrics,
@@ -197,9 +184,3 @@ def _sets_margin(override: str) -> bool:
     """Whether an override of the command line does, by itself or by a file that it chooses."""
     key = key_of(override)
     return key in ("comparison.margin", "comparison") or key.startswith("comparison.margin.")
-
-
-def _learning_rate(key: str, value: Any) -> float:
-    if not is_number(value) or not SMALLEST <= value <= LARGEST:
-        raise ValueError(f"expected a positive {key} in run.json, got {value!r}")
-    return float(value)

@@ -1,18 +1,24 @@
 """What could mislead a reader of this sweep, one sentence each."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import pandas as pd
 
 from runlab.analysis.arms import SETTING, settings_of
-from runlab.analysis.cells import has_sound_run, metric_values, select_chosen
+from runlab.analysis.cells import (
+    arms_without_validation,
+    has_sound_run,
+    metric_values,
+    select_chosen,
+)
 from runlab.analysis.conclusions import Tuning
 from runlab.analysis.differences import MOST_PAIRS, differing_settings
 from runlab.analysis.formatting import listed
-from runlab.analysis.learning_rates import NO_RATE, Rate, next_value, with_rate
+from runlab.analysis.learning_rates import NO_RATE, Rate, next_value, rate_text, with_rate
 from runlab.analysis.reach import choice, other_choices
 from runlab.analysis.runs import THEN, duplicate_runs, ended_runs
+from runlab.analysis.variation import Variation
 from runlab.config.axes import Axes
 from runlab.measure import Measure
 from runlab.runs.record import ENDED, UNSOUND
@@ -34,15 +40,17 @@ def find_warnings(
     rate: Rate | None,
 ) -> list[str]:
     """`order` is that of all arms, also of those in which no run has ended."""
+    unvalidated = arms_without_validation(runs, measure)
     return [
         *_unusable(runs),
         *_unfinished(runs),
         *_differing_stacks(runs),
         *_duplicates(runs, rate),
-        *_without_result(runs, measure),
+        *_without_result(runs, measure, unvalidated),
+        *_without_choice(cells, unvalidated, rate),
         *_absent_arms(runs, cells, order),
         *_edges(cells, measure, rate),
-        *_single_rates(cells, rate),
+        *_single_rates(cells[~cells["arm"].isin(unvalidated)], rate),
         *_confounded(arms),
         *_different_grids(cells),
         *_unequal_seeds(cells),
@@ -63,6 +71,16 @@ def find_missing_keys(runs: pd.DataFrame, axes: Axes, rate: Rate | None) -> Iter
         yield (
             f"no run has comparison.arm={axes.arm} in its configuration: whatever else varies "
             "names the arms"
+        )
+
+
+def find_mixed_losses(measure: Measure, variation: Variation) -> Iterator[str]:
+    """Where runs are ranked by a loss, and each module may compute one of its own."""
+    if not measure.comparable and len(variation.modules) > 1:
+        yield (
+            f"the arms are ranked by {measure.title}, which is comparable only for runs of one "
+            f"loss, and their modules differ ({listed(list(variation.modules))}): see that all of "
+            "them compute the same loss, or compare by another measure"
         )
 
 
@@ -103,9 +121,12 @@ def _duplicates(runs: pd.DataFrame, rate: Rate | None) -> Iterator[str]:
         )
 
 
-def _without_result(runs: pd.DataFrame, measure: Measure) -> Iterator[str]:
-    ended = ended_runs(runs)
-    for split in ("val", "test"):
+def _without_result(
+    runs: pd.DataFrame, measure: Measure, unvalidated: Collection[str]
+) -> Iterator[str]:
+    tested = ended_runs(runs)
+    validated = tested[~tested["arm"].isin(unvalidated)]
+    for split, ended in (("val", validated), ("test", tested)):
         metric = f"{split}/{measure.name}"
         absent = ended.loc[metric_values(ended, metric).isna(), "run"].tolist()
         if absent:
@@ -113,6 +134,23 @@ def _without_result(runs: pd.DataFrame, measure: Measure) -> Iterator[str]:
                 f"{plural(len(absent), 'run')} recorded no {metric}, so "
                 f"the mean of the cell is not known: {listed(absent)}"
             )
+
+
+def _without_choice(
+    cells: pd.DataFrame, unvalidated: Collection[str], rate: Rate | None
+) -> Iterator[str]:
+    own = cells[cells["arm"].isin(unvalidated)]
+    grids = own.groupby("arm", sort=False)["learning_rate"].agg(list)
+    several = [
+        f"{arm} has {listed([rate_text(value) for value in tried])}"
+        for arm, tried in grids.items()
+        if len(tried) > 1
+    ]
+    if several:
+        yield (
+            f"expected one {with_rate(rate, '{title}')} an arm, as the runs had no validation to "
+            f"choose by: {'; '.join(several)}"
+        )
 
 
 def _absent_arms(runs: pd.DataFrame, cells: pd.DataFrame, order: Sequence[str]) -> Iterator[str]:
@@ -145,6 +183,7 @@ def _where_to_look(own: pd.DataFrame, measure: Measure, rate: Rate | None) -> st
     One that diverges has too large a rate. One that collapses may have too small a rate, and never
     have left chance, or too large a one: the rate whose best weights did best says which.
     """
+    own = own[own["learning_rate"] > 0]  # of 0 nothing is learned
     if rate is None or not rate.is_learning_rate or own.empty:
         return ""
     rates, collapsed = own["learning_rate"], own[own["collapsed"] > 0]
@@ -163,9 +202,11 @@ def _where_to_look(own: pd.DataFrame, measure: Measure, rate: Rate | None) -> st
     return f"learning rates beside {best[0]:g}, which did best"
 
 
-def _edge(arm: str, own: pd.DataFrame, beyond: dict[float, float], rate: Rate) -> Iterator[str]:
+def _edge(
+    arm: str, own: pd.DataFrame, beyond: Mapping[float, float | None], rate: Rate
+) -> Iterator[str]:
     for chosen in own.loc[own["chosen"], "learning_rate"]:
-        if chosen in beyond:
+        if beyond.get(chosen) is not None:  # nothing is below 0
             end = "smallest" if chosen == own["learning_rate"].min() else "largest"
             yield (
                 f"{arm}: its chosen {rate.title} {chosen:g} is the {end} that was tried, "
@@ -181,10 +222,11 @@ def _single_rates(cells: pd.DataFrame, rate: Rate | None) -> Iterator[str]:
     alone = cells[(tried == 1) & has_sound_run(cells)]
     for key, own in alone.groupby("learning_rate"):
         only = float(str(key))
-        lower, higher = next_value([only], above=False), next_value([only], above=True)
+        beyond = [next_value([only], above=above) for above in (False, True)]
+        others = " and ".join(f"{value:g}" for value in beyond if value is not None)
         yield (
             f"{listed(own['arm'].tolist())}: a single {rate.title} was tried, {only:g}; "
-            f"add {lower:g} and {higher:g}"
+            f"add {others or 'others above it'}"
         )
 
 
@@ -200,11 +242,15 @@ def _confounded(arms: pd.DataFrame) -> Iterator[str]:
 
 
 def find_tuning(cells: pd.DataFrame, rate: Rate | None) -> Tuning:
-    """The arms whose chosen learning rate is at an end of several, or the only one."""
+    """The arms whose chosen learning rate is at an end of several, or the only one.
+
+    0 is no end: none is below it.
+    """
     cells = cells[cells["learning_rate"] != NO_RATE]
     tried = cells.groupby("arm")["learning_rate"]
     lowest, highest = tried.transform("min"), tried.transform("max")
-    at_end = (cells["learning_rate"] == lowest) | (cells["learning_rate"] == highest)
+    rates = cells["learning_rate"]
+    at_end = ((rates == lowest) & (rates > 0)) | (rates == highest)
     edge = cells["chosen"] & at_end & (lowest < highest)
     return Tuning(rate, set(cells.loc[edge, "arm"]), set(cells.loc[lowest == highest, "arm"]))
 
@@ -261,10 +307,10 @@ def _unstable_choices(
         costly = others[worse | (others[ends].sum(axis=1) > chosen[ends].sum())]
         if not costly.empty:
             told = listed([choice(cell, chosen, measure) for _, cell in costly.iterrows()])
+            value = rate_text(arm["learning_rate"])
             yield (
                 f"{arm['arm']}: its intervals hold for the chosen "
-                f"{with_rate(rate, '{title}')} {arm['learning_rate']:g} alone; resamples of the "
-                f"seeds choose {told}"
+                f"{with_rate(rate, '{title}')} {value} alone; resamples of the seeds choose {told}"
             )
 
 

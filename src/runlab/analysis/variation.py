@@ -26,6 +26,7 @@ class Variation:
         follow: keys whose value follows the seed in every run, as in `data.seed`.
         fixed: other seeds, equal in all runs: value by key.
         equal: choices that are equal in all runs, as in `optimizer=sgd but for lr`.
+        modules: the classes of the runs' modules.
     """
 
     seeds: int
@@ -34,6 +35,7 @@ class Variation:
     equal: tuple[str, ...]
     hardware: int
     versions: int
+    modules: tuple[str, ...]
 
 
 def find_variation(records: Sequence[Mapping[str, Any]]) -> Variation:
@@ -58,6 +60,7 @@ def find_variation(records: Sequence[Mapping[str, Any]]) -> Variation:
         ),
         hardware=_count_kinds(records, "hardware"),
         versions=_count_kinds(records, "versions"),
+        modules=tuple(sorted(set(configs.get("module._target_", ())))),
     )  # fmt: skip
 
 

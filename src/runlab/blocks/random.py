@@ -1,5 +1,7 @@
 """Random numbers of a step, the same whenever and with whatever other runs it is taken."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -17,6 +19,21 @@ def step_generator(
     """
     state = np.random.SeedSequence([seed, stream, step, batch]).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(state[0]))
+
+
+def augments(data: Any) -> bool:
+    """Whether a data module, or None, changes training batches at random: it has an `augment`.
+
+    Raises:
+        ValueError: for one that says yes and does nothing.
+    """
+    augment = getattr(data, "augment", None)
+    if not callable(augment) and augment:
+        raise ValueError(
+            f"expected augment of {type(data).__name__} to be a function (inputs, generator), got "
+            f"{augment!r}: write it, or set it to None"
+        )
+    return callable(augment)
 
 
 AUGMENT, DRAW = 0, 1

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from jaxtyping import Int64, Num
-from torch import Tensor
-from torch.utils.data import Sampler, SequentialSampler
+from torch import Tensor, distributed
+from torch.utils.data import DistributedSampler, SequentialSampler
 
 
 def stratified_split(
@@ -40,18 +40,23 @@ def stratified_split(
     return torch.from_numpy(np.flatnonzero(~chosen)), torch.from_numpy(np.flatnonzero(chosen))
 
 
-class EpochSampler(Sampler[int]):
+class EpochSampler(DistributedSampler[int]):
     """One rank's share of the batches of an epoch, shuffled by (seed, epoch) and nothing else.
 
     `batch_size` counts all ranks together: rank r of W takes `batch[r::W]` of every batch, so that
     an experiment's batches do not depend on the number of devices. An incomplete last batch is
-    dropped. Lightning calls `set_epoch`.
+    dropped. Lightning calls `set_epoch`. It does not shard a `DistributedSampler` once more.
 
     For a plain `DataLoader`, so that a run that was stopped goes on in its order:
-    `DataLoader(dataset, batch_size, sampler=EpochSampler(len(dataset), batch_size, seed))`.
+    `DataLoader(dataset, batch_size, sampler=EpochSampler(len(dataset), batch_size, seed))`. On
+    several devices the loader's own batch size is each device's.
 
     Args:
         indices: of the samples or, if it is a number, all from 0 up to it.
+        rank, world_size: by default those of this process.
+
+    Raises:
+        ValueError: for batches that the ranks cannot share alike: they would wait for each other.
     """
 
     def __init__(
@@ -59,18 +64,23 @@ class EpochSampler(Sampler[int]):
         indices: Int64[Tensor, " samples"] | int,
         batch_size: int,
         seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> None:
+        is_distributed = distributed.is_available() and distributed.is_initialized()
+        if rank is None:
+            rank = distributed.get_rank() if is_distributed else 0
+        if world_size is None:
+            world_size = distributed.get_world_size() if is_distributed else 1
+        if batch_size % world_size != 0:
+            raise ValueError(
+                f"expected a batch size that is a multiple of {world_size}, the number of devices "
+                f"that share each batch, got {batch_size}: change it or the number of devices"
+            )
         self.indices = torch.arange(indices) if isinstance(indices, int) else indices
+        super().__init__(self.indices, world_size, rank, seed=seed)  # type: ignore[arg-type]
         self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
         self.world_size = world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
 
     def order(self) -> Int64[Tensor, " share"]:
         """The indices that this rank visits in this epoch, batch after batch."""
@@ -90,16 +100,16 @@ class EpochSampler(Sampler[int]):
         return len(self.indices) // self.batch_size * (self.batch_size // self.world_size)
 
 
-class FixedSampler(SequentialSampler):
-    """The given indices, in the given order, every time."""
+class FixedSampler(SequentialSampler, DistributedSampler[int]):
+    """The given indices, in the given order, every time.
+
+    They are one rank's share: Lightning does not shard a `DistributedSampler` once more.
+    """
 
     def __init__(self, indices: Int64[Tensor, " share"]) -> None:
         super().__init__(indices)
         self.indices = indices
         self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
 
     def order(self) -> Int64[Tensor, " share"]:
         return self.indices

@@ -8,9 +8,8 @@ import lightning as L
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
-from torch.utils._pytree import tree_leaves
 
-from runlab.blocks.block import Block
+from runlab.blocks.block import samples_in
 from runlab.module import Module
 
 
@@ -113,14 +112,6 @@ class Throughput(L.Callback):
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         self.seconds += time.perf_counter() - self.started
-
-
-def samples_in(batch: Any) -> int:
-    """How many samples a block, or any other batch of tensors [batch, ...], holds."""
-    if isinstance(batch, Block):
-        return batch.targets.shape[:2].numel()
-    tensors = [each for each in tree_leaves(batch) if isinstance(each, Tensor) and each.ndim > 0]
-    return len(tensors[0]) if tensors else 0
 
 
 class StopOnDivergence(L.Callback):

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runlab.measure import is_number
+
 LEARNING_RATES = ("lr", "learning_rate")
 """Last parts of keys whose values are learning rates."""
+
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Rates above 0 and margins that can be drawn, with room around them."""
 
 ABSENT = object()
 """Of a key that a configuration lacks: None may be a value."""
@@ -45,10 +50,40 @@ class Axes:
 
 
 def value_at(config: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key in plain values, `ABSENT` if there is none."""
+    """The value of a dotted key in plain values, `ABSENT` if there is none.
+
+    A number is a place in a list, as in `parameter_groups.0.lr`.
+    """
     node: Any = config
     for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
+        children = _children(node)
+        if part not in children:
             return ABSENT
-        node = node[part]
+        node = children[part]
     return node
+
+
+def _children(node: Any) -> Mapping[str, Any]:
+    if isinstance(node, list):
+        return {str(place): child for place, child in enumerate(node)}
+    return node if isinstance(node, Mapping) else {}
+
+
+def without_value(node: Any, key: str) -> Any:
+    """The same plain values, but for that of a dotted key, which is null."""
+    first, _, rest = key.partition(".")
+    kept = {
+        part: (without_value(child, rest) if rest else None) if part == first else child
+        for part, child in _children(node).items()
+    }
+    return list(kept.values()) if isinstance(node, list) else kept
+
+
+def check_rate(key: str, value: Any) -> None:
+    """Raises ValueError for a value that runs cannot be compared over."""
+    if not (is_number(value) and value >= 0):
+        raise ValueError(f"expected {key} to be a finite number of at least 0, got {value!r}")
+    if not (value == 0 or SMALLEST <= value <= LARGEST):
+        raise ValueError(
+            f"expected {key} to be 0, or from {SMALLEST:g} to {LARGEST:g}, got {value!r}"
+        )

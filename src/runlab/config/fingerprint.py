@@ -26,19 +26,34 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     A top-level key that is null says the same as none, so a run stays what it is where a later
     release has a key more. Within a component null stays: its own default may be something else.
     """
-    given = {key: value for key, value in config.items() if value is not None}
-    return {key: normalized(key, value) for key, value in identifying_values(given).items()}
-
-
-def identifying_values(config: Mapping[str, Any]) -> dict[str, Any]:
     watchers = watchers_of(config)
-    return {key: value for key, value in flatten(config).items() if affects_result(key, watchers)}
+    values = _normalized_values(_given(config))
+    return {key: value for key, value in values.items() if affects_result(key, watchers)}
 
 
 def earlier_fingerprints(config: Mapping[str, Any]) -> list[str]:
-    """Those of earlier releases, of values as they were written, and of null keys too."""
-    values = identifying_values(config)
-    return [hashed(values), hashed({key: normalized(key, each) for key, each in values.items()})]
+    """Those of earlier releases: of values as they were written, of null keys, and of displays."""
+    values, given = _values_of_earlier(config), _values_of_earlier(_given(config))
+    return [
+        hashed(each) for each in (values, _normalized_values(values), _normalized_values(given))
+    ]
+
+
+def _values_of_earlier(config: Mapping[str, Any]) -> dict[str, Any]:
+    watchers = watchers_of(config)
+    return {
+        key: value
+        for key, value in flatten(config).items()
+        if is_display(key) or affects_result(key, watchers)
+    }
+
+
+def _given(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def _normalized_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: normalized(key, value) for key, value in flatten(config).items()}
 
 
 def normalized(key: str, value: Any) -> Any:
@@ -64,7 +79,19 @@ def affects_result(key: str, watchers: Collection[str] = ()) -> bool:
         watchers: the callbacks that only watch, by their keys under `callback`.
     """
     neutral = (*RESULT_NEUTRAL_KEYS, *(f"callback.{name}" for name in watchers))
-    return not any(key == other or key.startswith(f"{other}.") for other in neutral)
+    is_neutral = any(key == other or key.startswith(f"{other}.") for other in neutral)
+    return not (is_neutral or is_display(key))
+
+
+def is_display(key: str) -> bool:
+    """Whether it says how a metric is compared and shown: all of a measure but its direction.
+
+    That decides which checkpoint is the best.
+    """
+    match key.split(".", 3):
+        case ["metric", _, "measure", field]:
+            return field != "higher_is_better"
+    return False
 
 
 def watchers_of(config: Mapping[str, Any]) -> tuple[str, ...]:

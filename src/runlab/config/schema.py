@@ -11,9 +11,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from runlab.config.axes import ABSENT, Axes, value_at
+from runlab.config.axes import ABSENT, LARGEST, SMALLEST, Axes, check_rate, value_at
 from runlab.measure import is_number, target_of
-from runlab.runs.record import nested_dict
 
 MOST = max(256, os.cpu_count() or 1)
 """Threads or processes that one command may ask for."""
@@ -136,7 +135,7 @@ def check(config: Mapping[str, Any]) -> None:
     if tested not in TESTED:
         raise ValueError(f"expected test_weights to be one of {', '.join(TESTED)}, got {tested!r}")
     check_counts(config)
-    check_margin("comparison.margin", nested_dict(config, "comparison").get("margin"))
+    check_margin("comparison.margin", value_at(config, "comparison.margin"))
     for group, node in config.items():
         own = SCHEDULE_KEYS if group == "scheduler" else set()
         checked = without_measures(node) if group == "metric" else without_keys(node, own)
@@ -144,12 +143,19 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def check_margin(key: str, margin: Any) -> None:
-    """Raises ValueError unless it is null, a number above 0, or one for each of some measures."""
+    """Raises ValueError unless it is null, a number above 0, or one for each of some measures.
+
+    Above 0 is what can be drawn: at least 1e-30.
+    """
     if isinstance(margin, Mapping):
         for name, each in margin.items():
             check_margin(f"{key}.{name}", each)
-    elif margin is not None and not (is_number(margin) and margin > 0):
+    elif margin not in (None, ABSENT) and not _is_margin(margin):
         raise ValueError(f"expected {key} above 0, in the measure's unit, or null, got {margin!r}")
+
+
+def _is_margin(margin: Any) -> bool:
+    return is_number(margin) and SMALLEST <= margin <= LARGEST
 
 
 def without_measures(node: Any) -> Any:
@@ -177,15 +183,16 @@ def check_axes(config: Mapping[str, Any]) -> None:
         )
     for key in dict.fromkeys(filter(None, (axes.rate, "optimizer.lr"))):
         value = value_at(config, key)
-        if value is not ABSENT and not (is_number(value) and value >= 0):
-            raise ValueError(f"expected {key} to be a finite number of at least 0, got {value!r}")
+        if value is not ABSENT:
+            check_rate(key, value)
 
 
 def check_counts(config: Mapping[str, Any]) -> None:
     """Raises ValueError where a run would start more threads or processes than a machine can."""
     check_count("threads", config.get("threads"))
-    check_count("data.num_workers", nested_dict(config, "data").get("num_workers", 0), least=0)
-    devices = nested_dict(config, "trainer").get("devices", 1)
+    if (workers := value_at(config, "data.num_workers")) is not ABSENT:
+        check_count("data.num_workers", workers, least=0)
+    devices = value_at(config, "trainer.devices")
     if isinstance(devices, list):
         check_count("the number of trainer.devices", len(devices))
     elif str(devices).isdecimal():  # else auto

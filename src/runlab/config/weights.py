@@ -6,8 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runlab.runs.record import nested_dict
-
 FILE = "pretrained.file"
 """The key that names it."""
 
@@ -35,9 +33,8 @@ def label(file: str, sha256: str | None) -> str:
     return f"{Path(file).stem}-{sha256[:8]}" if sha256 else Path(file).stem
 
 
-def labelled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's configuration says of its initial weights, by dotted keys, for its arm."""
-    node = nested_dict(config, "pretrained")
+def labelled(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's `pretrained` says of its initial weights, by dotted keys, for its arm."""
     if node.get("file") is None:
         return dict(DEFAULTS)
     own = {key: node.get(key.rpartition(".")[2], value) for key, value in DEFAULTS.items()}

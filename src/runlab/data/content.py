@@ -29,23 +29,31 @@ class Content(NamedTuple):
         return [Samples(*pair) for pair in (self.train, self.test) if pair is not None]
 
 
-_copies: dict[torch.device, Content] = {}
+_copies: dict[torch.device, tuple[Content, Content]] = {}
+"""By device, what was copied and its copy."""
 
 
 def shared(content: Content, device: torch.device) -> Content:
     """The same on a device, where one copy serves all runs of the process; the latest is kept.
 
-    Runs that train together compute on one memory, which a copy for each would not be.
+    Runs that train together compute on one memory, which a copy for each would not be. That content
+    is the same is seen by its numbers: a checksum may be of what it was made of.
     """
-    if device not in _copies or key_of(_copies[device]) != key_of(content):
+    if device not in _copies or not is_same(_copies[device][0], content):
         train, *test = [pair.to(device) for pair in content.pairs]
-        _copies[device] = Content(train, test[0] if test else None, content.checksum)
-    return _copies[device]
+        _copies[device] = content, Content(train, test[0] if test else None)
+    return _copies[device][1]._replace(checksum=content.checksum)
 
 
-def key_of(content: Content) -> tuple[Any, ...]:
-    kinds = [(each.shape, each.dtype) for pair in content.pairs for each in pair]
-    return content.checksum, *kinds
+def is_same(first: Content, second: Content) -> bool:
+    ones, others = (
+        [each for pair in content.pairs for each in pair] for content in (first, second)
+    )
+    return len(ones) == len(others) and all(map(is_same_tensor, ones, others))
+
+
+def is_same_tensor(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.dtype == other.dtype and torch.equal(one, other))
 
 
 def digest(*pairs: Samples) -> str:
@@ -67,12 +75,20 @@ def stamps(paths: Iterable[Path]) -> tuple[tuple[Path, int, int], ...]:
     return tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
-def checked(content: Content) -> Content:
+def checked(content: Any, source: str) -> Content:
     """The same with its checksum.
 
+    Args:
+        source: the method that made it.
+
     Raises:
-        ValueError: unless it holds samples, all of one shape.
+        ValueError: unless it is one that holds samples, all of one shape.
     """
+    if not isinstance(content, Content):
+        raise ValueError(
+            f"expected a runlab.data.Content from {source}, got a {type(content).__name__}: write "
+            "that method, and end it with return Content((inputs, targets))"
+        )
     for name, pair in zip(("train", "test"), content.pairs, strict=False):
         check_samples(name, pair)
     train, *others = [tuple(pair.inputs.shape[1:]) for pair in content.pairs]

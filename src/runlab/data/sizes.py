@@ -1,5 +1,6 @@
 """How many samples are for training, validation and test, and what a user may get wrong there."""
 
+from math import isclose
 from typing import Any
 
 Size = int | float | None
@@ -12,8 +13,12 @@ def split_sizes(train: Size, val: Size, available: int) -> tuple[int, int]:
     """How many of the samples that are not for test are for training and for validation.
 
     Raises:
-        ValueError: unless both add up to all of them, with one for training at least.
+        ValueError: unless both add up to all of them, with one for training at least, and for
+            validation if a share of them is.
     """
+    is_wanted = is_share(val)
+    if is_wanted and is_share(train) and isclose(train + val, 1):  # type: ignore[operator]
+        val = None  # rounded by themselves they may not add up
     if train is None:
         sizes = available - (found := count(val, available)), found
     else:
@@ -23,6 +28,11 @@ def split_sizes(train: Size, val: Size, available: int) -> tuple[int, int]:
         raise ValueError(
             f"expected {available:,} = data.train_size + data.val_size, got {sizes[0]:,} + "
             f"{sizes[1]:,} = {sum(sizes):,}; set both, or one of them to null for the rest"
+        )
+    if is_wanted and sizes[1] == 0:
+        raise ValueError(
+            f"expected data.val_size to leave a sample of {available:,} for validation, got none: "
+            "set it higher, or to 0 to train on all of them and test the last weights"
         )
     return sizes
 

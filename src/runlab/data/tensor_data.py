@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader
 from runlab.blocks.block import Block
 from runlab.blocks.loader import SampleDataset, Samples, TensorLoader, sample_loader
 from runlab.blocks.plan import BlockPlan
-from runlab.blocks.random import AUGMENT, step_generator
+from runlab.blocks.random import AUGMENT, augments, step_generator
 from runlab.blocks.sampler import EpochSampler, FixedSampler, stratified_split
 from runlab.blocks.size import plan_blocks
-from runlab.data.content import Content, checked, shared
+from runlab.data.content import Content, checked, digest, shared
 from runlab.data.sizes import (
     Size,
     check_at_least,
@@ -119,6 +119,8 @@ class TensorData(L.LightningDataModule):
     def preprocess(self, content: Content, train: Int64[Tensor, " train"]) -> Content:
         """What was read, changed by what the training samples alone tell, as their mean.
 
+        The checksum is of what this makes, unless that has another one than what was read.
+
         Args:
             train: the indices of these among `content.train`.
         """
@@ -136,10 +138,15 @@ class TensorData(L.LightningDataModule):
 
     @cached_property
     def _loaded(self) -> tuple[Content, Split]:
-        content = checked(self.read())
+        name = type(self).__name__
+        content = checked(self.read(), f"{name}.read")
         split = self._split(content)
-        content = checked(self.preprocess(content, split.train))
-        return shared(content, torch.device("cpu")), split
+        made = self.preprocess(content, split.train)
+        if made is not content:
+            made = checked(made, f"{name}.preprocess")
+            if made.checksum == content.checksum:  # which is of what it was made of
+                made = made._replace(checksum=digest(*made.pairs))
+        return shared(made, torch.device("cpu")), split
 
     def _split(self, content: Content) -> Split:
         train, *others = content.pairs
@@ -210,7 +217,7 @@ class TensorData(L.LightningDataModule):
         if isinstance(batch, Block):
             return batch
         inputs, targets = batch
-        if self.trainer is not None and self.trainer.training and hasattr(self, "augment"):
+        if self.trainer is not None and self.trainer.training and augments(self):
             # steps and batches taken before, also by a run that goes on
             number, part = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready, 0
             if isinstance(module := self.trainer.lightning_module, Module):  # as in its blocks

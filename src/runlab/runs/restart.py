@@ -24,6 +24,12 @@ STATE_KEY = "runlab"
 """Under which our part of a checkpoint lies."""
 
 ORIGIN = "origin"
+
+INEXACT = (
+    "between batches of one optimizer step, before a validation or a schedule's step that was due, "
+    "or at the end of an epoch with trainer.max_steps"
+)
+"""Where Lightning would go on otherwise than a run that was not stopped."""
 """Which run wrote it, and on what: with the configuration, so that weights alone tell it too."""
 
 ASIDE = ".unreadable"
@@ -116,7 +122,7 @@ def last_checkpoint(cfg: DictConfig, config: Mapping[str, Any]) -> Restart | Non
         if lost := restart.best - readable:
             warn(restart.path, f"without {min(lost)}")
         elif restart.is_inexact:
-            warn(restart.path, "with trainer.max_steps, or batches that wait for one step")
+            warn(restart.path, f"it was written {INEXACT}")
         else:
             return restart
     return None

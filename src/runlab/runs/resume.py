@@ -139,9 +139,15 @@ class ResumeCallback(L.Callback):
     def is_inexact(self, trainer: L.Trainer) -> bool:
         """Whether Lightning would not go on as if nothing had been.
 
-        It forgets gradients that wait for those of other batches. With `max_steps` it repeats the
-        end of an epoch that it has ended, and leaves out the validation of the last step.
+        It forgets gradients that wait for those of other batches, a validation that was due when
+        a checkpoint came before it, and what a schedule by a metric does after that. With
+        `max_steps` it repeats the end of an epoch that it has ended, and leaves out the validation
+        of the last step.
         """
+        if is_validation_due(trainer) and not self.is_measured(trainer):
+            return True
+        if is_plateau_due(trainer):
+            return True
         if getattr(trainer.lightning_module, "pending_batches", 0) > 0:
             return True  # no checkpoint holds gradients that wait for others
         if has_taken_last_step(trainer):
@@ -163,6 +169,23 @@ class ResumeCallback(L.Callback):
     def leave_out_others(self, pl_module: L.LightningModule) -> None:
         stack = pl_module.stack if isinstance(pl_module, Module) else None
         self.seconds_of_others = getattr(stack, "seconds_of_others", 0.0)
+
+
+def is_validation_due(trainer: L.Trainer) -> bool:
+    """Whether Lightning validates after the batch that was trained last, and has not begun to."""
+    loop = trainer.fit_loop
+    if not trainer.training or not trainer.enable_validation or loop._data_fetcher is None:
+        return False
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+
+
+def is_plateau_due(trainer: L.Trainer) -> bool:
+    """Whether Lightning steps a schedule by a metric after what it does now: it steps late."""
+    if not trainer.lightning_module.automatic_optimization:
+        return False  # a module of ours steps it with the validation
+    is_whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+    by_metric = any(each.reduce_on_plateau for each in trainer.lr_scheduler_configs)
+    return by_metric and (is_whole or trainer.validating)
 
 
 def is_plain(value: Any) -> bool:

@@ -98,6 +98,9 @@ def why_tensors_ineligible(member: Member) -> str | None:
         first = places.setdefault(tensor.untyped_storage()._cdata, name)
         if first != name:
             return f"its {first} and {name} share their memory"
+        strides = zip(tensor.stride(), tensor.shape, strict=True)
+        if any(stride == 0 and size > 1 for stride, size in strides):
+            return f"its {name} holds one number for several places (expand; clone() it)"
     return None
 
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from runlab.blocks.block import Block
+from runlab.blocks.random import augments
 from runlab.module import Module
 from runlab.schedules import schedules_due
 from runlab.stacks.accumulation import Accumulation
@@ -106,7 +107,7 @@ class StepRequest:
 
     @property
     def augments(self) -> bool:
-        return hasattr(self.data, "augment")
+        return augments(self.data)
 
     def step_batch(self, step: int, module: Module) -> tuple[Any, Any]:
         """A step's batch and what is drawn for it, by the run's module or by a copy of it."""

@@ -20,12 +20,21 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def scale_learning_rate(axes: Axes, rates: Iterable[float], title: str) -> None:
-    """A logarithmic x axis with a tick at each rate that was tried, if they are few."""
+    """A logarithmic x axis with a tick at each rate that was tried, if they are few.
+
+    0 has its place at the left, a decade before the next rate.
+    """
     tried = sorted(set(rates))
-    axes.set_xscale("log")
-    axes.set_xlim(tried[0] / 1.5, tried[-1] * 1.5)
-    few = len(tried) <= 12
-    _fix_ticks(axes.xaxis, tried if few else logarithmic_ticks(tried[0], tried[-1]))
+    positive = [rate for rate in tried if rate > 0] or [1.0]
+    if tried[0] > 0:
+        axes.set_xscale("log")
+        axes.set_xlim(tried[0] / 1.5, tried[-1] * 1.5)
+    else:
+        axes.set_xscale("symlog", linthresh=positive[0])
+        axes.set_xlim(-positive[0] / 5, positive[-1] * 1.5)
+    if len(tried) > 12:
+        tried = [*tried[: tried[0] == 0], *logarithmic_ticks(positive[0], positive[-1])]
+    _fix_ticks(axes.xaxis, tried)
     axes.set_xlabel(as_written(title))
 
 

@@ -23,7 +23,8 @@ from runlab.measure import Measure
 from runlab.runs.record import UNSOUND
 
 SHIFT = 1.07
-"""The factor between two arms that share their only learning rate, so that both can be seen."""
+"""The factor between two arms that share their only learning rate, so that both can be seen; of 0
+what it adds to 1 is added."""
 
 
 def sensitivity_figure(
@@ -61,7 +62,8 @@ def _draw_arms(axes: Axes, cells: pd.DataFrame, shown: Mapping[str, Style]) -> N
     for index, (arm, style) in enumerate(shown.items()):
         shift = SHIFT ** (index - (len(shown) - 1) / 2) if alone else 1
         own = cells[cells["arm"] == arm].sort_values("learning_rate")
-        _draw_arm(axes, own.assign(learning_rate=own["learning_rate"] * shift), style)
+        rates = own["learning_rate"]
+        _draw_arm(axes, own.assign(learning_rate=rates * shift + (rates == 0) * (shift - 1)), style)
 
 
 def _draw_arm(axes: Axes, cells: pd.DataFrame, style: Style) -> None:
