@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
@@ -66,6 +68,7 @@ def test_a_configuration_cannot_be_changed_under_its_runs_name():
     ("override", "sentence"),
     [
         ("loss=mse,cross_entropy", "expected settings of one run, got loss=mse,cross_entropy"),
+        ("-m", "expected settings of one run, got -m: compose and train each run in a loop"),
         ("hydra/launcher=stacked", "expected settings of one run, got hydra/launcher=stacked"),
         ("hydra.sweeper.max_batch_size=3", "expected settings of one run, got hydra.sweeper"),
         ("los=mse", "unknown key los; did you mean loss?"),
@@ -85,6 +88,24 @@ def test_a_project_whose_configuration_lies_elsewhere_is_asked_for(tmp_path, mon
     elsewhere.symlink_to(conf)
     monkeypatch.setattr(api, "CONF", tmp_path)
     assert api.compose("seed=3", config_dir=elsewhere).seed == 3
+
+
+def test_a_notebooks_process_is_what_it_was_and_lightning_says_nothing(tiny, tmp_path, monkeypatch):
+    lightning, said = logging.getLogger("lightning.pytorch"), []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", said.append)
+    monkeypatch.setattr(lightning, "handlers", [handler])
+    monkeypatch.setattr(lightning, "level", logging.INFO)
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(False)
+    try:
+        api.train(compose(*tiny, "model=linear", "trainer.max_epochs=1", folder=tmp_path / "run"))
+        assert torch.get_num_threads() == 2
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.set_num_threads(1)
+    assert lightning.level == logging.INFO
+    assert said == []
 
 
 @pytest.mark.long

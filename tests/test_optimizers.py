@@ -119,6 +119,11 @@ def test_without_groups_parameters_are_a_plain_list():
         ([{"pattern": "head.*", "lr": 1, "lr_scale": 2}], "got both"),
         ([{"pattern": "head.*", "frozen": True, "lr": 1}], "nothing beside frozen .* got lr"),
         ([{"pattern": "head.*", "wd": 1}], r"parameter_groups\[0\]\.wd; .*expected one of"),
+        (
+            [{"pattern": "head.*", "lr_scal": 1}],
+            r"\[0\]\.lr_scal; did you mean lr_scale\? expected one of: dampening, .*, frozen, "
+            "fused, lr, lr_scale, max_ndim, maximize, momentum, nesterov, pattern, weight_decay$",
+        ),
         ([{"pattern": "head.*"}], "got its pattern alone"),
         ([{"lr": 1}], "with a pattern"),
         ([{"pattern": "*", "frozen": True}], "at least one parameter to train"),

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from runlab.analysis.arms import name_arms
+from runlab.config.axes import Axes
 from runlab.config.fingerprint import fingerprint
 from runlab.pretrained import load_pretrained
 from runlab.runs import checkpoint
@@ -98,6 +100,38 @@ def test_a_run_is_known_by_the_weights_and_not_by_where_they_lie(file, tmp_path)
         config(f"pretrained.file={path}", f"pretrained.sha256={known}")
     with pytest.raises(ValueError, match=r"a file of weights in pretrained\.file, got no"):
         config("pretrained.file=nowhere.pt")
+
+
+def test_a_run_is_named_by_its_weights_and_one_without_as_before(tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"1")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "weights.pt").write_bytes(b"2")
+
+    def name(file, *others):
+        return compose(f"pretrained.file={file}", "loss=mse", *others).run.name
+
+    plain = "loss=mse,lr=0.1,seed=0"
+    assert name("null") == compose("loss=mse").run.name == plain
+    assert name(tmp_path / "weights.pt") == f"{plain},file=weights-6b86b273"
+    assert name(tmp_path / "other" / "weights.pt") == f"{plain},file=weights-d4735e3a"
+    assert name(tmp_path / "none.pt") == f"{plain},file=none"
+    arm = "comparison.arm=pretrained.file"
+    assert name(tmp_path / "weights.pt", arm) == "file=weights-6b86b273,lr=0.1,seed=0,loss=mse"
+
+
+def test_arms_tell_the_files_by_their_names_and_contents():
+    def arms(key, *given):
+        configs = [{"pretrained": each, "seed": 0, "loss": {}} for each in given]
+        records = [{"config": each, "choices": {"loss": "mse"}} for each in configs]
+        return name_arms(records, Axes(arm=key))["arm"].tolist()
+
+    one = {"file": "/x/a.ckpt", "into": None, "leave_out": [], "sha256": "1" * 64}
+    other = {**one, "sha256": "2" * 64}
+    assert arms("pretrained.file", one, None) == ["file=a-11111111", "file=null"]
+    both = ["mse, file=a-11111111", "mse, file=a-22222222", "mse, file=null"]
+    assert arms("loss", one, other, None) == both
+    assert arms("loss", one, {**one, "file": "/y/a.ckpt"}) == ["mse", "mse"]
+    assert arms("loss", None, {**one, "file": None}) == ["mse", "mse"]
 
 
 def test_a_run_starts_from_the_weights_and_is_loaded_without_the_file(tmp_path, tiny):

@@ -3,12 +3,15 @@
 docs/contract.md has an example.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pandas as pd
+import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -19,13 +22,12 @@ from omegaconf.errors import OmegaConfBaseException
 from runlab.analysis import runs
 from runlab.analysis.compare import compare as compare
 from runlab.components import literal, located, received_data
-from runlab.config.arguments import quoted
+from runlab.config.arguments import is_sweep, quoted
 from runlab.config.fingerprint import key_of
 from runlab.config.messages import user_message
 from runlab.config.targets import walk
 from runlab.runs import checkpoint
-from runlab.sweeps.callback import is_sweep
-from runlab.train import train as train
+from runlab.train import train as train_run
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 """Beside `src`, where the project is installed as it is (`pip install -e .`)."""
@@ -58,6 +60,22 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig
             return for_one_run(hydra_compose("train", given, return_hydra_config=True))
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(user_message(error)) from error
+
+
+def train(cfg: DictConfig) -> dict[str, Any] | None:
+    """Trains the run that `cfg` describes, or what is left of it; returns its record.
+
+    Torch's number of threads and its choice of algorithms are afterwards what they were. Lightning
+    says no more than in a script.
+
+    Returns None if another process is training it.
+
+    Raises:
+        ValueError: for a configuration that cannot be trained, or differs from the one that the
+            run's folder holds. Whatever training raised is recorded and raised again.
+    """
+    with process_as_it_was():
+        return train_run(cfg)
 
 
 def load(path: str | Path) -> L.LightningModule:
@@ -93,10 +111,28 @@ def load_runs(sweep: str | Path) -> pd.DataFrame:
     return table
 
 
+@contextmanager
+def process_as_it_was() -> Iterator[None]:
+    """Gives a notebook its own settings back, and keeps what every run would say out of it."""
+    lightning = logging.getLogger("lightning.pytorch")
+    level, threads = lightning.level, torch.get_num_threads()
+    is_deterministic = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    lightning.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        lightning.setLevel(level)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(is_deterministic, warn_only=only_warns)
+        torch.backends.cudnn.benchmark = benchmark
+
+
 def require_one_run(overrides: Sequence[str]) -> None:
     """Raises ValueError for what is about a sweep: it would be left out without a word."""
     for each in overrides:
-        of_sweep = key_of(each).startswith(OF_SWEEPS)
+        of_sweep = each.startswith("-") or key_of(each).startswith(OF_SWEEPS)
         if of_sweep or is_sweep(each):
             raise ValueError(
                 f"expected settings of one run, got {each}: compose and train each run in a loop, "

@@ -6,6 +6,7 @@ The run record keeps it in between.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from inspect import signature
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -117,11 +118,18 @@ def declared_measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
             measures[name] = _configured(name, node, measures.get(name))
     primary = (config.get("comparison") or {}).get("metric") or own[0].name
     if primary not in measures:
+        declare = f'declare it in its class: measures = (runlab.Measure("{primary}", "<title>"), …)'
         raise ValueError(
             f"expected comparison.metric to name what a run measures ({', '.join(measures)}), got "
-            f"{primary}: add it by metric=…"
+            f"{primary}: {'add it by metric=…' if takes_metrics(kind) else declare}"
         )
     return (measures.pop(primary), *measures.values())
+
+
+def takes_metrics(module: Any) -> bool:
+    """Whether a module's constructor, or that of a base, has the parameter `metrics`."""
+    makers = getattr(module, "__mro__", (module,))
+    return any("metrics" in signature(each).parameters for each in makers if each is not object)
 
 
 def target_of(key: str, node: Any) -> Any:

@@ -136,10 +136,14 @@ def require_settings(
             "evaluates the loss several times: choose another, or write a module with a "
             "training_step of its own"
         )
-    valid = accepted_parameters(optimizer)
+    taken = accepted_parameters(optimizer)
+    if taken is None:
+        return
+    settable = taken - set(needed[:1])  # the parameters themselves are the group's
     for group in groups:
-        for key in () if valid is None else group.settings.keys() - valid:
-            raise ValueError(unknown(f"{group.key}.{key}", key, "parameter", valid or ()))
+        for key in group.settings.keys() - settable:
+            valid = {"pattern", *OWN_KEYS, *settable}
+            raise ValueError(unknown(f"{group.key}.{key}", key, "key", valid))
 
 
 def parameter_groups(nodes: Any) -> list[ParameterGroup]:

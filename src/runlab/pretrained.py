@@ -1,13 +1,12 @@
 """Initial weights from a file, in place of those that a network is built with."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from runlab.config.weights import checksum
 from runlab.runs.checkpoint import read
 
 
@@ -85,11 +84,10 @@ def with_checksum(config: Mapping[str, Any]) -> dict[str, Any]:
     node = config.get("pretrained")
     if node is None or node["file"] is None:
         return {**config, "pretrained": None}
-    file = Path(node["file"])
-    if not file.is_file():
+    file = node["file"]
+    now = checksum(file)
+    if now is None:
         raise ValueError(f"expected a file of weights in pretrained.file, got no file {file}")
-    with file.open("rb") as content:
-        now = hashlib.file_digest(content, "sha256").hexdigest()
     if node.get("sha256") not in (None, now):
         raise ValueError(
             f"expected weights of SHA-256 {node['sha256']} in {file}, got {now}: give the file "

@@ -136,6 +136,15 @@ def test_short_keys_that_would_be_ambiguous_stay_whole():
     )
 
 
+def test_a_class_that_is_added_is_named_by_its_place():
+    added = ["+metric.auc._target_=m.AUROC", "+metric.auc.num_classes=10"]
+    assert name(*added) == "loss=mse,lr=0.1,seed=0,metric.auc=m.AUROC,num_classes=10"
+    several = name(*added, "+callback.mean._target_=c.Mean")
+    assert several.endswith("seed=0,callback.mean=c.Mean,metric.auc=m.AUROC,num_classes=10")
+    for others in ("optimizer._target_=o.Adam", "++optimizer._target_=o.Adam"):
+        assert name(others) == "loss=mse,lr=0.1,seed=0,_target_=o.Adam"
+
+
 @pytest.mark.parametrize("value", ["a/b", "a b", "é", "x'y", "a:b"])
 def test_names_are_safe_as_file_names(value):
     assert name(f"model.tag={value}").isascii()

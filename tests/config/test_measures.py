@@ -49,6 +49,19 @@ def test_a_module_that_declares_nothing_measures_its_loss():
 
 
 @pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("tests.level_one.Shallow", 'its class: measures = (runlab.Measure("acc", "<title>"), …)'),
+        ("losslab.regressor.Regressor", "add it by metric=…"),
+    ],
+)
+def test_who_names_no_measure_is_told_how_that_module_gets_one(module, told):
+    config = {"module": {"_target_": module}, "comparison": {"metric": "acc"}}
+    with pytest.raises(ValueError, match=rf"got acc: .*{re.escape(told)}$"):
+        declared_measures(config)
+
+
+@pytest.mark.parametrize(
     ("overrides", "monitor", "mode"),
     [
         ([], "val/accuracy", "max"),

@@ -90,6 +90,10 @@ def test_a_message_moves_no_cursor():
             ["-m", "hydra/sweeper=optuna", "hydra.sweeper.n_jobs=0"],
             "expected hydra.sweeper.n_jobs to be a whole number of 1 to ",
         ),
+        (
+            ["-m", "data=mnist,table", "data.target=x"],
+            "data=mnist: unknown key data.target; expected one of: batch_size, ",
+        ),
         (["seed=null"], "expected seed to be of type int"),
         (["-m", "seed=null,1"], "expected seed to be of type int"),
         (["seed=0.5"], "expected seed to be of type int"),
@@ -104,9 +108,31 @@ def test_it_is_one_clear_sentence(refused, arguments, sentence):
     assert len(message.splitlines()) == 1
 
 
+def test_a_fixed_value_may_be_of_a_key_that_swept_choices_alone_have(tmp_path, monkeypatch):
+    (tmp_path / "module").mkdir()
+    for name in ("one", "other"):
+        (tmp_path / "module" / f"{name}.yaml").write_text("_target_: a.B\nlr: 1\nwidths: [1]\n")
+    where = f"hydra.searchpath=[file://{tmp_path}]"
+    fixed = ["module.lr=0.003", "module.widths=[8, 4]", "seed=3"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", where, "module=one,other", *fixed])
+    trained = []
+    main(
+        lambda cfg: trained.append((cfg.run.name, cfg.module)),
+        config_name="train", config_dir=CONF,
+    )  # fmt: skip
+    assert [name for name, _ in trained] == [
+        f"loss=cross_entropy,lr=0.1,seed=3,module={name},module.lr=0.003,widths=[8,4]"
+        for name in ("one", "other")
+    ]
+    for _, module in trained:
+        assert module == {"_target_": "a.B", "lr": 0.003, "widths": [8, 4]}
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["name=../x"], ["name=.."], ["-m", "name=../x"], [f"name={'x' * 250}"], ["-m", "name=a,b"],
+    [["name=../x"], ["name=.."], ["-m", "name=../x"], ["-m", "loss=mse,msee"],
+     [f"name={'x' * 250}"], ["-m", "name=a,b"], ["-m", "data=mnist,table", "data.target=x"],
      ["hydra.job.chdir=true"], ["-m", "hydra/launcher=processes", "hydra.launcher.n_jobs=1000000"]],
 )  # fmt: skip
 def test_what_cannot_be_launched_is_refused_before_a_file_is_made(refused, tmp_path, arguments):

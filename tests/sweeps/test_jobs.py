@@ -50,5 +50,13 @@ def test_what_changes_no_result_makes_no_other_run():
     assert identifying(["seed=0", "callback.bar.rate=1"], ["bar"]) == {("seed", "0")}
 
 
+def test_files_of_weights_are_told_apart_by_what_they_hold(tmp_path):
+    for name, content in {"a": b"1", "b": b"2", "moved": b"1"}.items():
+        (tmp_path / name).write_bytes(content)
+    jobs = [[f"pretrained.file='{tmp_path}/{name}'"] for name in ("a", "b", "moved", "none")]
+    jobs.append(["pretrained.file=null"])
+    assert first_alike(jobs, ()) == [0, 1, 0, 3, 4]
+
+
 def test_runs_on_data_of_two_places_are_not_taken_for_one():
     assert first_alike([["data_dir=/a"], ["data_dir=/b"], ["+data_dir=/a"]], ()) == [0, 1, 0]

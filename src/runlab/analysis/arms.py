@@ -11,6 +11,7 @@ import pandas as pd
 
 from runlab.config.axes import ABSENT, Axes, value_at, without_value
 from runlab.config.fingerprint import affects_result, flatten, key_of, normalized, watchers_of
+from runlab.config.weights import FILE, labelled
 from runlab.runs.record import nested_dict
 
 IGNORED_GROUPS = ("run", "paths", "output", "hydra")
@@ -114,11 +115,13 @@ def _natural(name: str) -> list[tuple[float, str]]:
 def _settings(record: dict[str, Any], axes: Axes) -> dict[str, str]:
     config = record.get("config") or {}
     watchers = watchers_of(config)
-    flat = _flat(config, axes) | (record.get("choices") or {})
+    others = {key: node for key, node in config.items() if key != "pretrained"}
+    weights = labelled(nested_dict(config, "pretrained"))
+    flat = _flat(others, axes) | weights | (record.get("choices") or {})
     return {
         key: json.dumps(normalized(key, value), ensure_ascii=False)
         for key, value in flat.items()
-        if key in axes.keys or _can_vary(key, watchers)
+        if key in (*axes.keys, FILE) or _can_vary(key, watchers)
     }
 
 

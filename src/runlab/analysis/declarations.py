@@ -166,7 +166,10 @@ def _select_measure(
     for measure in measures:
         if measure.name == metric:
             return measure
-    raise ValueError(f"expected a measure that all runs declare alike, got {metric}: {ways}")
+    raise ValueError(
+        f"expected a measure that all runs declare alike, got {metric}: {ways}; before training "
+        f'a module\'s class declares others, by measures = (runlab.Measure("{metric}", …), …)'
+    )
 
 
 def _count_primaries(by_run: Mapping[str, Declaration]) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from runlab.cli import streams
-from runlab.config.arguments import quoted
+from runlab.config.arguments import left_to_runs, quoted
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import is_multirun
 from runlab.runs import lock, record
@@ -47,9 +48,7 @@ def main(
     with full_errors() as wanted_by_user, exit_on_signals():
         try:
             entry = in_any_process(task if wanted_by_user else guarded(task))
-            hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(
-                entry
-            )()
+            launch(entry, config_name, config_dir)
         except (KeyboardInterrupt, SystemExit) as stop:
             stopped = code_of_signal(stop)
             if not stopped:
@@ -73,6 +72,20 @@ def main(
         sys.exit(stopped)
     if failures:
         sys.exit("\n".join(failures))
+
+
+def launch(task: Callable[[DictConfig], Any], config_name: str, config_dir: Path) -> None:
+    """Runs it under Hydra; once more, where a key is one that swept choices alone may have."""
+    start = hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)
+    try:
+        start(task)()
+    except HydraException as error:
+        key = getattr(error.__cause__, "full_key", None)
+        arguments = left_to_runs(sys.argv[1:], str(key))
+        if SweepCallback.folder is not None or arguments == sys.argv[1:]:
+            raise
+        sys.argv[1:] = arguments
+        start(task)()
 
 
 def in_thread(failure: threading.ExceptHookArgs) -> None:

@@ -1,9 +1,11 @@
-"""Paths on the command line: runs' names hold `=` and `,`, which mean something else to Hydra."""
+"""Arguments of a command line, as Hydra takes them: above all paths, with their `=` and `,`."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 
@@ -28,6 +30,34 @@ def quoted_argument(argument: str) -> str:
 
 def quoted_text(text: str) -> str:
     return QuotedString(text=text, quote=Quote.single).with_quotes()
+
+
+def left_to_runs(arguments: Iterable[str], key: str) -> list[str]:
+    """The arguments, with a fixed value left to each run where its group's choice is swept.
+
+    Of `module=a,b module.lr=0.1` Hydra first composes the default module, which may have no `lr`.
+    What is swept it leaves out there, and `module.lr=choice(0.1)` is a sweep of one value.
+
+    Args:
+        key: the one that Hydra found no place for, such as `module.lr`.
+    """
+    arguments, group = list(arguments), key.partition(".")[0]
+    if not any(each.startswith(f"{group}=") and is_sweep(each) for each in arguments):
+        return arguments
+    return [swept_alone(a) if a.startswith(f"{group}.") else a for a in arguments]
+
+
+def swept_alone(argument: str) -> str:
+    key, _, value = argument.partition("=")
+    alone = f"{key}=choice({value})"
+    try:
+        return argument if is_sweep(argument) or not is_sweep(alone) else alone
+    except HydraException:  # of one that has no such form, as null has none
+        return argument
+
+
+def is_sweep(override: str) -> bool:
+    return OverridesParser.create().parse_override(override).is_sweep_override()
 
 
 def given(cfg: DictConfig, key: str, example: str) -> str | list[str]:

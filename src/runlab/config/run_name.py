@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from runlab.config.axes import Axes
 from runlab.config.fingerprint import affects_result, key_of, normalized, watchers_of
 from runlab.config.parts import unused_groups
+from runlab.config.weights import FILE, checksum, label
 from runlab.measure import LOSS, declared_measures, mode_of
 from runlab.text import LONGEST_FILE_NAME, file_name
 
@@ -33,7 +34,7 @@ def axis_values(cfg: DictConfig) -> dict[str, Any]:
     """
     axes, choices, unused = Axes.of(cfg), cfg.run.choices, unused_groups_of(cfg)
     found = {
-        key: choices[key] if key == axes.arm and key in choices else OmegaConf.select(cfg, key)
+        key: choices[key] if key == axes.arm and key in choices else value_of(cfg, key)
         for key in axes.keys
         if key.partition(".")[0] not in unused
     }
@@ -42,6 +43,12 @@ def axis_values(cfg: DictConfig) -> dict[str, Any]:
         for key, value in found.items()
         if value is not None and not OmegaConf.is_dict(value)
     }
+
+
+def value_of(cfg: DictConfig, key: str) -> Any:
+    """As the configuration has it; of a file of weights it is what tells it from other files."""
+    value = OmegaConf.select(cfg, key)
+    return label(value, checksum(value)) if key == FILE and value is not None else value
 
 
 def unused_groups_of(cfg: DictConfig) -> set[str]:
@@ -56,22 +63,31 @@ def extra_overrides(cfg: DictConfig, overrides: Any) -> dict[str, Any]:
     """What was overridden beyond arm, rate and seed: values by their short keys.
 
     A short key is the last part of a dotted key, or the whole key where that would be ambiguous.
+    A class that is added by `+metric.auc._target_=…` has the key `metric.auc`.
     Values are the configuration's, so that `.5` and `5e-1` are one; of a group it is the choice.
     What an experiment sets is no override: where a multirun has several, they are among the keys.
     """
     watchers, names, placed = watchers_of(cfg), Axes.of(cfg).names(), axis_values(cfg).keys()
-    texts = {key_of(each): each.partition("=")[2] for each in as_given(overrides)}
+    given = as_given(overrides)
+    texts = {key_of(each): each.partition("=")[2] for each in given}
+    added = {key_of(each) for each in given if re.match(r"\+[^+=]+\._target_=", each)}
     if any("$" in text for text in texts.values()):  # Hydra may have escaped a brace after it
         cfg = without_place(cfg)
     if only_watches(texts.get("callback", ""), watchers):
         del texts["callback"]
     elsewhere = {*placed, *(() if "experiment" in varied_keys() else ("experiment",))}
-    keys = sorted(key for key in texts.keys() - elsewhere if affects_result(key, watchers))
-    stems = [key.rsplit(".", 1)[-1] for key in keys]
+    keys = sorted(
+        key
+        for key in texts.keys() - elsewhere
+        if affects_result(key, watchers) or (key == FILE and value_of(cfg, key) is not None)
+    )
+    stems = [
+        key.removesuffix("._target_") if key in added else key.rsplit(".", 1)[-1] for key in keys
+    ]
     taken = {names[key] for key in placed} | {stem for stem in stems if stems.count(stem) > 1}
     values = {}
     for key, stem in zip(keys, stems, strict=True):
-        value = OmegaConf.select(cfg, key)
+        value = value_of(cfg, key)
         is_group = OmegaConf.is_dict(value) or value is None
         short = key if stem in taken else stem
         values[short] = texts[key] if is_group else as_text_or_number(key, value)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from runlab.config.arguments import is_sweep
 from runlab.config.fingerprint import key_of
 from runlab.config.messages import USER_ERRORS, is_user_error, user_message
 from runlab.config.run_name import LAUNCH, as_given
@@ -85,10 +85,6 @@ def check_multirun(hydra: DictConfig) -> None:
         raise ValueError(
             "expected one name for all runs of a sweep, got several: launch them apart"
         )
-
-
-def is_sweep(override: str) -> bool:
-    return OverridesParser.create().parse_override(override).is_sweep_override()
 
 
 @contextmanager

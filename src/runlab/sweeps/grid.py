@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict, read_write
 
-from runlab.config.fingerprint import watchers_of
+from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.run_name import SWEEP_SIZE, SWEPT_KEYS
 from runlab.runs import record
 from runlab.sweeps.jobs import Job, covering, first_alike, identifying, swept_keys
@@ -47,6 +48,7 @@ class GridSweeperMixin(BasicSweeper):
         left = self.not_ended(jobs)
         if len(left) < len(jobs):
             log.info("%d of %d runs have ended already", len(jobs) - len(left), len(jobs))
+        self.require_legal(left)
         size = max_batch_size or len(left) or 1
         return [list(chunk) for chunk in self.split_overrides_to_chunks(left, size)]
 
@@ -101,4 +103,17 @@ class GridSweeperMixin(BasicSweeper):
         return super().get_job_batch()
 
     def validate_batch_is_legal(self, batch: Sequence[Job]) -> None:
-        super().validate_batch_is_legal(covering(batch))
+        """Has been done for all batches, before the first file was made."""
+
+    def require_legal(self, jobs: Sequence[Job]) -> None:
+        """Raises ValueError, or Hydra's own, for a choice or a key that does not exist."""
+        from runlab.config.messages import user_message  # seconds, as above
+
+        for job in covering(jobs):
+            try:
+                super().validate_batch_is_legal([job])
+            except HydraException as error:
+                group = str(getattr(error.__cause__, "full_key", "")).partition(".")[0]
+                if not (choices := [each for each in job if key_of(each) == group]):
+                    raise
+                raise ValueError(f"{choices[0]}: {user_message(error)}") from error

@@ -1,5 +1,6 @@
 """The runs that a sweeper launches, as Hydra's overrides, compared by their values."""
 
+import json
 from collections.abc import Collection, Sequence
 from functools import cache
 
@@ -7,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from runlab.config.fingerprint import PLACES_OF_DATA, affects_result, as_text, key_of, normalized
+from runlab.config.weights import FILE, checksum
 
 Job = Sequence[str]  # its overrides
 Setting = tuple[str, str]
@@ -28,8 +30,15 @@ def setting(override: str) -> Setting:
 
 
 def identifying(job: Job, watchers: Collection[str]) -> frozenset[Setting]:
-    """Those of a run's settings that its result may depend on."""
-    return frozenset(setting(each) for each in job if affects_result(key_of(each), watchers))
+    """Those of a run's settings that its result may depend on; a file of weights by its content."""
+    settings = {setting(each) for each in job if affects_result(key_of(each), watchers)}
+    return frozenset(settings | {weights(each) for each in job if key_of(each) == FILE})
+
+
+def weights(override: str) -> Setting:
+    key, value = setting(override)
+    file = json.loads(value) if value.startswith('"') else None
+    return key, (checksum(file) if file else None) or value
 
 
 def first_alike(jobs: Sequence[Job], watchers: Collection[str]) -> list[int]:
