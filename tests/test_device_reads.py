@@ -85,6 +85,7 @@ def test_an_epoch_reads_its_training_at_once_and_its_validation_at_once(fit):
     assert counted.during_epochs("upload") == [0] * EPOCHS
 
 
+@pytest.mark.long
 def test_so_does_each_run_of_a_stack(fit, monkeypatch):
     stack_on_meta(monkeypatch)
     for counted in train_together([partial(fit, f"seed={seed}") for seed in range(2)], 50):

@@ -82,6 +82,7 @@ def test_nothing_is_executed_of_a_file(file):
         load_pretrained(Net(), file(Net()))  # a pickled object
 
 
+@pytest.mark.long
 def test_a_run_is_known_by_the_weights_and_not_by_where_they_lie(file, tmp_path):
     path = file(Net().state_dict())
     (tmp_path / "moved.pt").write_bytes((tmp_path / "weights.pt").read_bytes())
@@ -134,6 +135,7 @@ def test_arms_tell_the_files_by_their_names_and_contents():
     assert arms("loss", None, {**one, "file": None}) == ["mse", "mse"]
 
 
+@pytest.mark.long
 def test_a_run_starts_from_the_weights_and_is_loaded_without_the_file(tmp_path, tiny):
     short = [*tiny, "model=linear", "trainer.max_epochs=1"]
     checkpoints = [tmp_path / name / "checkpoints" / "last.ckpt" for name in ("first", "second")]

@@ -50,6 +50,7 @@ def test_a_callback_that_waits_for_a_validation_is_named(run):
         run(*ALL, *EARLY)
 
 
+@pytest.mark.long
 def test_a_validation_too_small_to_choose_by_is_warned_of_once(run, caplog):
     warn_of_small_validation.cache_clear()
     with caplog.at_level(logging.WARNING):

@@ -299,6 +299,7 @@ def test_two_cpu_processes_train_as_one_does(run, tmp_path, commands, tiny):
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
 
 
+@pytest.mark.long
 def test_processes_are_forked_where_there_is_a_gpu(tmp_path, commands, tiny):
     overrides = [*tiny, "trainer=ddp_sim", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run"]
     done = commands.run(tmp_path, "tests/runs/untouched_gpu.py", *overrides)
@@ -368,6 +369,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(run, tmp_path, caplog):
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.mark.long
 def test_so_it_is_if_its_record_is_damaged(run, tmp_path, caplog):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{")

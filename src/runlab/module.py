@@ -92,6 +92,7 @@ class Module(LoggedModule):
         seed: of `draw`.
         pending_batches: whose gradients wait for the next optimizer step.
         stack: takes the steps of a block in place of `take_steps`, with those of other runs.
+        is_first_block: of a fit; in it, `loss_step` is watched for changes of its batch.
         has_tried_loss: whether it is known to be a mean, see `doubled_ratio`.
 
     Raises:
@@ -125,6 +126,7 @@ class Module(LoggedModule):
             )
         self.automatic_optimization = False
         self.is_in_loss_step = False
+        self.is_first_block = True
         self.network = network
         self.loss = loss
         self.optimizer_factory = no_optimizer if optimizer is None else optimizer
@@ -230,6 +232,7 @@ class Module(LoggedModule):
         self.first_step, self.first_pending = self.trainer.global_step, self.pending_batches
         take_steps = type(self).take_steps if self.stack is None else self.stack
         losses, outputs = take_steps(self, batch)
+        self.is_first_block = False
         self.log_deferred("train/loss", losses.mean())
         self.log_deferred("train/learning_rate", learning_rate)
         return {"outputs": outputs}
@@ -350,7 +353,11 @@ class Module(LoggedModule):
         """
         vars(self)["is_in_loss_step"] = True  # past nn.Module, which would look it over
         try:
-            with leaves_unchanged(f"loss_step of {type(self).__name__}", batch=batch, draw=drawn):
+            if self.is_first_block:  # a look at each step would cost some percent of it
+                name = f"loss_step of {type(self).__name__}"
+                with leaves_unchanged(name, batch=batch, draw=drawn):
+                    returned = self.loss_step(batch, drawn)
+            else:
                 returned = self.loss_step(batch, drawn)
         finally:
             vars(self)["is_in_loss_step"] = False
@@ -448,6 +455,7 @@ class Module(LoggedModule):
         super().setup(stage)
         if stage == "fit":
             self.pending_batches = 0
+            self.is_first_block = True
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.trainer.global_step == self.pending_batches == 0:

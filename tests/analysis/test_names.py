@@ -100,6 +100,7 @@ def test_no_element_of_the_page_comes_from_a_name(made: tuple[Comparison, str]) 
 SVG_TAGS = {"svg", "g", "defs", "path", "use", "clippath", "rect", "lineargradient", "stop"}
 
 
+@pytest.mark.long
 def test_a_picture_from_the_folder_is_one_in_which_no_script_runs(
     made: tuple[Comparison, str],
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_sections_tables_hold_all_arms_and_show_as_many_as_the_rest(
     assert "an extra warning" in comparison.warnings
 
 
+@pytest.mark.long
 def test_a_section_has_its_place_in_page_and_markdown(comparison: Comparison) -> None:
     page = (comparison.folder / "comparison.html").read_text()
     assert '<a href="#extra-part">An extra part</a>' in page

@@ -182,6 +182,7 @@ def test_hyperparameters_are_typed_values():
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", ["-0.1", "nan", "inf", "fast", "null", "true"])
 def test_a_learning_rate_that_is_none_is_refused(rate):
     with pytest.raises(ValueError, match=r"expected optimizer\.lr to be a finite number"):
@@ -206,6 +207,7 @@ def test_a_misspelt_parameter_deep_in_a_callback_is_found():
         check("+callback.best.moniter=val/loss")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [0, 1_000_000])
 @pytest.mark.parametrize("key", ["threads", "data.num_workers", "trainer.devices"])
 def test_a_number_of_threads_or_processes_is_one_that_a_machine_can_start(key, count):
@@ -236,6 +238,7 @@ def test_a_name_that_no_folder_can_have_is_refused_where_hydra_computes_it(name)
     assert sentence.endswith(f"got {name!r}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("spellings", "part"),
     [
@@ -254,6 +257,7 @@ def test_a_value_has_one_spelling_in_a_runs_name(spellings, part):
 RATES = ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse", "mse_logits"])
 def test_the_names_of_the_shipped_comparison_are_those_that_its_readers_have(loss):
     for rate in RATES:

@@ -162,6 +162,7 @@ def altered(finished, tmp_path):
     return write
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["module", "model", "loss", "data"])
 def test_a_received_checkpoint_calls_nothing_that_it_names(
     finished, altered, data_dir, tmp_path, place

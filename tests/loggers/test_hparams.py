@@ -83,6 +83,7 @@ def test_hparams_has_a_typed_column_for_whatever_any_run_of_a_sweep_overrides(ru
     assert rows["b"].hparams["loss"].string_value == "mse"
 
 
+@pytest.mark.long
 def test_the_first_rows_of_hparams_are_every_arms_first_seed(run, tmp_path):
     for loss, seed in (("mse", 0), ("cross_entropy", 0), ("cross_entropy", 1)):
         run(f"sweep/{loss}{seed}", f"loss={loss}", f"seed={seed}")

@@ -124,6 +124,7 @@ def test_a_damaged_best_checkpoint_is_not_tested(run):
         run("run", *FLIP, BEST)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("damaged", "resumed"), [(LAST, 1), (BEST, 0)])
 def test_a_run_goes_on_from_what_is_whole_and_has_its_best_weights(run, caplog, damaged, resumed):
     Flip.done = False
@@ -188,6 +189,7 @@ class Stop(L.Callback):
             raise SystemExit("stopped by the test")
 
 
+@pytest.mark.long
 def test_a_run_may_keep_checkpoints_where_its_own_name_says(run, tmp_path):
     place = f"callback.last.dirpath={tmp_path}/scratch/${{run.name}}"
     entry = run("run", place)
@@ -266,6 +268,7 @@ def test_anothers_best_weights_elsewhere_are_not_tested_for_this_ones(run, tmp_p
         run("two/run", *replace)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_torn", [True, False])
 @pytest.mark.parametrize("changed", ["versions", "data"])
 def test_without_a_record_too_a_run_goes_on_with_the_same_versions_and_data_only(
@@ -312,6 +315,7 @@ class Other(L.Callback):
         train(config)
 
 
+@pytest.mark.long
 def test_nor_may_two_runs_write_to_one_at_the_same_time(run, tmp_path):
     run(
         "run",

@@ -138,6 +138,7 @@ def test_each_callback_of_the_page_is_tried():
     assert tried == table("Callbacks")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_refused_callback_is_one_sentence_before_the_run_begins(run, tmp_path, name):
     override, told = REFUSALS[name]

@@ -58,6 +58,7 @@ def test_the_record_and_the_file_that_is_evaluated_are_of_the_same_weights(
     assert of_file == recorded
 
 
+@pytest.mark.long
 def test_the_choice_decides_what_is_tested(run):
     best, last = (run(c, f"test_weights={c}", "optimizer.lr=2") for c in ("best", "last"))
     ema, raw = (run(c, *o, "optimizer.lr=0.05") for c, o in (
@@ -73,6 +74,7 @@ def weights(path):
     return torch.load(path, weights_only=True)["state_dict"]
 
 
+@pytest.mark.long
 def test_an_average_of_every_step_does_not_depend_on_blocks(run, tmp_path):
     for steps in (1, 10):
         run(str(steps), *EMA, f"data.steps_per_execution={steps}", "test_weights=averaged")
@@ -90,6 +92,7 @@ class ByHand(L.Callback):
             ByHand.total[name] = ByHand.total.get(name, 0) + each.detach().double() / 20
 
 
+@pytest.mark.long
 def test_the_average_is_that_of_the_weights_after_each_step(run, tmp_path):
     ByHand.total = {}
     run("run", f"{AVERAGE}WeightAveraging", "test_weights=averaged", "trainer.max_epochs=2",

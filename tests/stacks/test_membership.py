@@ -119,6 +119,7 @@ class Tuning(L.Callback):
             pl_module.loss.k = 2.0
 
 
+@pytest.mark.long
 def test_a_run_whose_modules_are_no_others_says_so(stack, caplog):
     tuning = ["loss=mse_logits", f"+callback.tuning._target_={HERE}.Tuning"]
     with caplog.at_level(logging.WARNING):
@@ -127,6 +128,7 @@ def test_a_run_whose_modules_are_no_others_says_so(stack, caplog):
     assert f"{NOTE}its loss's k is another than the other runs'" in caplog.text
 
 
+@pytest.mark.long
 def test_no_more_runs_are_computed_at_once_than_was_asked_for(stack):
     entries = stack(RUNS, ONE_EPOCH, size=2)
     assert [entry["timing"]["stack"] for entry in entries] == [2, 2, 1]

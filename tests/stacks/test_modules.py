@@ -367,6 +367,7 @@ class Copies(L.Callback):
         Copies.copied.append(copy.deepcopy(pl_module))
 
 
+@pytest.mark.long
 def test_a_callback_may_copy_the_module_of_a_stack(stack, monkeypatch):
     monkeypatch.setattr(Copies, "copied", [])
     assert_shared(stack(RUNS, ONE_EPOCH, f"+callback.copies._target_={HERE}.Copies"), 2)

@@ -89,6 +89,7 @@ def test_blocks_of_any_length_are_compiled_once(stack):
     assert len(graphs) == 2  # gradients and descent, of all three runs
 
 
+@pytest.mark.long
 def test_what_the_compiler_cannot_take_is_stacked_all_the_same_and_says_why(stack, caplog):
     def refuse(graph, inputs):
         raise RuntimeError("no compiler here")

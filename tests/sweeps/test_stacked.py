@@ -46,6 +46,7 @@ def runs(sweep: Path) -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sweep.glob("*/run.json")}
 
 
+@pytest.mark.long
 def test_every_run_is_what_the_basic_launcher_leaves(sweeps):
     folder, done, basic = sweeps
     assert done.returncode == basic.returncode == 0, done.stderr + basic.stderr

@@ -194,6 +194,7 @@ def test_figures_are_written_and_stand_in_page_and_markdown(comparison: Comparis
     assert figure_names(comparison)[4:] == ["reliability", "confusion", "gradients"]
 
 
+@pytest.mark.long
 def test_page_names_each_arms_quality_and_how_its_probabilities_are_made(
     comparison: Comparison,
 ) -> None:

@@ -227,6 +227,7 @@ def test_no_command_takes_them_for_a_sweep(folder):
             command(folder)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_no_figures")
 @pytest.mark.parametrize(
     "name",

@@ -204,6 +204,7 @@ def test_what_is_no_sweep_is_said_in_one_sentence(tmp_path, commands):
     assert sentence.startswith("expected the folder of a sweep, got ")
 
 
+@pytest.mark.long
 def test_a_port_in_use_is_said_in_one_sentence(tmp_path, commands):
     add(tmp_path / "logs" / "first", status="running")
     with socket.socket() as other:

@@ -72,6 +72,7 @@ def test_a_landscape_of_other_runs_is_not_shown_but_how_to_draw_one(
     assert (tmp_path / "comparison" / "landscape.svg").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ["landscape.svg", "landscape.json"])
 def test_half_a_landscape_is_not_shown(tmp_path: Path, file: str) -> None:
     draw(write_sweep(tmp_path))
@@ -94,6 +95,7 @@ def test_neither_picture_nor_caption_from_elsewhere_is_live(tmp_path: Path) -> N
     assert r"&lt;script>a()&lt;/script> ![b]\(c) \`d\`" in text
 
 
+@pytest.mark.long
 def test_without_a_landscape_the_command_names_the_sweep(tmp_path: Path) -> None:
     for sweep in (write_sweep(tmp_path / "logs" / "mine"), write_sweep(tmp_path / "mine")):
         shown = "logs/mine" if sweep.parent.name == "logs" else str(sweep)
