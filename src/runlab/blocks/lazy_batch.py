@@ -74,3 +74,8 @@ def step_of(batches: Num[Tensor, "steps batch ..."], step: int) -> Num[Tensor, "
     if isinstance(batches, LazyBatch) and not batches.is_materialized:
         return batches.source.index_select(0, batches.indices[step])
     return batches[step]
+
+
+def memory_of(tensor: Tensor) -> tuple[Any, ...]:
+    """Where its values lie in memory; equal for two views of the same values."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype

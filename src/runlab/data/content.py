@@ -5,9 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from runlab.blocks.lazy_batch import memory_of
 from runlab.blocks.loader import Samples
 
 
@@ -53,7 +56,15 @@ def is_same(first: Content, second: Content) -> bool:
 
 
 def is_same_tensor(one: Tensor, other: Tensor) -> bool:
-    return one is other or (one.dtype == other.dtype and torch.equal(one, other))
+    """By their bytes: torch would compare on threads, which a forked process has lost."""
+    if memory_of(one) == memory_of(other):  # nothing needs to be looked at
+        return True
+    kinds = [(each.dtype, each.shape) for each in (one, other)]
+    return kinds[0] == kinds[1] and np.array_equal(bytes_of(one), bytes_of(other))
+
+
+def bytes_of(tensor: Tensor) -> NDArray[np.uint8]:
+    return tensor.contiguous().flatten().view(torch.uint8).numpy()
 
 
 def digest(*pairs: Samples) -> str:
@@ -61,7 +72,7 @@ def digest(*pairs: Samples) -> str:
     sha = hashlib.sha256()
     for tensor in (each for pair in pairs for each in pair):
         sha.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        sha.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        sha.update(bytes_of(tensor).data)
     return sha.hexdigest()[:16]
 
 

@@ -1,13 +1,12 @@
 """The batches of a stack's steps: those of all runs in one tensor each, [runs, batch, ...]."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from runlab.blocks.lazy_batch import LazyBatch, step_of
+from runlab.blocks.lazy_batch import LazyBatch, memory_of, step_of
 from runlab.stacks.nest import Nest
 from runlab.stacks.step_request import PLAIN, StepRequest
 
@@ -71,11 +70,6 @@ class StackedInputs:
         else:
             torch.stack([step_of(each, step) for each in self.inputs], out=self.batch)
         return self.batch
-
-
-def memory_of(tensor: Tensor) -> tuple[Any, ...]:
-    """Where its values lie in memory; equal for two views of the same values."""
-    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
 def stack_nests(nests: Sequence[Nest]) -> Nest:
