@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -351,13 +352,14 @@ class Module(LoggedModule):
         Raises:
             ValueError: where it reads the trainer or logs.
         """
+        watched: AbstractContextManager[None] = nullcontext()
+        if self.is_first_block:  # a look at each step would cost some percent of it
+            watched = leaves_unchanged(
+                f"loss_step of {type(self).__name__}", batch=batch, draw=drawn
+            )
         vars(self)["is_in_loss_step"] = True  # past nn.Module, which would look it over
         try:
-            if self.is_first_block:  # a look at each step would cost some percent of it
-                name = f"loss_step of {type(self).__name__}"
-                with leaves_unchanged(name, batch=batch, draw=drawn):
-                    returned = self.loss_step(batch, drawn)
-            else:
+            with watched:
                 returned = self.loss_step(batch, drawn)
         finally:
             vars(self)["is_in_loss_step"] = False

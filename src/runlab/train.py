@@ -15,7 +15,6 @@ from runlab.components import build_components
 from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
-from runlab.loggers.names import add_names
 from runlab.measure import declared_measures
 from runlab.requirements import has_validation, require, warn_of_small_validation
 from runlab.runs.lifecycle import Run, run_lifecycle
@@ -86,7 +85,6 @@ def score(module: L.LightningModule, trainer: L.Trainer, data: Any) -> dict[str,
     validate = [("val/", trainer.validate)] if validates(module, trainer, data) else []
     for split, evaluate in (*validate, ("test/", trainer.test)):
         evaluate(module, datamodule=data, verbose=False)
-        add_names(trainer)
         scored = {name: float(value) for name, value in trainer.callback_metrics.items()}
         metrics |= {name: value for name, value in scored.items() if name.startswith(split)}
     if not metrics:

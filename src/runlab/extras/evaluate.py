@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runlab.components import located, received_data
 from runlab.config import arguments
+from runlab.loggers.names import LoggedNames
 from runlab.runs import checkpoint
 from runlab.text import exact
 from runlab.train import score
@@ -34,7 +35,10 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     as_trained = {k: v for k, v in config["trainer"].items() if k in AS_TRAINED}
     flags: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
     trainer = instantiate(as_trained | flags)(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False
+        callbacks=[LoggedNames()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
     )
     return score(module, trainer, data)
 

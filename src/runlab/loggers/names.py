@@ -22,6 +22,9 @@ class LoggedNames(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
         add_names(trainer)
 
+    def on_test_end(self, trainer: L.Trainer, *_: Any) -> None:
+        add_names(trainer)
+
     def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
         add_names(trainer)
 

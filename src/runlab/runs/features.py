@@ -75,12 +75,13 @@ NOT_CALLED = (
 )
 """Hooks that Lightning calls only of a module whose optimization is automatic."""
 
-ENGINES = (
-    *("on_before_optimizer_step", "on_test_epoch_end", "on_train_batch_end", "on_train_end"),
-    *("on_train_epoch_end", "on_train_start", "on_validation_epoch_end"),
-    *("on_validation_model_zero_grad", "on_validation_start", "setup"),
-)
-"""Hooks of `Module` in which the engine does its part."""
+ENGINES = [
+    name
+    for name in dir(L.LightningModule)
+    if (name == "setup" or name.startswith("on_"))
+    and getattr(Module, name) is not getattr(L.LightningModule, name)
+]
+"""Hooks in which `Module` does a part of its work."""
 
 
 def check_flags(flags: Mapping[str, Any], callbacks: Sequence[L.Callback]) -> None:

@@ -24,13 +24,13 @@ STATE_KEY = "runlab"
 """Under which our part of a checkpoint lies."""
 
 ORIGIN = "origin"
+"""Which run wrote it, and on what: with the configuration, so that weights alone tell it too."""
 
 INEXACT = (
     "between batches of one optimizer step, before a validation or a schedule's step that was due, "
     "or at the end of an epoch with trainer.max_steps"
 )
 """Where Lightning would go on otherwise than a run that was not stopped."""
-"""Which run wrote it, and on what: with the configuration, so that weights alone tell it too."""
 
 ASIDE = ".unreadable"
 """Ends the name of what was put aside since it is damaged."""

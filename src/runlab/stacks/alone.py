@@ -26,7 +26,7 @@ def copy_member(member: Member, dtype: torch.dtype | None = None) -> Member:
     pairs = {p: copied[name] for name, p in member.parameters.items()}
     optimizer = copy_optimizer(member.optimizer, pairs)
     for parameter, own in pairs.items():
-        if parameter.grad is not None:
+        if member.module.pending_batches > 0 and parameter.grad is not None:
             own.grad = parameter.grad.to(dtype, copy=True)
         if state := member.optimizer.state.get(parameter):
             optimizer.state[own] = {

@@ -171,7 +171,7 @@ class StepRequest:
             raise ValueError(f"it has {len(found)} schedules")
         return found
 
-    @property
+    @cached_property  # before the steps are taken
     def accumulation(self) -> Accumulation:
         together, waiting = self.module.accumulate_grad_batches, self.module.pending_batches
         ends = [(waiting + number) % together == 0 for number in range(1, self.steps + 1)]
@@ -250,8 +250,7 @@ class StepRequest:
 
     def count_steps(self) -> None:
         """Tells Lightning and the module of optimizer steps that they did not see."""
-        accumulation = self.accumulation
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for each in (progress.total, progress.current):
-            each.increment_by(sum(accumulation.ends))
-        self.module.pending_batches = accumulation.left
+            each.increment_by(sum(self.accumulation.ends))
+        self.module.pending_batches = self.accumulation.left
