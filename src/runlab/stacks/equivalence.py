@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
 from runlab.config.messages import user_message
+from runlab.data.content import bytes_of
 from runlab.memory import is_out_of_memory
 from runlab.stacks.alone import (
     Steps,
@@ -71,7 +72,7 @@ def preparation_key(request: StepRequest) -> Hashable:
         prepared = take_apart(request.module.prepare(batch), "its batch")
     content = hashlib.sha256()
     for tensor in prepared.tensors:
-        content.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        content.update(bytes_of(tensor.cpu()).data)
     kinds = tuple((each.dtype, each.shape) for each in prepared.tensors)
     return kinds, prepared.form.key, content.hexdigest()
 
