@@ -33,6 +33,11 @@ COMMANDS = {
             "runlab.extras.dashboard.command",
         ),
         Command(
+            "index",
+            "list all sweeps with what they conclude, and write a page of it",
+            "runlab.cli.index",
+        ),
+        Command(
             "landscape",
             "draw the loss surfaces of two arms of a sweep",
             "runlab.extras.landscape.command",
