@@ -38,6 +38,11 @@ COMMANDS = {
             "runlab.cli.index",
         ),
         Command(
+            "clean",
+            "free disk space: partial runs, checkpoints that nothing needs",
+            "runlab.cli.clean",
+        ),
+        Command(
             "landscape",
             "draw the loss surfaces of two arms of a sweep",
             "runlab.extras.landscape.command",

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from runlab import atomic
+from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.figures import (
     grid_figure,
@@ -21,6 +22,7 @@ from runlab.analysis.learning_rates import NO_RATE, Rate
 from runlab.analysis.markdown import to_markdown
 from runlab.analysis.page import to_page
 from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render, to_csv
+from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section, load_sections
 from runlab.runs.record import ENDED
 
@@ -95,11 +97,13 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
 
 
 def _conclusion(comparison: Comparison) -> dict[str, object]:
+    chosen = select_chosen(ended_runs(comparison.runs), comparison.cells)
     return {
         "verdict": comparison.verdict,
         "conclusions": comparison.conclusions,
         "measure": comparison.measure.name,
         "arms": comparison.arms["arm"].tolist(),
+        "chosen": chosen["run"].tolist(),
         "ended": int(comparison.runs["status"].isin(ENDED).sum()),
     }
 

@@ -3,6 +3,7 @@
 import errno
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -19,6 +20,7 @@ from runlab.config import received, targets
 from runlab.config.parts import GROUPS, named_parts
 from runlab.measure import Measure, build_metrics
 from runlab.memory import is_out_of_memory
+from runlab.runs import record
 
 FOLDER = 0x10
 """The bit that says in a zip file that a part is a folder; no checksum covers it."""
@@ -197,7 +199,7 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
             f"checkpoints/best.ckpt of a run"
         )
     if not path.is_file():
-        raise ValueError(f"expected a checkpoint at {path}, got no such file")
+        raise ValueError(f"expected a checkpoint at {path}, got no such file{_why_absent(path)}")
     content = read(path)
     try:
         config, weights = content["hyper_parameters"]["config"], content["state_dict"]
@@ -223,3 +225,15 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
             f"the weights in {path} and their configuration do not fit this code: {error!r}"
         ) from error
     return module.eval(), config
+
+
+def _why_absent(path: Path) -> str:
+    """That the run's checkpoints were removed to free disk space, where its record says so."""
+    for folder in list(path.parents)[:2]:
+        with suppress(ValueError):
+            if when := record.read(folder).get(record.CHECKPOINTS_REMOVED):
+                return (
+                    f": the run's checkpoints were removed at {when} (losslab clean); train it "
+                    "again with overwrite=true"
+                )
+    return ""

@@ -26,6 +26,9 @@ its module says that it guesses; earlier releases wrote `diverged` for it too.
 LAYOUT = 2
 """Of a record: which keys it has, and what they mean."""
 
+CHECKPOINTS_REMOVED = "checkpoints_removed"
+"""Key of when a run's checkpoints were removed to free disk space; absent where they were not."""
+
 TRAINED_WITH = ("seed", "threads", "module", "data", "trainer")
 """Keys without which no configuration can be trained."""
 
