@@ -21,6 +21,7 @@ from runlab.analysis.figures import (
 from runlab.analysis.learning_rates import NO_RATE, Rate
 from runlab.analysis.markdown import to_markdown
 from runlab.analysis.page import to_page
+from runlab.analysis.papers import to_latex, to_paragraph
 from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render, to_csv
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section, load_sections
@@ -92,6 +93,8 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
             svg = files[f"{name}.svg"].decode()
             drawings[name] = inline_svg(svg, name, alt_texts[name])
             yield from files.items()
+    yield "papers.tex", to_latex(shown).encode()
+    yield "papers.txt", f"{to_paragraph(shown)}\n".encode()
     yield "comparison.md", to_markdown(shown, drawings, alt_texts, applying).encode()
     yield "comparison.html", to_page(shown, drawings, applying).encode()
 
