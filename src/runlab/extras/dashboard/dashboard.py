@@ -1,7 +1,8 @@
 """TensorBoard over sweeps: what is concluded from them, with the chosen runs; and all runs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from runlab.analysis.rebuild import rebuild
@@ -125,17 +126,18 @@ def fitting(sweeps: Sequence[Sequence[ChosenRun]], room: int) -> list[list[Chose
 
     TensorBoard unticks all runs of a logdir if there are too many.
     """
-    most = max(map(len, sweeps), default=0)  # seeds of an arm at most, where there is one arm
-    for count in range(most, -1, -1):
-        kept = [_of_seeds(runs, count) for runs in sweeps]
+    ranked = [_ranked(runs) for runs in sweeps]
+    for seeds in range(max((rank for own in ranked for rank, _ in own), default=0), 0, -1):
+        kept = [[run for rank, run in own if rank <= seeds] for own in ranked]
         if sum(map(len, kept)) <= room:
             return kept
     return [[] for _ in sweeps]
 
 
-def _of_seeds(runs: Sequence[ChosenRun], count: int) -> list[ChosenRun]:
-    by_arm = {run.label: sorted(each for each in runs if each.label == run.label) for run in runs}
-    return [run for own in by_arm.values() for run in own[:count]]
+def _ranked(runs: Iterable[ChosenRun]) -> list[tuple[int, ChosenRun]]:
+    """Each run with the place of its seed among those of its arm, from 1."""
+    by_arm = groupby(sorted(runs), key=lambda run: run.label)
+    return [pair for _, own in by_arm for pair in enumerate(own, start=1)]
 
 
 def axes_of(sweep: Path) -> Axes:
