@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from runlab.extras.dashboard.dashboard import Dashboard
 from tests.browser.server import tensorboard
+from tests.extras.dashboard.opened import opened
 
 pytestmark = pytest.mark.browser
 RATES = 4
@@ -34,21 +34,22 @@ def test_figures_and_the_conclusion_are_there(open_tab, aggregates):
 
 
 @pytest.fixture(scope="module")
-def dashboard(sweep, tmp_path_factory):
-    return Dashboard([sweep], 0, tmp_path_factory.mktemp("dashboard"))
+def links(sweep, commands):
+    with opened(commands, str(sweep), home=sweep.parent) as (_, links):
+        yield links
 
 
-def test_the_dashboard_opens_on_the_conclusion(page, dashboard):
-    page.goto(dashboard.url)
+def test_the_dashboard_opens_on_the_conclusion(page, links):
+    page.goto(links["conclusion"])
     expect(page.locator("tf-text-loader").first).to_contain_text("cross_entropy better than mse")
 
 
-def test_no_tab_of_the_dashboard_opens_empty_and_arms_keep_their_colour(page, dashboard):
-    page.goto(dashboard.links["figures"])
+def test_no_tab_of_the_dashboard_opens_empty_and_arms_keep_their_colour(page, links):
+    page.goto(links["figures"])
     expect(page.locator("tf-image-loader img").first).to_be_visible()
-    page.goto(dashboard.links["means over seeds"])
+    page.goto(links["means over seeds"])
     expect(page.locator("tf-custom-scalar-margin-chart-card")).to_have_count(4)  # the others wait
-    page.goto(dashboard.links["curves of the chosen runs"])
+    page.goto(links["curves of the chosen runs"])
     rows = page.locator("runs-data-table tb-data-table-content-row")
     expect(rows).to_have_count(3 + 2 * 5)
     swatches = rows.evaluate_all(
