@@ -2,6 +2,7 @@
 
 from omegaconf import DictConfig
 
+import runlab.extras.benchmark.schema  # noqa: F401  registers the schema
 from runlab.cli.loading import loading
 
 
