@@ -62,11 +62,12 @@ def run_command(
 
 
 def run_plain(program: str, command: Command, arguments: Sequence[str]) -> None:
-    from runlab.cli.help import examples, filled
-    from runlab.cli.script import script
+    with loading.ended_by_ctrl_c():
+        from runlab.cli.help import examples, filled
+        from runlab.cli.script import script
 
-    with script():
         code = import_module(command.code)
+    with script():
         parser = argparse.ArgumentParser(
             prog=program,
             description=filled(code.__doc__ or ""),
@@ -94,16 +95,18 @@ def run_configured(program: str, command: Command, conf: Path, arguments: Sequen
                     of_configured(program, command.summary, command.examples, conf, command.config)
                 )
         return
-    from hydra._internal.utils import get_args_parser
+    with loading.ended_by_ctrl_c():
+        from hydra._internal.utils import get_args_parser
 
-    from runlab.cli.main import main
+        from runlab.cli.main import main
 
+        task = pkgutil.resolve_name(command.code)
     parser = get_args_parser()
     parser.prog, parser.usage = program, f"{program} [KEY=VALUE …]; {program} --help says more"
     parser.parse_args(arguments)  # ends the process with these words at an unknown option
     # Lightning starts the other processes of trainer.strategy=ddp by this
     sys.argv = [str(conf.parent / "scripts" / f"{command.name}.py"), *arguments]
-    main(pkgutil.resolve_name(command.code), command.config, conf, command.paths)
+    main(task, command.config, conf, command.paths)
 
 
 def overview(program: str, commands: Mapping[str, Sequence[Command]]) -> str:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from runlab.cli.loading import ended_by_ctrl_c
 from runlab.runs import record
 
 
@@ -33,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     record.folders(arguments.sweep)  # told before pandas, scipy and matplotlib are imported
-    from runlab.analysis.rebuild import rebuild
-    from runlab.analysis.terminal import print_comparison
+    with ended_by_ctrl_c():
+        from runlab.analysis.rebuild import rebuild
+        from runlab.analysis.terminal import print_comparison
 
     rebuild(
         arguments.sweep, arguments.metric, arguments.margin, print_comparison,

@@ -18,8 +18,8 @@ def loading() -> Iterator[None]:
         yield
         return
     text, is_terminal = f"{program}: loading PyTorch …", sys.stderr.isatty()
-    print(text, end="" if is_terminal else "\n", file=sys.stderr, flush=True)
     with ended_by_ctrl_c():
+        print(text, end="" if is_terminal else "\n", file=sys.stderr, flush=True)
         yield
     if is_terminal:
         print(f"\r{' ' * len(text)}\r", end="", file=sys.stderr, flush=True)
@@ -27,7 +27,7 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """Ctrl-C ends the process at once, without a traceback, as nothing is written yet.
+    """Ctrl-C ends the process at once, without a traceback: where nothing is being written.
 
     Raised within an import, KeyboardInterrupt is often taken for an error of what is imported.
     """

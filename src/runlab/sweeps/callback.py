@@ -33,11 +33,13 @@ class SweepCallback(Callback):
     """
 
     folder: Path | None = None  # of the multirun that this process launched
+    has_begun = False  # whether runs have been launched, which the same command goes on with
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with stop_at_mistakes():
             check_single_run(config.hydra)
         load_training()
+        SweepCallback.has_begun = True
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # a sweep's name may hold ${hydra:…}
@@ -46,6 +48,7 @@ class SweepCallback(Callback):
             SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
         os.environ[LAUNCH] = uuid.uuid4().hex
         load_training()
+        SweepCallback.has_begun = True
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
