@@ -1,9 +1,13 @@
 """The commands of `losslab`, which are those of scripts/ too."""
 
 import sys
-from pathlib import Path
 
-from runlab.cli.command import Command, run_command
+try:
+    from pathlib import Path
+
+    from runlab.cli.command import Command, run_command
+except KeyboardInterrupt:  # the imports of a command end so by themselves
+    sys.exit(130)
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
