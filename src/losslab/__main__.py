@@ -114,6 +114,17 @@ COMMANDS = {
             config="benchmark",
         ),
     ],
+    "Set up": [
+        Command(
+            "completion",
+            "have bash or zsh complete what is typed after losslab",
+            "runlab.cli.completion",
+            (
+                "bash",
+                "zsh",
+            ),
+        ),
+    ],
 }
 """Each with its code, imported when it is called. Delete a room of extras with its entry here."""
 

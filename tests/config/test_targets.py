@@ -342,6 +342,7 @@ LOOKED_UP = {
     "runlab.extras.benchmark.data",
     "runlab.extras.benchmark.startup",  # names of its own
     "runlab.cli.command",  # the table of commands
+    "runlab.cli.completion",  # likewise
     "runlab",
     "losslab",
 }

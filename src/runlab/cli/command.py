@@ -1,6 +1,7 @@
 """A command of a command line: its name, what it does, and where its code is."""
 
 import argparse
+import os
 import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,10 @@ def run_command(
         conf: the folder of configurations.
     """
     loading.program = program
+    if "_ARGCOMPLETE" in os.environ:
+        from runlab.cli.completion import complete
+
+        complete(commands, conf)
     by_name = {each.name: each for group in commands.values() for each in group}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview(program, commands))
