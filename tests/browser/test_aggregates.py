@@ -41,7 +41,7 @@ def links(sweep, commands):
 
 def test_the_dashboard_opens_on_the_conclusion(page, links):
     page.goto(links["conclusion"])
-    expect(page.locator("tf-text-loader").first).to_contain_text("cross_entropy better than mse")
+    expect(page.locator("tf-text-loader").first).to_contain_text("Comparison of forty")
 
 
 def test_no_tab_of_the_dashboard_opens_empty_and_arms_keep_their_colour(page, links):

@@ -3,7 +3,6 @@
 import errno
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -17,6 +16,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from runlab import atomic
 from runlab.config import received, targets
+from runlab.config.arguments import check_checkpoint
 from runlab.config.parts import GROUPS, named_parts
 from runlab.measure import Measure, build_metrics
 from runlab.memory import is_out_of_memory
@@ -193,13 +193,7 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
         ValueError: if the file is missing, damaged, not a checkpoint of ours, or names what it may
             not.
     """
-    if path.is_dir():
-        raise ValueError(
-            f"expected a checkpoint, got a folder, {path}: name a file in it, such as "
-            f"checkpoints/best.ckpt of a run"
-        )
-    if not path.is_file():
-        raise ValueError(f"expected a checkpoint at {path}, got no such file{_why_absent(path)}")
+    check_checkpoint(path, record.why_no_checkpoint)
     content = read(path)
     try:
         config, weights = content["hyper_parameters"]["config"], content["state_dict"]
@@ -225,15 +219,3 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
             f"the weights in {path} and their configuration do not fit this code: {error!r}"
         ) from error
     return module.eval(), config
-
-
-def _why_absent(path: Path) -> str:
-    """That the run's checkpoints were removed to free disk space, where its record says so."""
-    for folder in list(path.parents)[:2]:
-        with suppress(ValueError):
-            if when := record.read(folder).get(record.CHECKPOINTS_REMOVED):
-                return (
-                    f": the run's checkpoints were removed at {when} (losslab clean); train it "
-                    "again with overwrite=true"
-                )
-    return ""

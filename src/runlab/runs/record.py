@@ -190,6 +190,18 @@ def readable(sweep: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path.parent, read(path.parent)
 
 
+def why_no_checkpoint(path: Path) -> str:
+    """That the run's checkpoints were removed to free disk space, where its record says so."""
+    for folder in list(path.parents)[:2]:
+        with suppress(ValueError):
+            if when := read(folder).get(CHECKPOINTS_REMOVED):
+                return (
+                    f": the run's checkpoints were removed at {when} (losslab clean); train it "
+                    "again with overwrite=true"
+                )
+    return ""
+
+
 def nested_dict(outer: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """The mapping under these keys, one in the other; empty where there is none."""
     for key in keys:

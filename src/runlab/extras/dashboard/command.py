@@ -7,6 +7,9 @@ import tempfile
 import webbrowser
 from pathlib import Path
 
+from runlab.cli.loading import ended_by_ctrl_c
+from runlab.runs import record
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
@@ -28,7 +31,10 @@ def port(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from runlab.extras.dashboard.dashboard import Dashboard, newest_sweep
+    for sweep in arguments.sweeps:
+        record.folders(sweep)  # told before pandas and TensorBoard are imported
+    with ended_by_ctrl_c():
+        from runlab.extras.dashboard.dashboard import Dashboard, newest_sweep
 
     with tempfile.TemporaryDirectory(prefix="dashboard-") as folder:
         sweeps = [sweep.resolve() for sweep in arguments.sweeps] or [
