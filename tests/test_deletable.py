@@ -68,7 +68,7 @@ def delete(home: Path, extra: str) -> None:
     place = home / "src" / "runlab" / "extras" / extra
     shutil.rmtree(place) if place.is_dir() else place.with_suffix(".py").unlink()
     table = home / "src" / "losslab" / "__main__.py"
-    for entry in re.findall(r"^ +Command\(\n.*?^ +\),\n", table.read_text(), re.S | re.M):
+    for entry in re.findall(r"^ {8}Command\(\n.*?^ {8}\),\n", table.read_text(), re.S | re.M):
         if named.search(entry):
             table.write_text(table.read_text().replace(entry, ""))
             name = entry.split('"')[1].replace("-", "_")

@@ -61,6 +61,23 @@ def code(text: str) -> str:
     return f"{fence}{room}{printable(text)}{room}{fence}"
 
 
+LATEX = {
+    **{each: f"\\{each}" for each in "{}$&#%_"},
+    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
+    **{"`": r"\textasciigrave{}", '"': r"\char34{}", "|": r"\textbar{}"},
+    **{"<": "$<$", ">": "$>$", "±": r"$\pm$", "×": r"$\times$", "\N{MINUS SIGN}": "$-$"},
+    **{"\N{EN DASH}": "--", "[": "{[}", "]": "{]}"},
+}
+"""A bracket after the end of a table's row would be its argument."""
+LIGATURES = re.compile(r"([-',])(?=\1)")
+
+
+def latex(text: str) -> str:
+    """For LaTeX, outside mathematics: read as it is written, and no command."""
+    escaped = "".join(LATEX.get(each, each) for each in LIGATURES.sub("\\1\0", printable(text)))
+    return escaped.replace("\0", "{}")
+
+
 def spreadsheet(text: str) -> str:
     """For a cell of a CSV file: no formula to who opens it; what is a number stays one."""
     if not text.startswith(("=", "+", "-", "@", "\t", "\r")):

@@ -54,7 +54,7 @@ def watch(page: Page) -> list[str]:
             problems.append(f"request off the machine: {url}")
 
     def check_response(response: Response) -> None:
-        if not response.ok:
+        if response.status >= 400:
             problems.append(f"{response.status} for {response.url}")
 
     def check_console(message: ConsoleMessage) -> None:

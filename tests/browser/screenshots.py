@@ -10,7 +10,6 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from runlab.extras.dashboard.aggregates import aggregates_folder
-from runlab.extras.dashboard.servers import make_links
 from runlab.runs import record
 from tests.browser.chromium import chromium, watch
 from tests.browser.server import tensorboard
@@ -37,11 +36,11 @@ def wait_for_bands(page: Page) -> None:
     expect(page.locator("tf-custom-scalar-margin-chart-card path.area").first).to_be_visible()
 
 
-PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
-    "parallel_coordinates": ("hyperparameters", parallel_coordinates),
-    "bands": ("means over seeds", wait_for_bands),
+PICTURES: dict[str, tuple[str, str, Callable[[Page], None]]] = {
+    "parallel_coordinates": ("runs", "#hparams", parallel_coordinates),
+    "bands": ("means", "#custom_scalars", wait_for_bands),
 }
-"""By file name: the link that the picture begins at, and what is done there."""
+"""By file name: the server and the tab that the picture begins at, and what is done there."""
 
 
 def draw(sweep: Path, out: Path, width: int = WIDTH) -> list[Path]:
@@ -59,10 +58,10 @@ def draw(sweep: Path, out: Path, width: int = WIDTH) -> list[Path]:
         tensorboard(folder, arms) as means,
         chromium() as browser,
     ):
-        for name, (link, prepare) in PICTURES.items():
+        for name, (server, tab, prepare) in PICTURES.items():
             page = browser.new_page(viewport={"width": width, "height": HEIGHT})
             problems = watch(page)
-            page.goto(make_links(runs, means)[link])
+            page.goto({"runs": runs, "means": means}[server] + tab)
             prepare(page)
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(1500)  # transitions

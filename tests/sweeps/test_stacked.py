@@ -145,6 +145,7 @@ def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, commands, tin
     stopped = commands.run(tmp_path, TRAIN, "-m", *grid, *options)
     assert stopped.returncode == code
     assert "interrupted: the same command goes on" in stopped.stderr
+    assert stopped.stderr.count("stopping, saving …\n") == 1
     sweep = tmp_path / "logs" / "stopped"
     assert [record.read(run)["status"] for run in runs(sweep).values()] == ["interrupted"] * 4
     done = commands.run(tmp_path, TRAIN, "-m", *grid, *options)
@@ -165,6 +166,7 @@ def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, commands, 
     assert "interrupted: the same command goes on with what is left" in output
     assert "Traceback" not in output
     assert "3 runs in 1 stack" in output
+    assert output.count("stopping, saving …\n") == 1
     assert "expected at least one finished run" not in output
     sweep = tmp_path / "logs" / "stopped"
     assert [record.read(run)["status"] for run in runs(sweep).values()] == ["interrupted"] * 3

@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from runlab.cli.loading import ended_by_ctrl_c
+from runlab.runs import record
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", type=Path, help="the folder of runs, such as logs/train")
@@ -30,8 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from runlab.analysis.rebuild import rebuild
-    from runlab.analysis.terminal import print_comparison
+    record.folders(arguments.sweep)  # told before pandas, scipy and matplotlib are imported
+    with ended_by_ctrl_c():
+        from runlab.analysis.rebuild import rebuild
+        from runlab.analysis.terminal import print_comparison
 
     rebuild(
         arguments.sweep, arguments.metric, arguments.margin, print_comparison,

@@ -1,6 +1,6 @@
 """Arguments of a command line, as Hydra takes them: above all paths, with their `=` and `,`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -72,9 +72,31 @@ def given(cfg: DictConfig, key: str, example: str) -> str | list[str]:
     return [str(item) for item in value] if isinstance(value, list) else str(value)
 
 
-def checkpoint(cfg: DictConfig) -> Path:
+Reason = Callable[[Path], str]
+"""Goes on after `got no such file`; empty where nothing is known."""
+
+
+def unknown_reason(path: Path) -> str:
+    return ""
+
+
+def checkpoint(cfg: DictConfig, why_absent: Reason = unknown_reason) -> Path:
+    """The file of the key `checkpoint`; raises ValueError if there is none."""
     example = "a file such as logs/<sweep>/<run>/checkpoints/best.ckpt"
     value = given(cfg, "checkpoint", example)
     if isinstance(value, list):
         raise ValueError(f"expected one checkpoint, got {len(value)}: give {example}")
-    return Path(value).expanduser()
+    path = Path(value).expanduser()
+    check_checkpoint(path, why_absent)
+    return path
+
+
+def check_checkpoint(path: Path, why_absent: Reason = unknown_reason) -> None:
+    """Raises ValueError, with the reason if that is known, unless a file is there."""
+    if path.is_dir():
+        raise ValueError(
+            f"expected a checkpoint, got a folder, {path}: name a file in it, such as "
+            f"checkpoints/best.ckpt of a run"
+        )
+    if not path.is_file():
+        raise ValueError(f"expected a checkpoint at {path}, got no such file{why_absent(path)}")

@@ -1,6 +1,7 @@
 """A user's mistake as one clear sentence."""
 
 import pkgutil
+import sys
 from dataclasses import fields
 
 from hydra.errors import (
@@ -9,7 +10,6 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -21,6 +21,7 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
+from runlab.cli.loading import loading
 from runlab.config.schema import Train, accepted_parameters, unknown
 from runlab.text import printable
 
@@ -29,9 +30,9 @@ USER_ERRORS = (
     OSError,
     HydraException,
     OmegaConfBaseException,
-    MisconfigurationException,
     YAMLError,
 )
+"""And Lightning's MisconfigurationException, which only what has imported torch can raise."""
 
 OPTIONAL_PACKAGES = {"hydra/sweeper/optuna": "hydra-optuna-sweeper"}
 """Choices that optional packages bring along."""
@@ -46,8 +47,15 @@ HINTS = {
 def is_user_error(error: BaseException) -> bool:
     """Whether a user's input is to blame, rather than a bug of ours or of a user's component."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
-        return isinstance(error.__cause__, (*USER_ERRORS, TypeError, ImportError))
-    return isinstance(error, USER_ERRORS)
+        cause = error.__cause__
+        return isinstance(cause, (*USER_ERRORS, TypeError, ImportError)) or is_lightnings(cause)
+    return isinstance(error, USER_ERRORS) or is_lightnings(error)
+
+
+def is_lightnings(error: BaseException) -> bool:
+    """Whether Lightning refuses what it was given, asked without importing it."""
+    lightning = sys.modules.get("lightning.fabric.utilities.exceptions")
+    return lightning is not None and isinstance(error, lightning.MisconfigurationException)
 
 
 def user_message(error: BaseException) -> str:
@@ -83,7 +91,7 @@ def sentence_of(error: BaseException) -> str:
         return sentence_of(cause)
     if isinstance(error, InterpolationResolutionError) and cause is not None:
         return sentence_of(cause)  # what a resolver raised
-    if isinstance(error, MisconfigurationException):
+    if is_lightnings(error):
         hints = {hint for part, hint in HINTS.items() if part in str(error)}
         return " ".join([*str(error).split(), *(f"({hint})" for hint in hints)])
     if isinstance(error, OSError) and error.filename:
@@ -110,7 +118,9 @@ def parameters_of(node: object) -> set[str]:
     if not isinstance(node, DictConfig) or "_target_" not in node:
         return set()
     try:
-        return accepted_parameters(pkgutil.resolve_name(node["_target_"])) or set()
+        with loading():
+            target = pkgutil.resolve_name(node["_target_"])
+        return accepted_parameters(target) or set()
     except (ImportError, AttributeError, ValueError, TypeError):
         return set()
 

@@ -146,6 +146,7 @@ RULES = (
     Rule("status", "a word", is_word, required=True),
     Rule("error", "a text or null", nullable(is_text)),
     Rule("from_start", "true or false", lambda value: isinstance(value, bool)),
+    Rule("checkpoints_removed", "a time such as 2026-01-31T12:00:00+00:00", is_time),
     Rule("sweep_index", "a mapping or null", nullable(is_mapping)),
     Rule("sweep_index.number", "a whole number above 0", is_positive_count, required=True),
     Rule("sweep_index.of", "a whole number above 0", is_positive_count, required=True),
