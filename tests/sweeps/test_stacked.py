@@ -264,9 +264,10 @@ def test_a_stack_of_no_runs_is_refused(tmp_path, commands, tiny):
 
 def test_the_launcher_says_what_keeps_runs_apart():
     swept = {"seed", "model.widths", "loss", "optimizer.lr"}
-    told = describe_stacks(16, 4, swept, 1, Path("logs"))
+    told = describe_stacks(16, 4, swept, 1)
     assert told == "16 runs in 4 stacks, apart where they differ in loss, model.widths"
-    assert describe_stacks(3, 1, {"seed"}, 1, Path("logs")) == "3 runs in 1 stack"
+    assert describe_stacks(3, 1, {"seed"}, 1) == "3 runs in 1 stack"
+    assert describe_stacks(20, 4, {"seed"}, 2) == "20 runs in 4 stacks, 2 at a time"
     rates = {"scheduler.lr", "loss"}
-    told = describe_stacks(4, 2, rates, 1, Path("logs"), stacked_keys(Axes("loss", "scheduler.lr")))
+    told = describe_stacks(4, 2, rates, 1, stacked_keys(Axes("loss", "scheduler.lr")))
     assert told == "4 runs in 2 stacks, apart where they differ in loss"

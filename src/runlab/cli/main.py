@@ -62,6 +62,7 @@ def main(
                 error.filename = SweepCallback.folder and str(SweepCallback.folder)
             failures.append(user_message(error))
         finally:
+            SweepCallback.started.close()
             sweep = SweepCallback.folder
             if sweep is not None and any(sweep.glob("*/run.json")):
                 lock.mark_dead_runs(sweep)

@@ -5,7 +5,7 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from runlab.config.fingerprint import key_of
 from runlab.config.messages import USER_ERRORS, is_user_error, user_message
 from runlab.config.run_name import LAUNCH, as_given
 from runlab.config.schema import MOST, check_count
+from runlab.sweeps.live import LiveLine
 from runlab.text import printable
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class SweepCallback(Callback):
     """
 
     folder: Path | None = None  # of the multirun that this process launched
+    started = ExitStack()  # what ends with it
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with stop_at_mistakes():
@@ -43,6 +45,7 @@ class SweepCallback(Callback):
             check_multirun(config.hydra)
             SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
         os.environ[LAUNCH] = uuid.uuid4().hex
+        SweepCallback.started.enter_context(LiveLine(SweepCallback.folder))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
