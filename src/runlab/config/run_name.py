@@ -27,7 +27,7 @@ LAUNCH = "RUNLAB_LAUNCH"
 
 
 def run_label(*, _root_: DictConfig) -> str:
-    """What tells a run from the others of its sweep, to be read: `cross_entropy lr 0.2 seed 3`."""
+    """What tells a run from the others of its sweep, to be read: `mse lr 0.2 seed 3`."""
     arm = Axes.of(_root_).names().get(str(Axes.of(_root_).arm))
     parts = [
         value if key == arm and isinstance(value, str) else f"{key} {value}"
