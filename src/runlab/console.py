@@ -40,6 +40,11 @@ def columns(stream: Stream = None) -> int:
     return max(width, NARROWEST)
 
 
+def rows() -> int:
+    """Of the terminal that standard output leads to."""
+    return max(get_terminal_size((PIPED, 24)).lines, 5)
+
+
 def terminal_columns(stream: Stream) -> int:
     try:
         return os.get_terminal_size(stream.fileno()).columns or PIPED

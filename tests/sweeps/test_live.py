@@ -3,6 +3,8 @@
 import io
 import json
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +38,23 @@ def add(sweep: Path, name: str, state: str = "finished", **entries: Any) -> Path
 @pytest.fixture
 def sweep(tmp_path):
     """Two of six have ended, one of each of two stacks of two; their others go on."""
+    with ExitStack() as training:
+        yield write_sweep(tmp_path, training)
+
+
+def write_sweep(tmp_path: Path, training: ExitStack) -> Path:
     add(tmp_path, "0.1", started=0, seconds=90.0, sweep_index=(1, 6), accuracy=0.974, epochs=3)
     add(
         tmp_path, "0.2", "diverged", process=2, started=0, seconds=90.0, sweep_index=(2, 6),
         accuracy=0.1, epochs=3,
     )  # fmt: skip
-    held = []
     for number, name in enumerate(("0.3", "0.4")):
         folder = add(
             tmp_path, name, "running", process=number + 1, started=0, sweep_index=(3 + number, 6),
             epochs=2 - number, seconds=60.0,
         )  # fmt: skip
-        held.append(FileLock(folder / ".lock"))
-        held[-1].acquire()
-    yield tmp_path
-    for lock in held:
-        lock.release()
+        training.enter_context(FileLock(folder / ".lock"))
+    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,27 @@ def test_elsewhere_a_plain_line_is_printed_now_and_then(sweep, monkeypatch, caps
     out, err = capsys.readouterr()
     assert out.splitlines()[0].startswith("2/6 (1 diverged) · 2 runs, epoch 2/3 · best val 97.4%")
     assert ("\x1b" in out, err) == (False, "")
+
+
+def test_watching_ends_once_nothing_is_being_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(live, "PATIENCE", 0.2)
+    training = ExitStack()
+    sweep = write_sweep(tmp_path, training)
+    timer = threading.Timer(0.3, training.close)
+    timer.start()
+    live.watch(sweep, 0.05)
+    timer.join()
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("2/6 (1 diverged) · 2 runs, epoch 2/3 · best val 97.4% mse lr 0.1 · ")
+    assert others[-1] == (
+        "The same command goes on with what is left (2 interrupted, 2 not started)."
+    )
+
+
+def test_of_a_sweep_that_is_not_being_trained_nothing_is_watched(tmp_path, capsys):
+    add(tmp_path, "0.1", started=0, seconds=90.0, accuracy=0.974)
+    live.watch(tmp_path, 60.0)
+    assert capsys.readouterr().out == sweep_status(tmp_path).terminal() + "\n"
 
 
 class Closed(io.StringIO):

@@ -15,6 +15,9 @@ from runlab.sweeps.status import sweep_status
 EVERY, EVERY_PLAIN = 1.0, 30.0
 """Seconds between two lines: on a terminal, and elsewhere."""
 
+PATIENCE = 10.0
+"""Seconds without a run in training, after which `watch` ends: between two there are some."""
+
 SHARE = 0.02
 """Of the time, at most that part is spent on reading how far the runs are."""
 
@@ -76,3 +79,32 @@ class LiveLine:
     def print(self, text: str) -> None:
         if text:
             print(text, flush=True)
+
+
+def watch(sweep: Path, every: float) -> None:
+    """Shows how far a sweep is until nothing is being trained: on a terminal in one place.
+
+    Raises:
+        ValueError: where there are no runs.
+    """
+    reader, shown = RunReader(sweep), 0
+    is_drawn = console.is_terminal(sys.stdout)
+    seen = time.monotonic() - PATIENCE  # when a run was trained last
+    while True:
+        status = sweep_status(reader)
+        if status.with_status("running"):
+            seen = time.monotonic()
+        is_over = time.monotonic() - seen >= PATIENCE
+        if is_drawn:
+            lines = status.terminal().split("\n")
+            rows = len(lines) if is_over else min(len(lines), console.rows() - 1)
+            up = f"\x1b[{shown}A\r\x1b[J" if shown else ""
+            print(up + "\n".join(lines[:rows]), flush=True)
+            shown = rows
+        elif is_over:
+            print(status.terminal(), flush=True)
+        else:
+            print(status.line(console.columns()), flush=True)
+        if is_over:
+            return
+        time.sleep(every)

@@ -1,13 +1,13 @@
 """How far a sweep is: read from its run records while it trains, or after it was stopped."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
 from runlab import console
-from runlab.runs import record
+from runlab.sweeps.estimates import count_pending, elapsed, remaining
 from runlab.sweeps.run_status import RunReader, RunStatus
 from runlab.text import aligned, plural, shortened, width, wrapped
 
@@ -15,6 +15,9 @@ SHOWN_STATUSES = (
     *("finished", "diverged", "collapsed", "failed", "running", "interrupted", "unreadable"),
 )
 """In this order; then those that this release does not know."""
+
+AT_MOST = 10
+"""Lines of running runs that are shown."""
 
 OPEN_STATUSES = ("running", "interrupted", "unreadable")
 """Of runs that are trained, or that the same command goes on with."""
@@ -53,6 +56,7 @@ class SweepStatus:
 
     def terminal(self) -> str:
         sections = [
+            [self.line(console.columns())],
             wrapped(_headline(self)),
             _counts(self),
             _running(self),
@@ -75,15 +79,15 @@ def sweep_status(sweep: Path | RunReader, now: datetime | None = None) -> SweepS
     time = (now or datetime.now(UTC)).timestamp()
     reader = RunReader(sweep) if isinstance(sweep, Path) else sweep
     runs = reader.read()
-    not_started, waiting, at_most = _count_pending(runs)
+    not_started, waiting, at_most = count_pending(runs)
     return SweepStatus(
         sweep=reader.sweep,
         now=time,
         runs=runs,
         not_started=not_started,
         at_most=at_most,
-        elapsed=_elapsed(runs, time),
-        remaining=_remaining(runs, not_started + waiting, time),
+        elapsed=elapsed(runs, time),
+        remaining=remaining(runs, not_started + waiting, time),
     )
 
 
@@ -96,73 +100,6 @@ def duration(seconds: float) -> str:
     if large >= 60:
         large, small, units = *divmod(round(whole / 60), 60), ("h", "min")
     return f"{large} {units[0]}" + (f" {small} {units[1]}" if small else "")
-
-
-def _count_pending(runs: Sequence[RunStatus]) -> tuple[int, int, bool]:
-    """Runs that the latest command has not started, and interrupted ones that it has yet to reach.
-
-    And whether the first is only a bound: a command skips what another one, of another number of
-    runs, has trained, which no record tells beforehand.
-    """
-    indexed = [(run.sweep_index, run) for run in runs if run.sweep_index is not None]
-    if not indexed:
-        return 0, 0, False
-    (number, of), _ = max(indexed, key=lambda pair: (pair[1].latest_start or 0.0, pair[0]))
-    launch = {index[0]: run for index, run in indexed if index[1] == of}
-    others = len(runs) - len(launch)
-    as_many = sum(index[1] == of for index, _ in indexed)
-    if len(launch) < as_many or number > of:  # several commands of as many runs; a study extended
-        return max(0, of - number), 0, number < of
-    waiting = sum(run.status == "interrupted" for run in launch.values())
-    missing = of - len(launch)
-    # stacks start their runs in an order of their own; a command passes over runs that it skips
-    skipped = min(number - sum(each <= number for each in launch), others)
-    not_started = max(0, missing - skipped)
-    return not_started, waiting, not_started > 0 and others > 0
-
-
-def _elapsed(runs: Sequence[RunStatus], now: float) -> float | None:
-    starts = [run.started for run in runs if run.started is not None]
-    ends = [end for run in runs if (end := run.end()) is not None]
-    if not starts:
-        return None
-    is_running = any(run.status == "running" for run in runs)
-    return max(0.0, (now if is_running else max(ends)) - min(starts))
-
-
-def _remaining(runs: Sequence[RunStatus], pending: int, now: float) -> float | None:
-    running = [run for run in runs if run.status == "running"]
-    typical = _typical_seconds(runs, now)
-    if not running or typical is None:
-        return None
-    left = sum(max(0.0, typical - (run.elapsed(now) or 0.0)) for run in running)
-    return (pending * typical + left) / (len(running) + _ended_in_stacks(runs, running))
-
-
-def _ended_in_stacks(runs: Sequence[RunStatus], running: Sequence[RunStatus]) -> int:
-    """How many runs have ended that trained together with some that go on."""
-    starts = {run.process: run.latest_start for run in running if run.latest_start is not None}
-    return sum(
-        run.process is not None and run.process in starts
-        for run in runs
-        if run.status in record.ENDED
-        and (end := run.end()) is not None
-        and end - starts.get(run.process, end) > (run.seconds or 0.0) / 2
-    )
-
-
-def _typical_seconds(runs: Sequence[RunStatus], now: float) -> float | None:
-    """The median of the runs that have ended or, as long as none has, at the running ones' pace."""
-    times = [run.seconds for run in runs if run.status in record.ENDED]
-    known = [seconds for seconds in times if seconds is not None]
-    if not known:
-        known = [
-            seconds * max(run.max_epochs, run.epochs) / run.epochs
-            for run in runs
-            if run.status == "running" and run.epochs > 0 and run.max_epochs is not None
-            if (seconds := run.seconds or run.elapsed(now)) is not None
-        ]
-    return median(known) if known else None
 
 
 def _line(status: SweepStatus, columns: int) -> str:
@@ -253,18 +190,27 @@ def _counts(status: SweepStatus) -> list[str]:
 
 
 def _running(status: SweepStatus) -> list[str]:
-    runs = sorted(status.with_status("running"), key=lambda run: run.latest_start or 0.0)
-    if not runs:
+    """A line for each run, or for each stack whose runs are in one epoch."""
+    alike = defaultdict(list)
+    for run in sorted(status.with_status("running"), key=lambda run: run.latest_start or 0.0):
+        alike[run.name if run.process is None else run.process, run.epochs].append(run)
+    if not alike:
         return []
     rows = [["running", "epoch", "elapsed"]]
-    for run in runs:
-        elapsed = run.elapsed(status.now)
-        rows.append([run.name, _epoch(run), "" if elapsed is None else duration(elapsed)])
+    for first, *others in list(alike.values())[:AT_MOST]:
+        elapsed = first.elapsed(status.now)
+        more = f" and {len(others)} more" if others else ""
+        took = "" if elapsed is None else duration(elapsed)
+        rows.append([f"{first.label or first.name}{more}", _epoch(first), took])
     free = console.columns() - sum(
-        2 + max(map(width, column)) for column in list(zip(*rows, strict=True))[1:]
+        max(map(width, c)) + 2 for c in list(zip(*rows, strict=True))[1:]
     )
     header, *body = [[shortened(name, free), *others] for name, *others in rows]
-    return aligned(header, body)
+    return [*aligned(header, body), *_rest(sum(map(len, list(alike.values())[AT_MOST:])))]
+
+
+def _rest(count: int) -> list[str]:
+    return [f"… and {plural(count, 'more run')}"] if count else []
 
 
 def _epoch(run: RunStatus) -> str:
@@ -274,8 +220,16 @@ def _epoch(run: RunStatus) -> str:
 
 
 def _problems(title: str, runs: Sequence[RunStatus]) -> list[str]:
-    lines = [line for run in runs for line in wrapped(f"{run.name}: {run.problem}", bullet="- ")]
-    return [title, *lines] if lines else []
+    """Each problem once, with a run that has it and how many others have."""
+    alike = defaultdict(list)
+    for run in runs:
+        alike[run.problem.replace(run.name, "…")].append(run)
+    lines = []
+    for first, *others in alike.values():
+        more = f" (and {plural(len(others), 'more run')})" if others else ""
+        lines += wrapped(f"{first.name}: {first.problem}{more}", bullet="- ")
+    style = console.FAILURE
+    return [console.painted(line, style) for line in (title, *lines)] if lines else []
 
 
 def _advice(status: SweepStatus) -> list[str]:
