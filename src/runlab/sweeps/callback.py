@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
@@ -34,6 +34,7 @@ class SweepCallback(Callback):
 
     folder: Path | None = None  # of the multirun that this process launched
     started = ExitStack()  # what ends with it
+    told: ClassVar[set[str]] = set()  # why runs of this process failed
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with stop_at_mistakes():
@@ -62,7 +63,10 @@ class SweepCallback(Callback):
             name = Path(config.hydra.runtime.output_dir).name
             error = job_return._return_value
             where = "" if is_user_error(error) else f" ({type(error).__name__}, see traceback.txt)"
-            log.error("%s: failed: %s%s", name, user_message(error), where)
+            said = user_message(error).replace(name, "…")
+            level = logging.DEBUG if said in self.told else logging.ERROR
+            self.told.add(said)
+            log.log(level, "%s: failed: %s%s", name, user_message(error), where)
 
 
 def check_single_run(hydra: DictConfig) -> None:
