@@ -1,12 +1,6 @@
 """How wide what is printed is, and where it has colours; terminals here are pseudo-terminals."""
 
 import io
-import os
-import pty
-import subprocess
-import sys
-import termios
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +8,7 @@ import pytest
 from runlab import console
 from runlab.text import aligned, wrapped
 from tests.analysis.synthetic import write_run
-from tests.commands import ROOT
+from tests.terminal import on_terminal
 
 HEADER = ["arms", "points [95%]", "seeds × samples", "pairs"]
 ROWS = [["a_long_name − another_name", "+0.50 [0.20, 0.80]", "[0.19, 0.81]", "10"]]
@@ -24,29 +18,6 @@ SENTENCE = "a is better than b by 0.50 points [0.20, 0.80], permutation p = 0.02
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-def on_terminal(
-    columns: int, rows: int, *command: str, environment: Mapping[str, str] | None = None
-) -> str:
-    """What a command draws on a terminal of this size."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (rows, columns))
-    process = subprocess.Popen(
-        [sys.executable, *command], stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT,
-        env={**os.environ, "TERM": "xterm", **(environment or {})},
-    )  # fmt: skip
-    os.close(theirs)
-    drawn = b""
-    try:
-        while part := os.read(ours, 65536):
-            drawn += part
-    except OSError:  # Linux says so where the last writer has gone
-        pass
-    finally:
-        os.close(ours)
-    process.wait(60)
-    return drawn.decode().replace("\r\n", "\n")
 
 
 def test_a_table_that_fits_has_its_titles_on_one_line(monkeypatch):

@@ -21,6 +21,13 @@ VERDICT, UNDECIDED, WARNING, FAILURE = "1;32", "1", "33", "31"
 """Styles, as ANSI numbers them: bold green, bold, yellow, red."""
 
 
+LIVE = "RUNLAB_LIVE"
+"""An environment variable: a line is drawn on the terminal, which whoever writes there erases."""
+
+ERASE = "\r\x1b[K"
+"""What a terminal takes to empty the line that the cursor is on."""
+
+
 def columns(stream: Stream = None) -> int:
     """Of the terminal that the stream leads to, by default standard output.
 
@@ -31,6 +38,11 @@ def columns(stream: Stream = None) -> int:
     else:
         width = terminal_columns(stream)
     return max(width, NARROWEST)
+
+
+def rows() -> int:
+    """Of the terminal that standard output leads to."""
+    return max(get_terminal_size((PIPED, 24)).lines, 5)
 
 
 def terminal_columns(stream: Stream) -> int:

@@ -48,6 +48,11 @@ class Measure:
         """As in `validation RMSE, cm` or, without a unit, `test RMSE`."""
         return f"{split} {self.title}" + (f", {self.unit}" if self.unit else "")
 
+    def text(self, value: float) -> str:
+        """A recorded value in the measure's unit, as in `97.93%` or `0.071 s`."""
+        unit = self.unit if self.unit in ("", "%") else f" {self.unit}"
+        return f"{self.scale * value:.{self.digits}f}{unit}"
+
     def to_record(self) -> dict[str, Any]:
         return {**asdict(self), "milestones": list(self.milestones)}
 

@@ -91,7 +91,8 @@ def launched(
         BaseException: what is no mistake of a user's; with `all_errors` a mistake too.
     """
     try:
-        launch(task, config_name, config_dir)
+        with SweepCallback.started:  # the live line, which ends before anything is concluded
+            launch(task, config_name, config_dir)
     except BaseException as error:
         if code_of_signal(error):
             raise

@@ -35,6 +35,7 @@ class RunLocation:
     """Where a run stands in its sweep; Hydra fills it in."""
 
     name: str = MISSING
+    label: str = MISSING
     position: str = MISSING
     folder: str = MISSING
     overrides: list[str] = MISSING

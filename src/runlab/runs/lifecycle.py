@@ -1,6 +1,7 @@
 """The life of a run around its training: lock, earlier tries, and a record that is kept true."""
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,6 +50,9 @@ from runlab.text import printable
 log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
+
+TOLD_ONE_BY_ONE = 20
+"""In a sweep of no more runs each says how it ended."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,10 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
                 raise SystemExit(f"{folder.name}: {user_message(error)} (fail_fast)") from error
             raise
         status = previous["status"]
-        log.info("%s%s: already %s, skipped", cfg.run.position, folder.name, status)
+        log.log(
+            level(), "%s%s: already %s, skipped",
+            cfg.run.position, folder.name, status,
+        )  # fmt: skip
         return previous
 
 
@@ -199,8 +206,14 @@ def train_recorded(
         raise cause from error
     entry["timing"]["seconds"] = run.resume.seconds
     record.write(folder, entry)
-    log.info("%s%s: %s", cfg.run.position, folder.name, summary(entry))
+    log.log(level(), "%s%s: %s", cfg.run.position, folder.name, summary(entry))
     return entry
+
+
+def level() -> int:
+    """Of what is said where a run ends well: of many runs, one line tells how far all are."""
+    of = (run_name.sweep_index() or {}).get("of", 0)
+    return logging.DEBUG if of > TOLD_ONE_BY_ONE else logging.INFO
 
 
 def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
@@ -208,8 +221,9 @@ def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
     return {
         "status": "running",
         "error": None,
+        "label": cfg.run.label,
         "metrics": {},
-        "timing": {"started": now, "latest": now, "resumed": 0},
+        "timing": {"started": now, "latest": now, "resumed": 0, "process": os.getpid()},
         "sweep_index": run_name.sweep_index(),
         "launch": run_name.launch(),
         "overrides": sorted(run_name.as_given(cfg.run.overrides)),
@@ -240,11 +254,9 @@ def summary(entry: Record) -> str:
     """How the run ended, in one line: its primary metric on validation and test data."""
     primary = Measure.from_record(entry["measures"][0])
     splits = [split for split in ("val", "test") if f"{split}/{primary.name}" in entry["metrics"]]
-    scores = [f"{split} {shown(entry, split, primary)}" for split in splits]
+    scores = [
+        f"{split} {primary.text(entry['metrics'][f'{split}/{primary.name}'])}" for split in splits
+    ]
     status = "" if entry["status"] == "finished" else f"{entry['status']}, "
-    return printable(f"{status}{', '.join(scores)}, {entry['timing']['seconds']:.1f} s")
-
-
-def shown(entry: Record, split: str, measure: Measure) -> str:
-    value = measure.scale * entry["metrics"][f"{split}/{measure.name}"]
-    return f"{value:.{measure.digits}f}{measure.unit}"
+    whose = ", the whole stack's" if entry["timing"]["stack"] > 1 else ""
+    return printable(f"{status}{', '.join(scores)}, {entry['timing']['seconds']:.1f} s{whose}")

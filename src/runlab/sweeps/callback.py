@@ -5,9 +5,9 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
@@ -21,6 +21,7 @@ from runlab.config.fingerprint import key_of
 from runlab.config.messages import USER_ERRORS, is_user_error, user_message
 from runlab.config.run_name import LAUNCH, as_given
 from runlab.config.schema import MOST, check_count
+from runlab.sweeps.live import LiveLine
 from runlab.text import printable
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class SweepCallback(Callback):
 
     folder: Path | None = None  # of the multirun that this process launched
     has_begun = False  # whether runs have been launched, which the same command goes on with
+    started = ExitStack()  # what ends with it
+    told: ClassVar[set[str]] = set()  # why runs of this process failed
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with stop_at_mistakes():
@@ -49,6 +52,7 @@ class SweepCallback(Callback):
         os.environ[LAUNCH] = uuid.uuid4().hex
         load_training()
         SweepCallback.has_begun = True
+        SweepCallback.started.enter_context(LiveLine(SweepCallback.folder))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
@@ -65,7 +69,10 @@ class SweepCallback(Callback):
             name = Path(config.hydra.runtime.output_dir).name
             error = job_return._return_value
             where = "" if is_user_error(error) else f" ({type(error).__name__}, see traceback.txt)"
-            log.error("%s: failed: %s%s", name, user_message(error), where)
+            said = user_message(error).replace(name, "…")
+            level = logging.DEBUG if said in self.told else logging.ERROR
+            self.told.add(said)
+            log.log(level, "%s: failed: %s%s", name, user_message(error), where)
 
 
 def load_training() -> None:
