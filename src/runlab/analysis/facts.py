@@ -47,7 +47,7 @@ def _group(records: Sequence[Record], group: str, axes: Axes) -> str:
 
 
 def _name(record: Record, group: str) -> str:
-    """`MNIST` of `data=mnist` with the class MNIST; else the choice as it is."""
+    """`MLP` of `model=mlp` with a class MLP; else the choice as it is."""
     choice = str(nested_dict(record, "choices").get(group) or "")
     target = nested_dict(record, "config", group).get("_target_")
     kind = str(target or "").rpartition(".")[2]

@@ -201,8 +201,9 @@ def draw_endpoints(axes: Axes, landscape: Landscape) -> None:
             markeredgecolor=INK, zorder=4,
         )  # fmt: skip
         at_edge = each.end[0] > np.quantile(landscape.a, 0.75)
-        offset, side = ((14, above), "right") if at_edge else ((0, above), "center")
-        label(axes, f"end of\n{wrap_label(each.arm, 16, 2)}", each.end, offset, side)
+        side: Side = "right" if at_edge else "center"
+        name = f"end of\n{wrap_label(each.arm, 16, 2)}"
+        label(axes, name, each.end, (14 * at_edge, above), side)
 
 
 def label(
