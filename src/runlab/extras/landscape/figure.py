@@ -203,7 +203,7 @@ def draw_endpoints(axes: Axes, landscape: Landscape) -> None:
         at_edge = each.end[0] > np.quantile(landscape.a, 0.75)
         side: Side = "right" if at_edge else "center"
         name = f"end of\n{wrap_label(each.arm, 16, 2)}"
-        label(axes, name, each.end, (14 * at_edge, above), side)
+        label(axes, name, each.end, (14 if at_edge else 0, above), side)
 
 
 def label(
