@@ -1,7 +1,9 @@
 """The HTML page: nothing from elsewhere, nothing unescaped, each figure and number in its place."""
 
 import base64
+import gzip
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runlab.analysis import interactive
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.figures import sensitivity_figure
 from runlab.analysis.page import to_page
@@ -47,7 +50,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += data if self.open[-1:] != ["script"] else ""
 
     def values(self, attribute: str) -> list[str]:
         return [str(attrs[attribute]) for _, attrs in self.tags if attribute in attrs]
@@ -106,9 +109,11 @@ def test_browsers_are_told_to_run_its_own_scripts_alone_and_to_fetch_nothing(pag
     [policy] = [str(attrs["content"]) for _, attrs in page.tags if "http-equiv" in attrs]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     [script] = re.findall("<script>(.*?)</script>", page.page, flags=re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    [packed] = re.findall('id="library">(.*?)<', page.page)
+    texts = [script.encode(), gzip.decompress(base64.b64decode(packed))]
+    digests = [base64.b64encode(hashlib.sha256(text).digest()).decode() for text in texts]
     assert rules["default-src"] == "'none'"
-    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert rules["script-src"] == " ".join(f"'sha256-{digest}'" for digest in digests)
     assert "unsafe-eval" not in policy
     assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
 
@@ -164,9 +169,9 @@ def test_figures_take_their_greys_from_the_page(page: Reader) -> None:
 
 
 def test_sections_come_in_the_order_of_the_protocol(page: Reader) -> None:
-    order = ["effect", "uncertainty", "reach", "rates", "speed", "extra-part", "naive", "cost"]
+    order = ["effect", "uncertainty", "reach", "rates", "speed", "extra-part", "naive"]
     sections = [attrs["aria-labelledby"] for tag, attrs in page.tags if tag == "section"]
-    assert sections == [*order, "method"]
+    assert sections == [*order, "runs", "cost", "method"]
 
 
 def test_the_verdict_comes_first_and_warnings_right_below_it(page: Reader) -> None:
@@ -194,7 +199,7 @@ def test_what_people_wrote_is_escaped() -> None:
     )
     reader = Reader(page_of(named, {"sensitivity": svg}))
     assert reader.count("b") == 0
-    assert reader.count("script") == 1
+    assert reader.count("script") == 3  # its own
     assert '<b>"mse"</b>, width=$8' in reader.text
     assert "<script>alert(1)</script>" in reader.text
 
@@ -235,4 +240,26 @@ def test_long_lists_are_folded() -> None:
 def test_a_typical_page_stays_small() -> None:
     rates = tuple(np.geomspace(0.01, 10, 10))
     typical = tables.comparison(rates=rates, seeds=10)
-    assert len(page_of(typical, draw(typical))) < 1_000_000
+    assert len(page_of(typical, draw(typical))) < 1_500_000
+
+
+def data_of(page: Reader) -> dict[str, Any]:
+    [data] = re.findall('<script type="application/json" id="data">(.*?)</script>', page.page)
+    return json.loads(data)
+
+
+def test_a_pointer_finds_values_of_cells_and_curves_and_runs(page: Reader) -> None:
+    data = data_of(page)
+    assert set(data["plots"]) == {"sensitivity", "learning_curves", "run"}
+    assert len(data["runs"]["rows"]) == 27
+    assert data["runs"]["columns"][:3] == ["arm", "learning rate", "seed"]
+    assert data["runs"]["rows"][0][2] == [0.0, "0"]
+
+
+def test_a_page_of_many_runs_holds_some_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactive, "MOST_RUNS", 5)
+    monkeypatch.setattr(interactive, "MOST_VALUES", 4)
+    reader = read()
+    assert len(data_of(reader)["runs"]["rows"]) == 5
+    assert "first 5 of 27 runs; runs.csv has all" in reader.words
+    assert "points, those of the first runs; curves.csv has all" in reader.words

@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from runlab.analysis import conclusions, formatting, method
+from runlab.analysis import conclusions, formatting, interactive, method
 from runlab.analysis.cells import milestone_measure
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.learning_rates import rate_text, with_rate
@@ -36,6 +36,7 @@ def to_page(
     environment = _environment()
     others = comparison.other_measures
     shown = [section for section in sections if section.template is not None]
+    library, packed = interactive.library()
     script = Markup((Path(__file__).parent / SCRIPT).read_text(encoding="utf-8"))
     return environment.get_template(TEMPLATE).render(
         comparison=comparison,
@@ -51,7 +52,10 @@ def to_page(
         facts=_facts(comparison),
         headings=_headings(comparison, shown),
         script=script,
-        policy=_policy(script),
+        data=Markup(interactive.to_json(comparison)),
+        left_out=interactive.left_out(comparison),
+        library=packed,
+        policy=_policy(script, library),
         tests=conclusions.count_tests(comparison.differences),
         css_variables=css_variables(),
         colors=_colors(comparison),
@@ -86,6 +90,7 @@ def _headings(comparison: Comparison, sections: Sequence[Section]) -> dict[str, 
         "speed": "Speed of learning",
         **{section.id: section.title for section in sections},
         **({} if rate is None else {"naive": method.naive_title(rate)}),
+        "runs": "Runs",
         "cost": "Cost",
         "method": "Method and provenance",
     }
