@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 
 from runlab.analysis.cells import metric_values
 from runlab.analysis.comparison import Comparison
-from runlab.analysis.figures.learning_curves import has_values, summarize_curve
+from runlab.analysis.figures.learning_curves import (
+    has_values,
+    measure_beside,
+    summarize_curve,
+)
 from runlab.analysis.figures.scales import ErrorScale, logarithmic_ticks, tick_labels
 from runlab.analysis.formatting import interval, marked, number, spread
 from runlab.analysis.learning_rates import rate_text
@@ -68,12 +72,18 @@ def left_out(comparison: Comparison) -> list[str]:
 def _plots(comparison: Comparison) -> dict[str, Any]:
     from bokeh.embed import json_item
 
+    measure, measures = comparison.measure, comparison.measures
+    panels = (measure, *measure_beside(measure, measures))
     made = {
-        "sensitivity": _sensitivity(comparison),
-        "learning_curves": _learning_curves(comparison),
-        "run": _run_curve(comparison),
+        "sensitivity": [_sensitivity(comparison)],
+        "learning_curves": [_learning_curves(comparison, panel) for panel in panels],
+        "run": [_run_curve(comparison)],
     }
-    return {name: json_item(plot) for name, plot in made.items() if plot is not None}
+    items = {
+        name: [json_item(plot) for plot in plots if plot is not None]
+        for name, plots in made.items()
+    }
+    return {name: own for name, own in items.items() if own}
 
 
 def _new_plot(**options: Any) -> Any:
@@ -131,7 +141,10 @@ def _log10(values: Any) -> NDArray[np.float64]:
 
 def _sensitivity(comparison: Comparison) -> Any:
     cells, measure, rate = comparison.cells, comparison.measure, comparison.rate
-    if rate is None or (cells["learning_rate"] <= 0).any() or not cells["val_mean"].notna().any():
+    rates = cells["learning_rate"]
+    if rate is None or (rates <= 0).any() or rates.nunique() == 1:
+        return None  # the still figure has places for these
+    if not cells["val_mean"].notna().any():
         return None
     plot = _new_plot(x_axis_type="log", x_axis_label=rate.title)
     sd = cells["val_sd"].fillna(0)
@@ -183,8 +196,8 @@ def _draw(plot: Any, columns: Mapping[str, list[Any]], arm: str, style: Any) -> 
     return plot.scatter("x", "y", marker=MARKERS.get(style.marker, "circle"), size=7, **look)
 
 
-def _learning_curves(comparison: Comparison) -> Any:
-    curves, measure = comparison.curves, comparison.measure
+def _learning_curves(comparison: Comparison, measure: Measure) -> Any:
+    curves = comparison.curves
     column = f"val/{measure.name}"
     if not has_values(curves, column):
         return None

@@ -26,10 +26,11 @@ async function loadLibrary() {
   packed.remove();
 }
 
+const INK = "#1a1a1a"; // as in palette.py
 const night = matchMedia("(prefers-color-scheme: dark)");
 
 // Bokeh draws on a canvas, which knows none of the page's colours.
-function paint(view) {
+function paint(view, inked) {
   const style = getComputedStyle(document.documentElement);
   const [ink, muted, lines] = ["--ink", "--muted", "--lines"].map((name) => style.getPropertyValue(name).trim());
   const font = getComputedStyle(document.body).fontFamily;
@@ -41,18 +42,36 @@ function paint(view) {
     });
   }
   for (const grid of view.model.center) if ("grid_line_color" in grid) grid.grid_line_color = lines;
+  for (const [glyph, key] of inked) glyph[key] = { value: ink };
   for (const legend of view.model.above) Object.assign(legend, { label_text_color: ink, label_text_font: font });
 }
 
-async function show(name, item) {
+// What is drawn in the ink of a page by day, as spare colours of arms are.
+function findInked(view) {
+  const inked = [];
+  for (const { glyph } of view.model.renderers) {
+    for (const key of ["line_color", "fill_color"]) {
+      const color = glyph[key];
+      if ((color?.value ?? color) === INK) inked.push([glyph, key]);
+    }
+  }
+  return inked;
+}
+
+async function show(name, items) {
   const place = document.querySelector(`[data-plot="${name}"]`);
   if (!place) return;
   place.hidden = name === "run"; // until a reader opens one
-  const [view] = await Bokeh.embed.embed_item(item, place);
-  paint(view);
-  night.addEventListener("change", () => paint(view));
+  const views = [];
+  for (const item of items) {
+    const [view] = await Bokeh.embed.embed_item(item, place.appendChild(document.createElement("div")));
+    const inked = findInked(view);
+    paint(view, inked);
+    night.addEventListener("change", () => paint(view, inked));
+    views.push(view);
+  }
   place.closest("figure")?.classList.add("live");
-  return view;
+  return views[0];
 }
 
 function makeTable({ columns, rows, curves }, plot) {

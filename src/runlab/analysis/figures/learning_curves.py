@@ -32,7 +32,7 @@ def learning_curves_figure(
     """
     panels = [
         panel
-        for panel in (measure, *_measure_beside(measure, measures))
+        for panel in (measure, *measure_beside(measure, measures))
         if has_values(curves, f"val/{panel.name}")
     ]
     if not panels:
@@ -44,7 +44,7 @@ def learning_curves_figure(
     return figure
 
 
-def _measure_beside(measure: Measure, measures: Sequence[Measure]) -> list[Measure]:
+def measure_beside(measure: Measure, measures: Sequence[Measure]) -> list[Measure]:
     """The second of those that all arms share the unit of; the first one beside that itself."""
     candidates = [each for each in measures if each.comparable][:2]
     return [each for each in reversed(candidates) if each.name != measure.name][:1]
