@@ -161,7 +161,7 @@ def test_every_figure_is_there_captioned_and_named_for_who_cannot_see_it(
 
 
 def test_figures_take_their_greys_from_the_page(page: Reader) -> None:
-    body = page.page.split("</style>")[1]
+    body = page.page.split("</style>")[1].split("<script")[0]
     assert "fill: var(--ink)" in body
     assert "fill: var(--paper)" in body
     for grey in ("#1a1a1a", "#5a5a5a", "#d8d8d8", "#ffffff"):
