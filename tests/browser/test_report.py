@@ -30,12 +30,13 @@ def test_values_stand_at_the_pointer(report):
     plot = report.locator("#sensitivity [data-plot]")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
-    tooltip = plot.locator(".bk-Tooltip")
-    for share in range(5, 100):
-        report.mouse.move(box["x"] + box["width"] * share / 100, box["y"] + box["height"] / 2)
-        if tooltip.first.is_visible():
-            break
-    expect(tooltip.first).to_contain_text("learning rate")
+    tooltip = report.locator(".bk-Tooltip").first
+    for pixels in range(0, round(box["width"]), 3):
+        report.mouse.move(box["x"] + pixels, box["y"] + box["height"] / 2)
+        report.wait_for_timeout(30)
+        if tooltip.is_visible():
+            return
+    pytest.fail("no tooltip anywhere along the axis", pytrace=False)
 
 
 def test_a_command_is_copied(report):
