@@ -18,7 +18,7 @@ ARGUMENTS = [
     # so that a request that should not be made fails here, on every machine
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-LOCAL_SCHEMES = ("data", "blob", "about", "chrome-error")
+LOCAL_SCHEMES = ("data", "blob", "about", "file", "chrome-error")
 HOST = "127.0.0.1"
 
 

@@ -54,7 +54,9 @@ def load(
     rows = [_placed(row, own, axes) for row, own in zip(rows, records, strict=True)]
     _name_arms(rows, records, axes)
     usable = [own for row, own in zip(rows, records, strict=True) if row["status"] in record.ENDED]
-    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations, find_variation(usable)
+    begun = [own for row, own in zip(rows, records, strict=True) if not row["problem"]]
+    variation = find_variation(usable, begun, axes)
+    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations, variation
 
 
 def _placed(row: Row, run_record: dict[str, Any], axes: Axes) -> Row:

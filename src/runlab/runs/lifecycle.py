@@ -12,6 +12,7 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from torch.nn.parameter import is_lazy
 
 from runlab import atomic
 from runlab.config import run_name, schema
@@ -77,6 +78,7 @@ class Run:
     def begin(self, data: Any, module: L.LightningModule, trainer: L.Trainer) -> None:
         """Records what is known of a run once its components are built."""
         self.record["module"] = module.record_fields() if isinstance(module, Module) else {}
+        self.record["parameters"] = count_parameters(module)
         self.record["provenance"]["data"] = getattr(data, "checksum", None)
         module.hparams[ORIGIN] = origin_of(self.folder, self.record["provenance"])
         if trainer.is_global_zero:
@@ -96,6 +98,12 @@ class Run:
         self.record["timing"]["stack"] = getattr(stack, "largest", 1)
         self.record["metrics"] |= metrics
         self.record["status"] = status
+
+
+def count_parameters(module: L.LightningModule) -> int:
+    """Numbers that are trained; those that a first batch would shape are not known yet."""
+    known = (each for each in module.parameters() if not is_lazy(each))
+    return sum(each.numel() for each in known if each.requires_grad)
 
 
 def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Record | None:

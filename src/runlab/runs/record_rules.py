@@ -200,6 +200,7 @@ RULES = (
     Rule("timing.stack", "a whole number above 0", nullable(is_positive_count)),
     Rule("timing.process", "a whole number above 0", nullable(is_positive_count)),
     Rule("module", "a mapping or null", nullable(is_mapping)),
+    Rule("parameters", "a whole number of at least 0", nullable(is_count)),
     Rule("measures", "a list of mappings", is_mappings, required=True),
     Rule("provenance", "a mapping", is_mapping, required=True),
     Rule("provenance.git", "a mapping or null", nullable(is_mapping), required=True),
