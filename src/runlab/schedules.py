@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from runlab.config import targets
-from runlab.config.schema import SCHEDULE_KEYS
+from runlab.config.schema import SCHEDULE_KEYS, unknown
 
 INTERVALS = ("step", "epoch")
 
@@ -91,7 +91,13 @@ def build_schedule_factory(node: DictConfig | None) -> ScheduleFactory | None:
         return None
     plain: Any = OmegaConf.to_container(node, resolve=True)
     own = {key: plain.pop(key) for key in SCHEDULE_KEYS & plain.keys()}
-    return ScheduleFactory(instantiate(left_to_call(plain) | {"_convert_": "all"}), **own)
+    made = instantiate(left_to_call(plain) | {"_convert_": "all"})
+    if not isinstance(made, partial):
+        raise ValueError(
+            "expected scheduler._target_ to name a schedule, which takes the optimizer, got "
+            f"{node['_target_']}: choose scheduler=…"
+        )
+    return ScheduleFactory(made, **own)
 
 
 def left_to_call(node: Any) -> Any:
@@ -174,7 +180,10 @@ def complete(
     taken = inspect.signature(value.func).parameters
     if asks and "epochs" not in given:  # OneCycleLR's other way to say it
         given |= {key: length() for key in LENGTHS if key in taken and given.get(key) is None}
-    return value.func(*value.args, optimizer=optimizer, **given)
+    try:
+        return value.func(*value.args, optimizer=optimizer, **given)
+    except ValueError as error:
+        raise ValueError(f"cannot build scheduler by {value.func.__name__}: {error}") from error
 
 
 # How long training is
@@ -278,8 +287,6 @@ def step_by_metric(trainer: L.Trainer, monitor: str | None) -> None:
         if isinstance(config.scheduler, ReduceLROnPlateau) and is_due_in_epoch(config, trainer):
             metrics = trainer.callback_metrics
             if monitor not in metrics:
-                raise ValueError(
-                    f"expected scheduler.monitor to be one of {', '.join(sorted(metrics))}, got "
-                    f"{monitor}: choose one that is logged"
-                )
+                own = f"scheduler.monitor={monitor}"
+                raise ValueError(unknown(own, str(monitor), "metric", metrics))
             config.scheduler.step(float(metrics[monitor]))

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from runlab.components import build_components
 from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
+from runlab.devices import check_devices
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.measure import declared_measures
 from runlab.requirements import has_validation, require, warn_of_small_validation
@@ -39,6 +40,7 @@ def train(cfg: DictConfig) -> dict[str, Any] | None:
 def fit_and_test(run: Run) -> None:
     """Trains and tests; fills in the record's metrics, timing and final status."""
     check(run.config)
+    check_devices(run.config["trainer"])
     hparams = HParamsLogger(run.folder, run.record, swept_hparams(run.cfg))
     data, module, trainer = build_components(run.cfg, run.config, run.resume, hparams)
     measures = declared_measures(run.config)

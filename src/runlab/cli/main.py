@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from runlab.cli import streams
-from runlab.config.arguments import left_to_runs, quoted
+from runlab.config.arguments import flags_first, left_to_runs, quoted, require_choices
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import is_multirun
 from runlab.runs import lock, record
@@ -40,7 +40,7 @@ def main(
     it comes with its traceback.
     """
     streams.prepare()
-    sys.argv[1:] = quoted(sys.argv[1:], paths)
+    sys.argv[1:] = flags_first(quoted(sys.argv[1:], paths))
     SweepCallback.folder = None
     failures: list[str] = []
     stopped = 0  # exit code, if a signal did it
@@ -76,6 +76,7 @@ def main(
 
 def launch(task: Callable[[DictConfig], Any], config_name: str, config_dir: Path) -> None:
     """Runs it under Hydra; once more, where a key is one that swept choices alone may have."""
+    require_choices(sys.argv[1:], config_dir)
     start = hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)
     try:
         start(task)()

@@ -9,6 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from runlab.components import located, received_data
 from runlab.config import arguments
+from runlab.config.schema import check_parameters
+from runlab.devices import check_devices
 from runlab.loggers.names import LoggedNames
 from runlab.runs import checkpoint
 from runlab.text import exact
@@ -32,6 +34,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     module, config = checkpoint.load(arguments.checkpoint(cfg))
     torch.set_num_threads(config["threads"])  # the order of float sums depends on it
     data = received_data(located(config, cfg.data_dir))
+    check_parameters(OmegaConf.to_container(cfg.trainer, resolve=True), "trainer")
+    check_devices(cfg.trainer)
     as_trained = {k: v for k, v in config["trainer"].items() if k in AS_TRAINED}
     flags: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
     trainer = instantiate(as_trained | flags)(

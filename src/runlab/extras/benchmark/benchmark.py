@@ -18,6 +18,7 @@ from runlab import atomic
 from runlab.analysis.rendering import render
 from runlab.components import build_module, build_trainer
 from runlab.config.fingerprint import key_of
+from runlab.devices import check_devices
 from runlab.extras.benchmark import report
 from runlab.extras.benchmark.baselines import BareLoop, LightningDataLoader, Template
 from runlab.extras.benchmark.data import (
@@ -51,6 +52,7 @@ def benchmark(cfg: DictConfig) -> Results:
         ValueError: for a configuration that cannot be timed, before anything is.
     """
     check(cfg)
+    check_devices(cfg.trainer)
     torch.set_num_threads(cfg.threads)
     cfg = cfg.copy()
     with TemporaryDirectory() as folder, preserve_torch_settings():
