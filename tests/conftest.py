@@ -17,6 +17,8 @@ from tests.idx import write_idx
 
 install_import_hook(["losslab", "runlab"], "tests.typechecker.check")
 torch.set_num_threads(1)  # several test processes share the cores
+for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):  # what is printed is what everybody gets
+    os.environ.pop(name, None)
 
 ON_REQUEST = ("long", "browser", "gpu")
 LONGEST = [

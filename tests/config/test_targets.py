@@ -341,7 +341,9 @@ LOOKED_UP = {
     "runlab.measure",  # in a configuration that is to be trained, or whose targets were looked at
     "runlab.extras.benchmark.data",
     "runlab.extras.benchmark.startup",  # names of its own
+    "runlab.cli.command",  # the table of commands
     "runlab",
+    "losslab",
 }
 
 

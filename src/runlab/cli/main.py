@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from runlab import console
 from runlab.cli import streams
 from runlab.config.arguments import flags_first, left_to_runs, quoted, require_choices
 from runlab.config.messages import is_user_error, user_message
@@ -68,10 +69,10 @@ def main(
                     failures += conclude(sweep)
             HydraConfig.instance().cfg = None  # the multirun's, which SweepCallback has set
     if stopped:
-        print("\n".join(failures), file=sys.stderr)
+        print(console.failure("\n".join(failures)), file=sys.stderr)
         sys.exit(stopped)
     if failures:
-        sys.exit("\n".join(failures))
+        sys.exit(console.failure("\n".join(failures)))
 
 
 def launch(task: Callable[[DictConfig], Any], config_name: str, config_dir: Path) -> None:
@@ -125,7 +126,7 @@ def guarded(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         except Exception as error:
             if is_multirun() or not is_user_error(error):
                 raise  # in a multirun the sweep goes on
-            sys.exit(user_message(error))
+            sys.exit(console.failure(user_message(error)))
 
     return run
 

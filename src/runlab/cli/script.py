@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from runlab import console
 from runlab.cli import streams
 from runlab.runs.signals import exit_on_signals
 
@@ -25,4 +26,4 @@ def script() -> Iterator[None]:
 
         if not is_user_error(error):
             raise
-        sys.exit(user_message(error))
+        sys.exit(console.failure(user_message(error)))

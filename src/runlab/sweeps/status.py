@@ -8,8 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from runlab import console
 from runlab.runs import lock, record
-from runlab.text import LINE, aligned, plural, shortened, width, wrapped
+from runlab.text import aligned, plural, shortened, width, wrapped
 
 SHOWN_STATUSES = (
     *("finished", "diverged", "collapsed", "failed", "running", "interrupted", "unreadable"),
@@ -255,7 +256,9 @@ def _running(status: SweepStatus) -> list[str]:
     for run in runs:
         elapsed = run.elapsed(status.now)
         rows.append([run.name, _epoch(run), "" if elapsed is None else duration(elapsed)])
-    free = LINE - sum(2 + max(map(width, column)) for column in list(zip(*rows, strict=True))[1:])
+    free = console.columns() - sum(
+        2 + max(map(width, column)) for column in list(zip(*rows, strict=True))[1:]
+    )
     header, *body = [[shortened(name, free), *others] for name, *others in rows]
     return aligned(header, body)
 
