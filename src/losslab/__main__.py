@@ -42,14 +42,14 @@ COMMANDS = {
         Command(
             "predict",
             "classify drawings or photos of your own",
-            "runlab.extras.classification.prediction:predict",
+            "runlab.extras.classification.command:predict",
             config="predict",
             paths=("checkpoint", "images", "picture"),
         ),
         Command(
             "evaluate",
             "test a checkpoint again, alone",
-            "runlab.extras.evaluate:print_metrics",
+            "runlab.extras.evaluate.command:evaluate",
             config="evaluate",
             paths=("checkpoint", "data_dir"),
         ),
@@ -68,7 +68,7 @@ COMMANDS = {
         Command(
             "benchmark",
             "time a training step, beside a bare loop and Lightning's way",
-            "runlab.extras.benchmark.benchmark:benchmark",
+            "runlab.extras.benchmark.command:benchmark",
             config="benchmark",
         ),
     ],

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 import losslab.models
 from runlab.config.arguments import quoted
-from runlab.extras.evaluate import evaluate, table
+from runlab.extras.evaluate.evaluate import evaluate, table
 from runlab.train import train
 from tests.attacks import CALLED, RESOLVED, SECRET, attacks, nested
 from tests.compose import ROOT, compose

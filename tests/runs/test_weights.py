@@ -8,7 +8,7 @@ import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
-from runlab.extras.evaluate import evaluate
+from runlab.extras.evaluate.evaluate import evaluate
 from runlab.runs import record
 from runlab.train import train
 from tests.compose import CONF, compose

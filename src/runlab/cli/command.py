@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from runlab.cli import loading
+
 
 @dataclass(frozen=True)
 class Command:
@@ -38,6 +40,7 @@ def run_command(
         commands: by the headings under which they are listed.
         conf: the folder of configurations.
     """
+    loading.program = program
     by_name = {each.name: each for group in commands.values() for each in group}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview(program, commands))

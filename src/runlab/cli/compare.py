@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from runlab.runs import record
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", type=Path, help="the folder of runs, such as logs/train")
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    record.folders(arguments.sweep)  # told before pandas, scipy and matplotlib are imported
     from runlab.analysis.rebuild import rebuild
     from runlab.analysis.terminal import print_comparison
 

@@ -136,8 +136,22 @@ def given(cfg: DictConfig, key: str, example: str) -> str | list[str]:
 
 
 def checkpoint(cfg: DictConfig) -> Path:
+    """The file of the key `checkpoint`; raises ValueError if there is none."""
     example = "a file such as logs/<sweep>/<run>/checkpoints/best.ckpt"
     value = given(cfg, "checkpoint", example)
     if isinstance(value, list):
         raise ValueError(f"expected one checkpoint, got {len(value)}: give {example}")
-    return Path(value).expanduser()
+    path = Path(value).expanduser()
+    check_checkpoint(path)
+    return path
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raises ValueError unless a file is there."""
+    if path.is_dir():
+        raise ValueError(
+            f"expected a checkpoint, got a folder, {path}: name a file in it, such as "
+            f"checkpoints/best.ckpt of a run"
+        )
+    if not path.is_file():
+        raise ValueError(f"expected a checkpoint at {path}, got no such file")

@@ -26,6 +26,7 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
+from runlab.cli.loading import loading
 from runlab.config.kinds import kind_of, shown
 from runlab.config.schema import accepted_parameters, unknown
 from runlab.text import printable
@@ -282,7 +283,9 @@ def parameters_of(node: object) -> set[str]:
     if not isinstance(node, DictConfig) or "_target_" not in node:
         return set()
     try:
-        return accepted_parameters(pkgutil.resolve_name(node["_target_"])) or set()
+        with loading():
+            target = pkgutil.resolve_name(node["_target_"])
+        return accepted_parameters(target) or set()
     except (ImportError, AttributeError, ValueError, TypeError):
         return set()
 

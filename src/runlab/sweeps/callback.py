@@ -15,6 +15,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from runlab.cli.loading import loading
 from runlab.config.arguments import is_sweep
 from runlab.config.fingerprint import key_of
 from runlab.config.messages import is_user_error, user_message
@@ -38,6 +39,7 @@ class SweepCallback(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with stop_at_mistakes():
             check_single_run(config.hydra)
+        load_training()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # a sweep's name may hold ${hydra:…}
@@ -45,6 +47,7 @@ class SweepCallback(Callback):
             check_multirun(config.hydra)
             SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
         os.environ[LAUNCH] = uuid.uuid4().hex
+        load_training()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
@@ -62,6 +65,12 @@ class SweepCallback(Callback):
             error = job_return._return_value
             where = "" if is_user_error(error) else f" ({type(error).__name__}, see traceback.txt)"
             log.error("%s: failed: %s%s", name, user_message(error), where)
+
+
+def load_training() -> None:
+    """Now that the configuration is composed: a run's name is asked of its module already."""
+    with loading():
+        import runlab.train  # noqa: F401
 
 
 def check_single_run(hydra: DictConfig) -> None:

@@ -4,6 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from runlab.cli.loading import loading
+from runlab.runs import record
 from runlab.text import printable, wrapped
 
 
@@ -24,9 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from runlab.analysis.rebuild import rebuild
-    from runlab.extras.landscape.landscape import compute_landscape
-    from runlab.extras.landscape.write import caption, write
+    record.folders(arguments.sweep)  # told before torch is imported
+    with loading():
+        from runlab.analysis.rebuild import rebuild
+        from runlab.extras.landscape.landscape import compute_landscape
+        from runlab.extras.landscape.write import caption, write
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("runlab").setLevel(logging.INFO)

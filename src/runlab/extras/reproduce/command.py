@@ -5,6 +5,9 @@ import logging
 import sys
 from pathlib import Path
 
+from runlab.cli.loading import loading
+from runlab.runs import record
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
@@ -22,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from runlab.extras.reproduce.reproduce import reproduce
+    record.read_complete(arguments.run)  # told before torch is imported
+    with loading():
+        from runlab.extras.reproduce.reproduce import reproduce
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

@@ -4,6 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from runlab.cli.loading import loading
+from runlab.runs import record
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
@@ -32,7 +35,10 @@ def rename(text: str) -> tuple[str, str]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from runlab.extras.same_numbers.same_numbers import compare_numbers
+    for sweep in (arguments.before, arguments.after):
+        record.folders(sweep)  # told before torch is imported
+    with loading():
+        from runlab.extras.same_numbers.same_numbers import compare_numbers
 
     result = compare_numbers(
         arguments.before, arguments.after, arguments.tolerance, arguments.rename

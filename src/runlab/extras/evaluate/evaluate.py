@@ -62,7 +62,3 @@ def table(metrics: Mapping[str, float]) -> str:
         for row in [["", *splits], *rows]
     ]
     return "\n".join(lines)
-
-
-def print_metrics(cfg: DictConfig) -> None:
-    print(table(evaluate(cfg)))

@@ -1,0 +1,15 @@
+"""Test a checkpoint again, alone."""
+
+from omegaconf import DictConfig
+
+from runlab.cli.loading import loading
+from runlab.config import arguments
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Prints its metrics; what is wrong with the arguments is told before torch is imported."""
+    arguments.checkpoint(cfg)
+    with loading():
+        from runlab.extras.evaluate.evaluate import evaluate, table
+
+    print(table(evaluate(cfg)))
