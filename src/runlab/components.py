@@ -69,14 +69,26 @@ def build_components(
     return data, module, trainer
 
 
-def build(key: str, node: Any, place: str | None = None, **given: Any) -> Any:
+def build(key: str, node: Any, place: str | None = None) -> Any:
     """What a node of the configuration makes, checked to be what its place demands.
 
     Raises:
-        ValueError: if it is something else, or its class refuses what it gets: by the node's key.
+        ValueError: if it is something else, or its class refuses what it gets.
     """
+    made = built(key, node)
+    base = targets.BASES[place or key]
+    if not isinstance(made, targets.base_class(base)):
+        raise ValueError(
+            f"expected {key}._target_ to make a {base}, got a {type(made).__name__} by "
+            f"{node._target_}: name another class"
+        )
+    return made
+
+
+def built(key: str, node: Any) -> Any:
+    """Raises ValueError, which names the node's key, if its class refuses what it gets."""
     try:
-        made = instantiate(node, **given)
+        return instantiate(node)
     except InstantiationException as error:
         if not is_user_error(error):
             raise
@@ -84,18 +96,11 @@ def build(key: str, node: Any, place: str | None = None, **given: Any) -> Any:
         if reason.startswith(("expected", "unknown")) or ": expected" in reason:
             raise ValueError(reason) from error
         raise ValueError(f"cannot build {key} by {node._target_}: {reason}") from error
-    base = targets.base_class(targets.BASES[place or key])
-    if not isinstance(made, base):
-        raise ValueError(
-            f"expected {key}._target_ to make a {targets.BASES[place or key]}, got a "
-            f"{type(made).__name__} by {node._target_}: name another class"
-        )
-    return made
 
 
 def build_data(cfg: DictConfig) -> Any:
     """The data module, its data fetched and verified."""
-    data: Any = build("data", cfg.data)
+    data: Any = built("data", cfg.data)
     if getattr(data, "num_workers", 0) > 0 and current_process().name.startswith("Loky"):
         raise ValueError(
             "expected data.num_workers=0 inside joblib's processes, where a DataLoader can't start "

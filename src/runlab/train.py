@@ -14,10 +14,10 @@ from omegaconf import DictConfig
 from runlab.components import build_components
 from runlab.config.run_name import swept_hparams
 from runlab.config.schema import check
-from runlab.devices import check_devices
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.measure import declared_measures
 from runlab.requirements import has_validation, require, warn_of_small_validation
+from runlab.runs.devices import check_devices
 from runlab.runs.lifecycle import Run, run_lifecycle
 from runlab.runs.weights import load_tested_weights
 

@@ -3,6 +3,7 @@
 import os
 import sys
 
+import lightning as L
 import pytest
 
 from runlab.cli.main import main
@@ -34,10 +35,20 @@ def test_a_message_moves_no_cursor():
     assert user_message(error) == r"expected a\x1b[2J name, got \u202eb"
 
 
+class Taking(L.LightningModule):
+    """Has parameters of its own."""
+
+    def __init__(self, loss, optimizer, lr, widths):
+        super().__init__()
+
+
+TAKING = f"_target_: {__name__}.Taking\n"
+
+
 def test_a_fixed_value_may_be_of_a_key_that_swept_choices_alone_have(tmp_path, monkeypatch):
     (tmp_path / "module").mkdir()
     for name in ("one", "other"):
-        (tmp_path / "module" / f"{name}.yaml").write_text("_target_: a.B\nlr: 1\nwidths: [1]\n")
+        (tmp_path / "module" / f"{name}.yaml").write_text(f"{TAKING}lr: 1\nwidths: [1]\n")
     where = f"hydra.searchpath=[file://{tmp_path}]"
     fixed = ["module.lr=0.003", "module.widths=[8, 4]", "seed=3"]
     monkeypatch.chdir(tmp_path)
@@ -52,7 +63,7 @@ def test_a_fixed_value_may_be_of_a_key_that_swept_choices_alone_have(tmp_path, m
         for name in ("one", "other")
     ]
     for _, module in trained:
-        assert module == {"_target_": "a.B", "lr": 0.003, "widths": [8, 4]}
+        assert module == {"_target_": f"{__name__}.Taking", "lr": 0.003, "widths": [8, 4]}
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ from runlab.config import run_name, schema
 from runlab.config.fingerprint import fingerprint
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.parts import GROUPS, without_unused
-from runlab.devices import check_devices
 from runlab.measure import Measure, declared_measures
 from runlab.module import Module
 from runlab.pretrained import with_checksum
 from runlab.runs import provenance, record
+from runlab.runs.devices import check_devices
 from runlab.runs.failure import record_failure, root_cause
 from runlab.runs.lock import run_lock
 from runlab.runs.previous import (

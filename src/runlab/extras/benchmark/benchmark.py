@@ -18,7 +18,6 @@ from runlab import atomic
 from runlab.analysis.rendering import render
 from runlab.components import build_module, build_trainer
 from runlab.config.fingerprint import key_of
-from runlab.devices import check_devices
 from runlab.extras.benchmark import report
 from runlab.extras.benchmark.baselines import BareLoop, LightningDataLoader, Template
 from runlab.extras.benchmark.data import (
@@ -38,6 +37,7 @@ from runlab.extras.benchmark.timing import (
     run_once,
 )
 from runlab.module import require_network
+from runlab.runs.devices import check_devices
 from runlab.runs.provenance import provenance
 from runlab.stacks import available_cores
 from runlab.text import plural
