@@ -70,6 +70,7 @@ COMMANDS = {
             "time a training step, beside a bare loop and Lightning's way",
             "runlab.extras.benchmark.command:benchmark",
             config="benchmark",
+            schema="runlab.extras.benchmark.schema",
         ),
     ],
 }

@@ -91,13 +91,12 @@ def build_schedule_factory(node: DictConfig | None) -> ScheduleFactory | None:
         return None
     plain: Any = OmegaConf.to_container(node, resolve=True)
     own = {key: plain.pop(key) for key in SCHEDULE_KEYS & plain.keys()}
-    made = instantiate(left_to_call(plain) | {"_convert_": "all"})
-    if not isinstance(made, partial):
+    if not takes_optimizer(targets.locate("scheduler._target_", plain["_target_"])):
         raise ValueError(
             "expected scheduler._target_ to name a schedule, which takes the optimizer, got "
-            f"{node['_target_']}: choose scheduler=…"
+            f"{plain['_target_']}: choose scheduler=…"
         )
-    return ScheduleFactory(made, **own)
+    return ScheduleFactory(instantiate(left_to_call(plain) | {"_convert_": "all"}), **own)
 
 
 def left_to_call(node: Any) -> Any:
@@ -157,7 +156,7 @@ def require_parameters(key: str, made: Any, asks: bool = False) -> None:
 
 
 def takes_optimizer(target: Callable[..., Any]) -> bool:
-    return "optimizer" in inspect.signature(target).parameters
+    return callable(target) and "optimizer" in inspect.signature(target).parameters
 
 
 def complete(

@@ -7,6 +7,7 @@ import lightning as L
 import pytest
 
 from runlab.cli.main import main
+from runlab.config.arguments import flags_first, quoted
 from runlab.config.messages import user_message
 from runlab.train import train
 from tests.compose import CONF
@@ -28,6 +29,33 @@ def refused(tmp_path, tiny, monkeypatch, capsys):
         return str(exit_.value.code)
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [("name=1e3", "name='1e3'"), ("name=null", "name='null'"), ("name=größe", "name='größe'"),
+     ("model.tag=größe 2", "model.tag='größe 2'"), ("name=mine", "name=mine"),
+     ("optimizer.lr=1e3", "optimizer.lr=1e3"), ("-m", "-m"), ("name=ä,b", "name=ä,b")],
+)  # fmt: skip
+def test_a_name_is_taken_as_it_is_typed(argument, expected):
+    assert quoted([argument], []) == [expected]
+
+
+def test_flags_may_stand_between_overrides():
+    assert flags_first(["a=1", "-m", "b=1,2"]) == ["-m", "a=1", "b=1,2"]
+
+
+def test_a_mistake_of_a_single_run_leaves_no_folder_and_no_other_is_touched(refused, tmp_path):
+    (tmp_path / "logs" / "train" / "notes").mkdir(parents=True)
+    refused("optimizer.lr=-1")
+    assert [each.name for each in (tmp_path / "logs" / "train").iterdir()] == ["notes"]
+    refused("optimizer.lr=-1", "name=other")
+    assert [each.name for each in (tmp_path / "logs").iterdir()] == ["train"]
+
+
+def test_a_sweep_is_refused_before_its_first_run(refused, tmp_path):
+    assert "got -1" in refused("-m", "optimizer.lr=0.1,-1")
+    assert not list(tmp_path.rglob("run.json"))
 
 
 def test_a_message_moves_no_cursor():

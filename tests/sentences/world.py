@@ -1,7 +1,6 @@
 """The folder that bad inputs are given in: data, a sweep, images, tables and configurations."""
 
 import csv
-import shutil
 from pathlib import Path
 
 import torch
@@ -47,15 +46,18 @@ COMPONENTS = {
 }
 
 
+SWEPT = ("{", "logs", "half.ckpt", "other.ckpt")
+"""What occurs in a command that needs a sweep."""
+
+
 def build(folder: Path) -> None:
-    """Fills the folder, and trains in it the sweep `logs/small`: two losses, rates and seeds."""
+    """Fills the folder with all but a sweep."""
     write_idx(folder / "data")
     (folder / "empty").mkdir()
     (folder / "notes.txt").write_text("no data, no image and no checkpoint\n")
     write_configurations(folder / "conf")
     write_tables(folder / "tables")
     write_images(folder)
-    write_sweep(folder)
 
 
 def write_configurations(folder: Path) -> None:
@@ -102,6 +104,7 @@ def write_images(folder: Path) -> None:
 
 
 def write_sweep(folder: Path) -> None:
+    """Trains `logs/small`, of two losses, rates and seeds, and damages copies of parts of it."""
     sweep = folder / "logs" / "small"
     for loss in ("cross_entropy", "mse"):
         for rate in ("0.1", "0.5"):
@@ -119,4 +122,3 @@ def write_sweep(folder: Path) -> None:
     best = run / "checkpoints" / "best.ckpt"
     (folder / "half.ckpt").write_bytes(best.read_bytes()[:1000])
     torch.save({"state_dict": {}}, folder / "other.ckpt")
-    shutil.copy(best, folder / "best.ckpt")

@@ -130,7 +130,8 @@ def read_table(path: Path) -> "DataFrame":
         pandas.read_csv(path, header=None, nrows=2)
         table = pandas.read_csv(path, low_memory=False)  # in parts, 1 and "1" may be in one column
     except (OSError, ValueError) as error:
-        raise ValueError(f"expected a CSV file in {path}, got: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"expected a CSV file in {path}, got: {reason}") from error
     if table.empty:
         raise ValueError(f"expected a row a sample in {path}, got a header alone: add the samples")
     return table

@@ -21,6 +21,7 @@ class Command:
         code: a module that has `add_arguments(parser)` and `run(arguments)`, or, of a command that
             Hydra configures, `module:function` of its task.
         config: of such a command, the name of its file in the folder of configurations.
+        schema: a module to import before, which says what keys that file may have.
         paths: its keys whose values may hold what Hydra's grammar reserves, as runs' names do.
     """
 
@@ -28,6 +29,7 @@ class Command:
     summary: str
     code: str
     config: str | None = None
+    schema: str | None = None
     paths: Sequence[str] = ("data_dir",)
 
 
@@ -70,6 +72,8 @@ def run_configured(program: str, command: Command, conf: Path, arguments: Sequen
 
     assert command.config is not None
     sys.argv = [program, *arguments]
+    if command.schema is not None:
+        import_module(command.schema)
     main(task_at(command.code), command.config, conf, command.paths)
 
 

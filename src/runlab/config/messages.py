@@ -245,11 +245,10 @@ def unresolved(error: OmegaConfBaseException) -> str:
 def place_of(error: OmegaConfBaseException, pattern: str) -> tuple[str, str]:
     """The key whose value holds such an interpolation, and that value."""
     node: Any = error.parent_node
-    if node is not None:
-        for key, text in texts(OmegaConf.to_container(node._get_root()), ""):
-            if re.search(pattern, text) and not key.startswith("hydra.overrides"):
-                return key, text
-    return str(error.full_key), "…"
+    values = [] if node is None else texts(OmegaConf.to_container(node._get_root()), "")
+    found = [(key, text) for key, text in values if re.search(pattern, text)]
+    found.sort(key=lambda each: each[0].startswith("hydra."))  # which repeats the command line
+    return found[0] if found else (str(error.full_key), "…")
 
 
 def texts(node: Any, key: str) -> Iterator[tuple[str, str]]:

@@ -307,6 +307,8 @@ def check_parameters(node: Any, path: str) -> None:
                 )
         annotations = kinds.annotations_of(target)
         for key in annotations.keys() & node.keys():
+            if key in ("mode", "accelerator", "devices"):
+                continue  # of which more is said by what follows a metric, and by `runs.devices`
             if not (isinstance(node[key], str) and TOTAL in node[key]):
                 kinds.check_kind(f"{path}.{key}", node[key], annotations[key])
     for key, child in node.items():

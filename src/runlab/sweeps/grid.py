@@ -40,9 +40,10 @@ def require_values(overrides: Sequence[Override]) -> None:
                 "hydra/sweeper=optuna"
             )
         if each.is_discrete_sweep() and not has_values(each):
+            hint = ": range(0,3) is 0, 1, 2" if each.is_range_sweep() else ": name some"
             raise ValueError(
                 f"expected at least one value of {each.key_or_group}, got none by "
-                f"{each.input_line}: range(0,3) is 0, 1, 2"
+                f"{each.input_line}{hint}"
             )
 
 
