@@ -74,7 +74,7 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in files
-        if path.suffix != ".log" or path.stat().st_size
+        if path.suffix not in (".log", ".lock") or path.stat().st_size
     }
 
 

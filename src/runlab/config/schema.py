@@ -294,7 +294,7 @@ def check_parameters(node: Any, path: str) -> None:
     if "_target_" in node:
         target = target_of(path, node)
         valid = accepted_parameters(target)
-        for key in () if valid is None else node.keys() - HYDRA_KEYS - valid:
+        for key in () if valid is None else sorted(node.keys() - HYDRA_KEYS - valid):
             raise ValueError(unknown(f"{path}.{key}", key, "parameter", valid or ()))
         is_whole = path.partition(".")[0] in BUILT_BY_THEMSELVES and not (
             node.get("_partial_") or "_args_" in node
@@ -309,7 +309,7 @@ def check_parameters(node: Any, path: str) -> None:
         for key in annotations.keys() & node.keys():
             if key in ("mode", "accelerator", "devices"):
                 continue  # of which more is said by what follows a metric, and by `runs.devices`
-            if not (isinstance(node[key], str) and TOTAL in node[key]):
+            if TOTAL not in str(node[key]):
                 kinds.check_kind(f"{path}.{key}", node[key], annotations[key])
     for key, child in node.items():
         check_parameters(child, f"{path}.{key}")
