@@ -140,10 +140,20 @@ def takes_metrics(module: Any) -> bool:
 def target_of(key: str, node: Any) -> Any:
     """The class or function that a node names. Raises ValueError if it cannot be imported."""
     target = node.get("_target_") if isinstance(node, Mapping) else None
+    if target is None:
+        raise ValueError(f"expected {key} with a _target_, got none: choose {key}=…, or give one")
     try:
-        return resolve_name(str(target))
+        found = resolve_name(str(target))
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ValueError(f"cannot import {key}._target_={target}: {error}") from None
+        raise ValueError(
+            f"cannot import {key}._target_={target}: {error}: expected package.module.Name"
+        ) from None
+    if not callable(found):
+        raise ValueError(
+            f"expected {key}._target_ to name a class or function, got {target}, which is a "
+            f"{type(found).__name__}"
+        )
+    return found
 
 
 def _configured(name: str, node: Any, declared: Measure | None) -> Measure:

@@ -331,7 +331,6 @@ BUILDERS = {
     "runlab.components",  # a run's own configuration, or one that `to_train_again` has looked at
     "runlab.optimizers",  # likewise
     "runlab.schedules",  # likewise
-    "runlab.extras.evaluate.evaluate",  # the Trainer of one's own command line
     "runlab.extras.benchmark.data",
     "runlab.extras.benchmark.peak_memory",
 }

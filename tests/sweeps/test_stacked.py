@@ -102,9 +102,30 @@ def test_a_stacked_runs_checkpoint_is_evaluated_to_its_records_metrics(sweeps, c
     checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
     done = commands.run(folder, "scripts/evaluate.py", checkpoint)
     assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("nll")]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("NLL")]
     expected = [record.read(run)["metrics"][f"{split}/nll"] for split in ("val", "test")]
-    assert [float(each) for each in line.split()[1:]] == pytest.approx(expected, rel=1e-6)
+    assert [float(each) for each in line.split()[1:]] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.long
+def test_early_stopping_ends_each_run_of_a_stack_when_it_ends_alone(tmp_path, commands, tiny):
+    stopping = ["logger=none", "callback=[checkpoint,early_stopping]", "trainer.max_epochs=9"]
+    epochs = {}
+    for launcher in ("stacked", "basic"):
+        done = commands.run(
+            tmp_path, TRAIN, "-m", *tiny, *PLAIN, *stopping, "optimizer.lr=0,0.02,0.1",
+            f"name={launcher}", f"hydra/launcher={launcher}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        entries = [record.read(run) for run in runs(tmp_path / "logs" / launcher).values()]
+        epochs[launcher] = {
+            entry["config"]["optimizer"]["lr"]: entry["metrics"]["epochs"] for entry in entries
+        }
+        size = {"stacked": 3, "basic": 1}[launcher]
+        assert {entry["timing"]["stack"] for entry in entries} == {size}
+    assert epochs["stacked"] == epochs["basic"]
+    assert epochs["stacked"][0] == 4  # the first validation, and three that are no better
+    assert len(set(epochs["stacked"].values())) > 1
 
 
 @pytest.mark.long

@@ -39,6 +39,8 @@ def load(
     Raises:
         ValueError: if there are no runs, or those that have ended name different keys.
     """
+    if arm is not None or rate is not None:
+        Axes(*(None if each == "null" else each for each in (arm, rate))).require_distinct()
     rows: list[Row] = []
     records: list[dict[str, Any]] = []
     declarations: dict[str, Declaration] = {}

@@ -19,7 +19,7 @@ from runlab import console
 from runlab.cli import streams
 from runlab.cli.interrupt import answered, code_of_signal
 from runlab.cli.loading import ended_by_ctrl_c
-from runlab.config.arguments import left_to_runs, quoted
+from runlab.config.arguments import flags_first, left_to_runs, quoted, require_choices
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import is_multirun
 from runlab.runs import lock, record
@@ -44,7 +44,7 @@ def main(
     it comes with its traceback.
     """
     streams.prepare()
-    sys.argv[1:] = quoted(sys.argv[1:], paths)
+    sys.argv[1:] = flags_first(quoted(sys.argv[1:], paths))
     SweepCallback.folder, SweepCallback.has_begun = None, False
     failures: list[str] = []
     threading.excepthook = in_thread
@@ -118,6 +118,7 @@ def end_sweep(failed: bool = False) -> list[str]:
 
 def launch(task: Callable[[DictConfig], Any], config_name: str, config_dir: Path) -> None:
     """Runs it under Hydra; once more, where a key is one that swept choices alone may have."""
+    require_choices(sys.argv[1:], config_dir)
     start = hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)
     try:
         start(task)()

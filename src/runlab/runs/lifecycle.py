@@ -2,7 +2,9 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +19,13 @@ from torch.nn.parameter import is_lazy
 from runlab import atomic
 from runlab.config import run_name, schema
 from runlab.config.fingerprint import fingerprint
-from runlab.config.messages import user_message
+from runlab.config.messages import is_user_error, user_message
 from runlab.config.parts import GROUPS, without_unused
 from runlab.measure import Measure, declared_measures
 from runlab.module import Module
 from runlab.pretrained import with_checksum
 from runlab.runs import provenance, record
+from runlab.runs.devices import check_devices
 from runlab.runs.failure import record_failure, root_cause
 from runlab.runs.lock import run_lock
 from runlab.runs.previous import (
@@ -112,7 +115,13 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
     Returns None if another process is training it. What it raises, `train` says.
     """
     folder = Path(cfg.run.folder)
-    config = resolved_config(cfg)
+    try:
+        config = resolved_config(cfg)
+    except Exception as error:
+        is_new = folder.is_dir() and all(is_of_launch(each) for each in folder.iterdir())
+        if is_new and is_user_error(error) and not run_name.is_multirun():
+            remove(folder)
+        raise
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # rank 0 locks and records
         entry = new_record(cfg, config)
         resume = ResumeCallback(folder, entry, last_checkpoint(cfg, config))
@@ -151,6 +160,13 @@ def is_done(cfg: DictConfig) -> bool:
     return previous is not None and previous["status"] in record.ENDED
 
 
+def check_settings(cfg: DictConfig) -> None:
+    """Raises ValueError for what no run can be trained with, on this machine, by its settings."""
+    config = resolved_config(cfg)
+    schema.check(config)
+    check_devices(config["trainer"])
+
+
 def resolved_config(cfg: DictConfig) -> dict[str, Any]:
     """The resolved configuration, but for where the run lies: that stays `${run.folder}`.
 
@@ -179,6 +195,7 @@ def train_recorded(
     folder = Path(cfg.run.folder)
     entry = new_record(cfg, config)
     is_used = any((folder / name).exists() for name in ("run.json", UNREADABLE))
+    is_new = all(is_of_launch(each) for each in folder.iterdir())
     if is_used:
         schema.check(config)  # before anything is given up for it
     from_start = cfg.overwrite if previous is None else starts_over(cfg, config, previous)
@@ -209,6 +226,9 @@ def train_recorded(
         entry["timing"]["seconds"] = run.resume.seconds
         cause = root_cause(error, folder)
         record_failure(folder, entry, cause)
+        is_mistake = is_user_error(cause) and not run.resume.has_begun
+        if is_new and is_mistake and not run_name.is_multirun():
+            remove(folder)
         if cause is error:
             raise
         raise cause from error
@@ -222,6 +242,19 @@ def level() -> int:
     """Of what is said where a run ends well: of many runs, one line tells how far all are."""
     of = (run_name.sweep_index() or {}).get("of", 0)
     return logging.DEBUG if of > TOLD_ONE_BY_ONE else logging.INFO
+
+
+def remove(folder: Path) -> None:
+    """Removes a run that could not begin, for which there is nothing but the mistake to keep."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # other runs are in it
+        folder.parent.rmdir()
+
+
+def is_of_launch(path: Path) -> bool:
+    """Whether a file lies in a run's folder before the run does anything: its lock, and its log."""
+    log_file = f"{HydraConfig.get().job.name}.log" if HydraConfig.initialized() else None
+    return path.name in (".lock", ".lock.pid", log_file)
 
 
 def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:

@@ -18,13 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 from runlab.cli.loading import loading
 from runlab.config.arguments import is_sweep
 from runlab.config.fingerprint import key_of
-from runlab.config.messages import USER_ERRORS, is_user_error, user_message
+from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import LAUNCH, as_given
 from runlab.config.schema import MOST, check_count
 from runlab.sweeps.live import LiveLine
 from runlab.text import printable
 
 log = logging.getLogger(__name__)
+
+MOST_TRIALS = 1_000_000
 
 
 class SweepCallback(Callback):
@@ -94,10 +96,16 @@ def check_single_run(hydra: DictConfig) -> None:
 def check_multirun(hydra: DictConfig) -> None:
     """Raises ValueError for what runs could not stand, or more processes than can be started."""
     check_single_run(hydra)
-    if n_jobs := hydra.launcher.get("n_jobs"):  # joblib's; -1 is one for each core
-        check_count("hydra.launcher.n_jobs", n_jobs, least=-MOST)
-    if "n_jobs" in hydra.sweeper:
-        check_count("hydra.sweeper.n_jobs", hydra.sweeper.n_jobs)
+    n_jobs = hydra.launcher.get("n_jobs", 1)  # joblib's; -1 is one for each core
+    check_count("hydra.launcher.n_jobs", n_jobs, least=-MOST)
+    if n_jobs == 0:
+        raise ValueError(
+            "expected hydra.launcher.n_jobs to be a number of processes, or -1 for one a core, got "
+            "0: give another"
+        )
+    for key, most in (("n_jobs", MOST), ("n_trials", MOST_TRIALS), ("max_batch_size", MOST_TRIALS)):
+        if hydra.sweeper.get(key) is not None:
+            check_count(f"hydra.sweeper.{key}", hydra.sweeper[key], most=most)
     params: Any = OmegaConf.to_container(hydra.sweeper.params or OmegaConf.create())
     given = [*as_given(hydra.overrides.task), *(f"{k}={v}" for k, v in params.items())]
     if any(key_of(each) == "name" and is_sweep(each) for each in given):
@@ -111,5 +119,7 @@ def stop_at_mistakes() -> Iterator[None]:
     """Raises SystemExit with one sentence, which Hydra lets through."""
     try:
         yield
-    except USER_ERRORS as error:
+    except Exception as error:
+        if not is_user_error(error):
+            raise
         sys.exit(user_message(error))

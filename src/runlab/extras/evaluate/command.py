@@ -11,6 +11,6 @@ def evaluate(cfg: DictConfig) -> None:
     """Prints its metrics; what is wrong with the arguments is told before torch is imported."""
     arguments.checkpoint(cfg, record.why_no_checkpoint)
     with loading():
-        from runlab.extras.evaluate.evaluate import evaluate, table
+        from runlab.extras.evaluate.evaluate import evaluate
 
-    print(table(evaluate(cfg)))
+    print(evaluate(cfg).terminal())
