@@ -48,6 +48,7 @@ def test_a_run_learns_and_is_recorded(finished):
     assert entry["status"] == "finished"
     assert set(entry) == {
         "status", "error", "metrics", "timing", "sweep_index", "launch", "overrides", "choices",
+        "label", "parameters",
         "config", "fingerprint", "provenance", "measures", "module",
     }  # fmt: skip
     measured = {"loss", "accuracy", "nll", "brier", "ece", "chance", "samples"}

@@ -91,7 +91,7 @@ def test_the_terminal_gets_a_short_table(logs):
     lines = index_table(read_sweeps(logs))
     assert all(line.isprintable() and len(line) <= 100 for line in lines)
     [row] = [line for line in lines if line.startswith("first ")]
-    assert re.fullmatch(r"first +2026-03-01 \d\d:00 +12 +1 MB", row)
+    assert re.fullmatch(r"first +2026-03-01 \d\d:00 +12 +2 MB", row)
 
 
 def test_the_page_is_replaced_and_nothing_else_is(logs):

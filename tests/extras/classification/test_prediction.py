@@ -372,10 +372,11 @@ def test_a_diverged_network_is_named(checkpoint, tmp_path):
         predict(settings(tmp_path / "diverged.ckpt", str(tmp_path / "seven.png")))
 
 
-def test_a_module_that_predicts_no_probabilities_is_named(monkeypatch):
+def test_a_module_that_predicts_no_probabilities_is_named(monkeypatch, tmp_path):
+    (tmp_path / "a.ckpt").touch()
     monkeypatch.setattr("runlab.runs.checkpoint.load", lambda path: (L.LightningModule(), {}))
     with pytest.raises(ValueError, match=r"predict_probabilities.* got LightningModule"):
-        predict(settings("a.ckpt", "seven.png"))
+        predict(settings(tmp_path / "a.ckpt", "seven.png"))
 
 
 def test_a_received_checkpoint_calls_nothing_that_it_names(checkpoint, tmp_path, capsys):
