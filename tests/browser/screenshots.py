@@ -1,4 +1,4 @@
-"""README's pictures of the dashboards: python -m tests.browser.screenshots logs/<sweep>"""
+"""Pictures of the report and the dashboards: python -m tests.browser.screenshots logs/<sweep>"""
 
 import argparse
 import io
@@ -14,7 +14,7 @@ from runlab.runs import record
 from tests.browser.chromium import chromium, watch
 from tests.browser.server import tensorboard
 
-WIDTH, HEIGHT = 1280, 800
+WIDTH, HEIGHT = 1280, 880
 COLORS = 128  # of a palette: a third of the bytes, and no difference to see
 MAX_BYTES = 250_000  # bytes
 SHOWN_AXES = {"loss", "lr", "best/accuracy", "final/accuracy", "test/accuracy"}
@@ -36,7 +36,26 @@ def wait_for_bands(page: Page) -> None:
     expect(page.locator("tf-custom-scalar-margin-chart-card path.area").first).to_be_visible()
 
 
+NUMBERED = {"1": ".cards", "2": "figure", "3": ".facts"}
+"""What README explains of the report, by its numbers there."""
+
+NUMBER = """(part, number) => {
+    const place = part.getBoundingClientRect(), mark = document.createElement("b");
+    mark.textContent = number;
+    mark.style.cssText = `position: absolute; top: ${place.top + scrollY - 4}px; left: 36px;
+        width: 30px; line-height: 30px; text-align: center; border-radius: 15px;
+        background: #b4005a; color: white; font-family: sans-serif`;
+    document.body.append(mark);
+}"""
+
+
+def number_parts(page: Page) -> None:
+    for number, part in NUMBERED.items():
+        page.locator(part).first.evaluate(NUMBER, number)
+
+
 PICTURES: dict[str, tuple[str, str, Callable[[Page], None]]] = {
+    "report": ("report", "", number_parts),
     "parallel_coordinates": ("runs", "#hparams", parallel_coordinates),
     "bands": ("means", "#custom_scalars", wait_for_bands),
 }
@@ -58,10 +77,12 @@ def draw(sweep: Path, out: Path, width: int = WIDTH) -> list[Path]:
         tensorboard(folder, arms) as means,
         chromium() as browser,
     ):
+        report = (sweep / "comparison" / "comparison.html").absolute().as_uri()
+        servers = {"report": report, "runs": runs, "means": means}
         for name, (server, tab, prepare) in PICTURES.items():
             page = browser.new_page(viewport={"width": width, "height": HEIGHT})
             problems = watch(page)
-            page.goto({"runs": runs, "means": means}[server] + tab)
+            page.goto(servers[server] + tab)
             prepare(page)
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(1500)  # transitions
