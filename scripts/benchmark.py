@@ -1,11 +1,8 @@
-"""Time a training step: by hand, this template's, as others do it, and the arithmetic alone."""
+"""`losslab benchmark`, from a clone: python scripts/benchmark.py"""
 
-from pathlib import Path
+import sys
 
-from runlab.cli.main import main
-from runlab.extras.benchmark.benchmark import benchmark
-
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from losslab.__main__ import main
 
 if __name__ == "__main__":
-    main(benchmark, config_name="benchmark", config_dir=CONF)
+    main(["benchmark", *sys.argv[1:]])

@@ -1,37 +1,8 @@
-"""Draw the loss surfaces of two arms and their paths, on the plane through their start and ends."""
+"""`losslab landscape`, from a clone: python scripts/landscape.py"""
 
-import argparse
-import logging
-from pathlib import Path
+import sys
 
-from runlab.analysis.rebuild import rebuild
-from runlab.cli.script import script
-from runlab.extras.landscape.landscape import compute_landscape
-from runlab.extras.landscape.write import caption, write
-from runlab.text import printable, wrapped
+from losslab.__main__ import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Runs keep no trajectories, so two are trained again; their folders stay as they "
-        "are. Writes landscape.{png,svg,csv,json} and landscape_paths.csv into <sweep>/comparison, "
-        "and the comparison again, whose page then shows the figure.",
-    )
-    parser.add_argument("sweep", type=Path, help="the sweep's folder, such as logs/<sweep>")
-    parser.add_argument(
-        "--arms", nargs=2, default=(), metavar="ARM", help="[the first two with different losses]"
-    )
-    parser.add_argument("--seed", type=int, help="[the smallest with which both finished]")
-    parser.add_argument("--points", type=int, default=41, help="along each side [41]")
-    parser.add_argument("--samples", type=int, default=2_000, help="of the training split [2000]")
-    parser.add_argument("--data-dir", type=Path, help="where the data lie [where they lay]")
-    with script():
-        arguments = parser.parse_args()
-        logging.basicConfig(format="%(message)s", level=logging.WARNING)
-        logging.getLogger("runlab").setLevel(logging.INFO)
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        result = compute_landscape(**vars(arguments))
-        folder = write(result)
-        picture = printable(str(folder / "landscape.png"))
-        print("\n".join([*wrapped(caption(result)), picture]), flush=True)
-        rebuild(arguments.sweep)  # the comparison's page shows the figure, and so the dashboard
+    main(["landscape", *sys.argv[1:]])

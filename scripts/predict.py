@@ -1,11 +1,8 @@
-"""Classify your own drawings: checkpoint=<file> images=<file, [files] or folder> picture=<file>"""
+"""`losslab predict`, from a clone: python scripts/predict.py"""
 
-from pathlib import Path
+import sys
 
-from runlab.cli.main import main
-from runlab.extras.classification.prediction import predict
-
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from losslab.__main__ import main
 
 if __name__ == "__main__":
-    main(predict, "predict", CONF, paths=["checkpoint", "images", "picture"])
+    main(["predict", *sys.argv[1:]])

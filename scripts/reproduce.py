@@ -1,31 +1,8 @@
-"""Train a run again from its record, in a fresh folder, and report the drift of every metric."""
+"""`losslab reproduce`, from a clone: python scripts/reproduce.py"""
 
-import argparse
-import logging
 import sys
-from pathlib import Path
 
-from runlab.cli.script import script
-from runlab.extras.reproduce import reproduce
+from losslab.__main__ import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Exit code 0 if every metric is the same, 1 if not. On the same machine and with "
-        "the same versions the drift is zero; of a run that trained in a stack it is rounding's.",
-    )
-    parser.add_argument("run", type=Path, help="the run's folder, such as logs/<sweep>/<run>")
-    parser.add_argument(
-        "--folder", type=Path, help="for the new run [logs/<sweep>-reproduced/<run>]"
-    )
-    parser.add_argument("--data-dir", type=Path, help="where the data lie [where they lay]")
-    parser.add_argument(
-        "--tolerance", type=float, default=0.0, help="largest drift that counts as the same [0]"
-    )
-    with script():
-        arguments = parser.parse_args()
-        logging.basicConfig(format="%(message)s", level=logging.WARNING)
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        reproduction = reproduce(arguments.run, arguments.folder, arguments.data_dir)
-        print(reproduction.terminal())
-        sys.exit(reproduction.largest_drift() > arguments.tolerance)
+    main(["reproduce", *sys.argv[1:]])

@@ -1,42 +1,8 @@
-"""Compare two sweeps number by number, to prove that a change of the code left all as they were."""
+"""`losslab same-numbers`, from a clone: python scripts/same_numbers.py"""
 
-import argparse
 import sys
-from pathlib import Path
 
-from runlab.cli.script import script
-from runlab.extras.same_numbers import compare_numbers
-
-
-def rename(text: str) -> tuple[str, str]:
-    old, sign, new = text.rpartition("=")  # runs' names hold the sign too
-    if not (old and sign):
-        raise argparse.ArgumentTypeError(f"expected OLD=NEW, got {text!r}")
-    return old, new
-
+from losslab.__main__ import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Compares status, metrics, learning curves, predictions and the weights of the best "
-        "and last checkpoint of runs that have one name. Exit code 0 if all are the same, 1 if "
-        "not. Train the second sweep with the first one's command, on the same machine.",
-    )
-    parser.add_argument("before", type=Path, help="the sweep's folder, such as logs/<sweep>")
-    parser.add_argument("after", type=Path, help="the folder of the sweep to compare it with")
-    parser.add_argument(
-        "--tolerance", type=float, default=0.0,
-        help="largest difference that counts as the same; single predictions may differ then [0]",
-    )  # fmt: skip
-    parser.add_argument(
-        "--rename", type=rename, nargs="+", action="extend", default=[], metavar="OLD=NEW",
-        help="a text in the first sweep's names of runs, metrics, columns, arrays and weights, "
-        "and what the second one has for it, which holds no =",
-    )  # fmt: skip
-    with script():
-        arguments = parser.parse_args()
-        result = compare_numbers(
-            arguments.before, arguments.after, arguments.tolerance, arguments.rename
-        )
-        print(result.terminal())
-        sys.exit(not result.is_same)
+    main(["same-numbers", *sys.argv[1:]])

@@ -1,14 +1,8 @@
-"""Say how far a sweep is, also while it trains: python scripts/status.py logs/<sweep>"""
+"""`losslab status`, from a clone: python scripts/status.py"""
 
-import argparse
-from pathlib import Path
+import sys
 
-from runlab.cli.script import script
-from runlab.sweeps.status import sweep_status
+from losslab.__main__ import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sweep", type=Path, help="the folder of runs, such as logs/train")
-    with script():
-        status = sweep_status(parser.parse_args().sweep)
-        print(status.terminal())
+    main(["status", *sys.argv[1:]])

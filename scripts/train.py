@@ -1,11 +1,8 @@
-"""Train one run, or with -m a sweep of runs; `--help` shows the configuration."""
+"""`losslab train`, from a clone: python scripts/train.py"""
 
-from pathlib import Path
+import sys
 
-from runlab.cli.main import main
-from runlab.sweeps.search import train_and_report
-
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from losslab.__main__ import main
 
 if __name__ == "__main__":
-    main(train_and_report, config_name="train", config_dir=CONF)
+    main(["train", *sys.argv[1:]])

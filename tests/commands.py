@@ -156,6 +156,8 @@ running: set[int] = set()
 def serve() -> None:
     """Answers each line of standard input: a command to start, or a process to wait for."""
     sys.path.remove(str(Path(__file__).parent))
+    for name in ("COLUMNS", "LINES"):  # `readline` sets them for processes that it knows nothing of
+        os.environ.pop(name, None)
     import_other_packages()
     gc.freeze()  # no fork needs to look through what is here
     with tempfile.TemporaryDirectory() as cache:

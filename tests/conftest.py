@@ -17,10 +17,12 @@ from tests.idx import write_idx
 
 install_import_hook(["losslab", "runlab"], "tests.typechecker.check")
 torch.set_num_threads(1)  # several test processes share the cores
+for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):  # what is printed is what everybody gets
+    os.environ.pop(name, None)
 
-ON_REQUEST = ("long", "browser", "gpu")
+ON_REQUEST = ("long", "browser", "zsh", "gpu")
 LONGEST = [
-    *("test_stacked", "test_readme", "test_membership", "test_resume", "test_train"),
+    *("test_stacked", "test_docs", "test_membership", "test_resume", "test_train"),
     *("test_sweep", "test_stack", "test_benchmark", "test_search", "test_kill"),
 ]
 left_out: Counter[str] = Counter()

@@ -73,7 +73,7 @@ def test_a_configuration_cannot_be_changed_under_its_runs_name():
         ("hydra.sweeper.max_batch_size=3", "expected settings of one run, got hydra.sweeper"),
         ("los=mse", "unknown key los; did you mean loss?"),
         ("loss=ms", "unknown choice loss=ms; did you mean mse?"),
-        ("seed=x", "expected seed to be of type int"),
+        ("seed=x", "expected seed to be a whole number"),
     ],
 )
 def test_an_override_that_does_not_fit_is_one_sentence(override, sentence):

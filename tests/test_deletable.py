@@ -63,14 +63,17 @@ def copy_of_the_repository(folder: Path) -> Path:
 
 
 def delete(home: Path, extra: str) -> None:
-    """The room and whatever names it: scripts, configuration, components of the template, tests."""
+    """The room and whatever names it: commands, configuration, the template's components, tests."""
     named = re.compile(rf"runlab\.extras\.{extra}\b|runlab\.extras import .*\b{extra}\b")
     place = home / "src" / "runlab" / "extras" / extra
     shutil.rmtree(place) if place.is_dir() else place.with_suffix(".py").unlink()
-    for script in (home / "scripts").glob("*.py"):
-        if named.search(script.read_text()):
-            script.unlink()
-            (home / "conf" / f"{script.stem}.yaml").unlink(missing_ok=True)
+    table = home / "src" / "losslab" / "__main__.py"
+    for entry in re.findall(r"^ {8}Command\(\n.*?^ {8}\),\n", table.read_text(), re.S | re.M):
+        if named.search(entry):
+            table.write_text(table.read_text().replace(entry, ""))
+            name = entry.split('"')[1].replace("-", "_")
+            (home / "scripts" / f"{name}.py").unlink()
+            (home / "conf" / f"{name}.yaml").unlink(missing_ok=True)
     for folder in ("src/losslab", "tests"):
         for path in (home / folder).rglob("*.py"):
             if named.search(path.read_text()) and path.name not in KEPT:

@@ -216,9 +216,9 @@ def test_the_example_of_each_level_trains_and_is_compared(level, copy, commands,
     files = blocks(LEVELS[level])
     assert all(len(content.splitlines()) < MOST_LINES for content in files.values())
     write(copy, files)
-    [line] = re.findall(r"^    python (scripts/train\.py .*)$", LEVELS[level], re.MULTILINE)
+    [line] = re.findall(r"^losslab (train .*)$", LEVELS[level], re.MULTILINE)
     own = ONE_PROCESS if "stacked" in line else []
-    done = commands.run(copy, *shlex.split(line), *own, *tiny, root=copy)
+    done = commands.run(copy, "-m", "losslab", *shlex.split(line), *own, *tiny, root=copy)
     assert done.returncode == 0, done.stderr + done.stdout
     [name] = re.findall(r"\bname=(\w+)", line)
     sweep = copy / "logs" / name
@@ -243,9 +243,11 @@ def test_the_pages_data_and_metric_train_together(copy, commands):
     wanted = {path: text for path, text in files.items() if re.search("spirals|precision", path)}
     assert len(wanted) == 3
     write(copy, wanted)
-    [data] = re.findall(r"^    python (scripts/train\.py data=spirals .*)$", PAGE, re.MULTILINE)
-    [metric] = re.findall(r"^    python scripts/train\.py (metric=.*)$", PAGE, re.MULTILINE)
-    done = commands.run(copy, *shlex.split(f"{data} {metric}"), "trainer=cpu", root=copy)
+    [data] = re.findall(r"^losslab (train data=spirals .*)$", PAGE, re.MULTILINE)
+    [metric] = re.findall(r"^losslab train (metric=.*)$", PAGE, re.MULTILINE)
+    done = commands.run(
+        copy, "-m", "losslab", *shlex.split(f"{data} {metric}"), "trainer=cpu", root=copy
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     [entry] = [json.loads(path.read_text()) for path in copy.glob("logs/*/*/run.json")]
     assert entry["measures"][0]["name"] == "precision"
@@ -282,8 +284,10 @@ def launched(copy: Path, commands, name: str, *overrides: str) -> tuple[str, lis
     files = blocks(PAGE)
     path = f"conf/data/{name}.yaml"
     write(copy, {path: files[path]})
-    [line] = re.findall(rf"^    python (.* data={name} .*)$", PAGE, re.MULTILINE)
-    done = commands.run(copy, *shlex.split(line), *ONE_PROCESS, *overrides, root=copy)
+    [line] = re.findall(rf"^losslab (train .* data={name} .*)$", PAGE, re.MULTILINE)
+    done = commands.run(
+        copy, "-m", "losslab", *shlex.split(line), *ONE_PROCESS, *overrides, root=copy
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     entries = [json.loads(each.read_text()) for each in copy.glob(f"logs/{name}/*/run.json")]
     assert {entry["status"] for entry in entries} <= {"finished", "collapsed"}

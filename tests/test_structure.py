@@ -30,6 +30,7 @@ EXTRAS = sorted(
 CORE = [
     *(
         "api",
+        "console",
         "train",
         "logged",
         "module",
@@ -142,6 +143,7 @@ def test_the_core_imports_no_extra_and_no_extra_another():
 def test_the_analysis_imports_nothing_that_trains():
     may = (
         "analysis",
+        "console",
         "atomic",
         "text",
         "measure",

@@ -15,6 +15,9 @@ from runlab.blocks.block import Block
 from runlab.measure import Measure, target_of
 from runlab.module import Batch, Module, OptimizerFactory
 
+OF_NUMBERS = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCEWithLogitsLoss)
+"""Losses of torch whose targets are no numbers of classes."""
+
 
 class Classifier(Module):
     """Classifies samples, as images; every part of it is exchanged by one word of configuration.
@@ -45,6 +48,12 @@ class Classifier(Module):
         gradient_clip: float | None = None,
         accumulate_grad_batches: int = 1,
     ) -> None:
+        if isinstance(loss, OF_NUMBERS):
+            raise ValueError(
+                "expected a loss of classes, such as loss=cross_entropy or loss=mse, got "
+                f"{type(loss).__name__}, which is one of numbers: choose another, or "
+                "module=regression or module=plain"
+            )
         has_probabilities = hasattr(loss, "probabilities")
         own = classification_metrics(num_classes, has_probabilities)
         if metrics is not None:
@@ -53,6 +62,7 @@ class Classifier(Module):
             network, loss, optimizer, scheduler, own, gradient_clip, accumulate_grad_batches
         )
         self.has_probabilities = has_probabilities
+        self.num_classes = num_classes
         self.chances = nn.ModuleDict({split: Chance(num_classes) for split in self.metrics})
 
     @classmethod
@@ -76,9 +86,20 @@ class Classifier(Module):
                 "labels of a sample"
             )
         outputs = self(images)  # [batch, classes], or [batch, 1] of two
+        self.require_classes(outputs)
         if not self.training:  # 16 bits would round what is measured
             outputs = outputs.float()
         return self.loss(outputs, labels), outputs
+
+    def require_classes(self, outputs: Float[Tensor, "batch outputs"]) -> None:
+        """Raises ValueError unless there is one output for each class, or one for two classes."""
+        found, classes = outputs.shape[-1], self.num_classes
+        if found != classes and (found, classes) != (1, 2):
+            raise ValueError(
+                f"expected a network with an output for each of {classes} classes "
+                f"(module.num_classes), got {found} outputs: give the network as many, as "
+                "conf/model/mlp.yaml does by num_classes: ${data.num_classes}"
+            )
 
     def predictions(
         self, outputs: Float[Tensor, "batch outputs"]

@@ -8,17 +8,20 @@ from typing import Any
 
 import lightning as L
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from runlab.blocks.size import tell, trains_step_by_step
 from runlab.config import received, targets
+from runlab.config.messages import is_user_error, user_message
 from runlab.config.parts import GROUPS, named_parts
 from runlab.config.schema import accepted_parameters
 from runlab.loggers.names import LoggedNames
-from runlab.losses import require_mean_reduction
+from runlab.losses import require_mean_reduction, require_two_inputs
 from runlab.measure import Measure, build_metrics, declared_measures, mode_of
 from runlab.module import Module, stack_of_run
 from runlab.optimizers import (
@@ -66,9 +69,38 @@ def build_components(
     return data, module, trainer
 
 
+def build(key: str, node: Any, place: str | None = None) -> Any:
+    """What a node of the configuration makes, checked to be what its place demands.
+
+    Raises:
+        ValueError: if it is something else, or its class refuses what it gets.
+    """
+    made = built(key, node)
+    base = targets.BASES[place or key]
+    if not isinstance(made, targets.base_class(base)):
+        raise ValueError(
+            f"expected {key}._target_ to make a {base}, got a {type(made).__name__} by "
+            f"{node._target_}: name another class"
+        )
+    return made
+
+
+def built(key: str, node: Any) -> Any:
+    """Raises ValueError, which names the node's key, if its class refuses what it gets."""
+    try:
+        return instantiate(node)
+    except InstantiationException as error:
+        if not is_user_error(error):
+            raise
+        reason = user_message(error)
+        if reason.startswith(("expected", "unknown")) or ": expected" in reason:
+            raise ValueError(reason) from error
+        raise ValueError(f"cannot build {key} by {node._target_}: {reason}") from error
+
+
 def build_data(cfg: DictConfig) -> Any:
     """The data module, its data fetched and verified."""
-    data: Any = instantiate(cfg.data)
+    data: Any = built("data", cfg.data)
     if getattr(data, "num_workers", 0) > 0 and current_process().name.startswith("Loky"):
         raise ValueError(
             "expected data.num_workers=0 inside joblib's processes, where a DataLoader can't start "
@@ -135,8 +167,9 @@ def build_part(cfg: DictConfig, part: str, groups: Sequence[ParameterGroup]) -> 
         return build_optimizer_factory(node, groups)
     if part == "scheduler":
         return build_schedule_factory(node)
-    built = instantiate(node)
+    built = build(GROUPS[part], node)
     if part == "loss":
+        require_two_inputs(built)
         require_mean_reduction(built)
     if part == "network" and (given := pretrained_of(cfg)) is not None:
         load_pretrained(built, given.file, given.into, given.leave_out)
@@ -192,8 +225,9 @@ def build_trainer(cfg: DictConfig, *others: L.Callback, is_automatic: bool = Fal
     callbacks = build_callbacks(cfg, measures)
     best_callback(callbacks, measures)
     check_flags(cfg.trainer, callbacks)
-    loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
-    trainer: L.Trainer = instantiate(cfg.trainer)(
+    loggers = [build(f"logger.{k}", node, "logger") for k, node in (cfg.logger or {}).items()]
+    trainer: L.Trainer = make_trainer(
+        cfg.trainer,
         callbacks=[LoggedNames(), *callbacks, *others],
         logger=loggers,
         **({} if is_automatic else OWN_STEPS),
@@ -203,6 +237,27 @@ def build_trainer(cfg: DictConfig, *others: L.Callback, is_automatic: bool = Fal
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return trainer
+
+
+def make_trainer(node: DictConfig, **given: Any) -> L.Trainer:
+    """Raises ValueError for what Lightning does not take."""
+    make = instantiate(node)
+    if not callable(make):
+        raise ValueError(
+            f"expected trainer with _partial_: true, as conf/trainer has it, got {node._target_} "
+            "without: choose trainer=…"
+        )
+    try:
+        made = make(**given)
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"cannot build trainer by {node._target_}: {reason}") from error
+    if not isinstance(made, L.Trainer):
+        raise ValueError(
+            f"expected trainer._target_ to make a lightning.Trainer, got a {type(made).__name__} "
+            f"by {node._target_}: choose trainer=…"
+        )
+    return made
 
 
 def build_callbacks(cfg: DictConfig, measures: Sequence[Measure]) -> list[L.Callback]:
@@ -215,7 +270,7 @@ def build_callbacks(cfg: DictConfig, measures: Sequence[Measure]) -> list[L.Call
                 f"expected callback.{key}.mode=min or max, as the module declares no measure "
                 f"{monitor}, got none: say which is better"
             )
-        callback = instantiate(node)
+        callback = build(f"callback.{key}", node, "callback")
         require_mode(f"callback.{key}", callback, measures)
         callbacks.append(callback)
     return callbacks

@@ -1,5 +1,6 @@
 """What the engine asks of a loss: one number, the mean over its batch."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
+
+ELEMENTWISE = (
+    *(nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss),
+)
+"""Losses of torch that take numbers of one shape."""
 
 FEW = 8
 """Samples on which a loss is tried."""
@@ -22,6 +28,26 @@ def require_mean_reduction(loss: nn.Module | None) -> None:
         raise ValueError(
             f"expected loss.reduction=mean, got {reduction}: a learning rate would depend on the "
             "batch's size, and so would val/loss"
+        )
+
+
+def require_two_inputs(loss: nn.Module) -> None:
+    """Raises ValueError for a module that cannot be called with outputs and targets."""
+    try:
+        inspect.signature(loss.forward).bind(None, None)
+    except TypeError:
+        raise ValueError(
+            f"expected a loss of outputs and targets, got {type(loss).__name__}, whose forward "
+            f"takes {inspect.signature(loss.forward)}: choose loss=…"
+        ) from None
+
+
+def require_same_shape(loss: nn.Module | None, outputs: Any, targets: Any) -> None:
+    """Raises ValueError where torch would compare each output with each target, or refuse to."""
+    if isinstance(loss, ELEMENTWISE) and outputs.shape != targets.shape:
+        raise ValueError(
+            f"expected outputs of the targets' shape {[*targets.shape]} for {type(loss).__name__}, "
+            f"got {[*outputs.shape]}: choose a network, or a loss, that fits the data"
         )
 
 

@@ -48,6 +48,11 @@ class Measure:
         """As in `validation RMSE, cm` or, without a unit, `test RMSE`."""
         return f"{split} {self.title}" + (f", {self.unit}" if self.unit else "")
 
+    def text(self, value: float) -> str:
+        """A recorded value in the measure's unit, as in `97.93%` or `0.071 s`."""
+        unit = self.unit if self.unit in ("", "%") else f" {self.unit}"
+        return f"{self.scale * value:.{self.digits}f}{unit}"
+
     def to_record(self) -> dict[str, Any]:
         return {**asdict(self), "milestones": list(self.milestones)}
 
@@ -135,10 +140,20 @@ def takes_metrics(module: Any) -> bool:
 def target_of(key: str, node: Any) -> Any:
     """The class or function that a node names. Raises ValueError if it cannot be imported."""
     target = node.get("_target_") if isinstance(node, Mapping) else None
+    if target is None:
+        raise ValueError(f"expected {key} with a _target_, got none: choose {key}=…, or give one")
     try:
-        return resolve_name(str(target))
+        found = resolve_name(str(target))
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ValueError(f"cannot import {key}._target_={target}: {error}") from None
+        raise ValueError(
+            f"cannot import {key}._target_={target}: {error}: expected package.module.Name"
+        ) from None
+    if not callable(found):
+        raise ValueError(
+            f"expected {key}._target_ to name a class or function, got {target}, which is a "
+            f"{type(found).__name__}"
+        )
+    return found
 
 
 def _configured(name: str, node: Any, declared: Measure | None) -> Measure:

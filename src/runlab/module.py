@@ -21,7 +21,7 @@ from runlab.blocks.metric_buffer import read_logged
 from runlab.blocks.purity import leaves_unchanged
 from runlab.blocks.random import AUGMENT, DRAW, augments, step_generator
 from runlab.logged import LoggedModule
-from runlab.losses import doubled_ratio, require_mean
+from runlab.losses import doubled_ratio, require_mean, require_same_shape
 from runlab.measure import LOSS, Measure
 from runlab.schedules import for_lightning, schedules_due, step_by_metric
 
@@ -157,6 +157,7 @@ class Module(LoggedModule):
         """
         inputs, targets = batch
         outputs = self.network(inputs)
+        require_same_shape(self.loss, outputs, targets)
         return self.loss(outputs, targets), outputs
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Any:

@@ -81,7 +81,17 @@ class OptimizerFactory:
             )
         if not given:
             raise ValueError("expected at least one parameter to train, got none: all are frozen")
-        return self.optimizer(given, **self.settings)
+        name = f"{self.optimizer.__module__}.{self.optimizer.__qualname__}"
+        try:
+            made = self.optimizer(given, **self.settings)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"cannot build optimizer by {name}: {error}") from error
+        if not isinstance(made, Optimizer):
+            raise ValueError(
+                f"expected optimizer._target_ to make a torch.optim.Optimizer, got a "
+                f"{type(made).__name__} by {name}: choose optimizer=…"
+            )
+        return made
 
     def grouped(self, named: Sequence[Named]) -> list[Any]:
         """Parameters as the optimizer takes them: a plain list where they all are alike."""
@@ -123,6 +133,11 @@ def require_settings(
 ) -> None:
     """Raises ValueError for what the optimizer does not take, and for one that needs a closure."""
     name = f"{optimizer.__module__}.{optimizer.__qualname__}"
+    if isinstance(optimizer, type) and not issubclass(optimizer, Optimizer):
+        raise ValueError(
+            f"expected optimizer._target_ to name a class derived from torch.optim.Optimizer, got "
+            f"{name}: choose optimizer=…"
+        )
     parameters = inspect.signature(optimizer).parameters
     needed = [key for key, p in parameters.items() if p.default is p.empty and p.kind not in
               (p.VAR_POSITIONAL, p.VAR_KEYWORD)]  # fmt: skip

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from runlab.config import targets
-from runlab.config.schema import SCHEDULE_KEYS
+from runlab.config.schema import SCHEDULE_KEYS, unknown
 
 INTERVALS = ("step", "epoch")
 
@@ -91,6 +91,11 @@ def build_schedule_factory(node: DictConfig | None) -> ScheduleFactory | None:
         return None
     plain: Any = OmegaConf.to_container(node, resolve=True)
     own = {key: plain.pop(key) for key in SCHEDULE_KEYS & plain.keys()}
+    if not takes_optimizer(targets.locate("scheduler._target_", plain["_target_"])):
+        raise ValueError(
+            "expected scheduler._target_ to name a schedule, which takes the optimizer, got "
+            f"{plain['_target_']}: choose scheduler=…"
+        )
     return ScheduleFactory(instantiate(left_to_call(plain) | {"_convert_": "all"}), **own)
 
 
@@ -151,7 +156,7 @@ def require_parameters(key: str, made: Any, asks: bool = False) -> None:
 
 
 def takes_optimizer(target: Callable[..., Any]) -> bool:
-    return "optimizer" in inspect.signature(target).parameters
+    return callable(target) and "optimizer" in inspect.signature(target).parameters
 
 
 def complete(
@@ -174,7 +179,10 @@ def complete(
     taken = inspect.signature(value.func).parameters
     if asks and "epochs" not in given:  # OneCycleLR's other way to say it
         given |= {key: length() for key in LENGTHS if key in taken and given.get(key) is None}
-    return value.func(*value.args, optimizer=optimizer, **given)
+    try:
+        return value.func(*value.args, optimizer=optimizer, **given)
+    except ValueError as error:
+        raise ValueError(f"cannot build scheduler by {value.func.__name__}: {error}") from error
 
 
 # How long training is
@@ -278,8 +286,6 @@ def step_by_metric(trainer: L.Trainer, monitor: str | None) -> None:
         if isinstance(config.scheduler, ReduceLROnPlateau) and is_due_in_epoch(config, trainer):
             metrics = trainer.callback_metrics
             if monitor not in metrics:
-                raise ValueError(
-                    f"expected scheduler.monitor to be one of {', '.join(sorted(metrics))}, got "
-                    f"{monitor}: choose one that is logged"
-                )
+                own = f"scheduler.monitor={monitor}"
+                raise ValueError(unknown(own, str(monitor), "metric", metrics))
             config.scheduler.step(float(metrics[monitor]))

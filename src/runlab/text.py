@@ -8,12 +8,13 @@ import hashlib
 import re
 import textwrap
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from urllib.parse import quote
 
-LINE = 100
+from runlab import console
+
 NAME = 24
-"""Characters of a terminal line, and of an arm's name before it is wrapped."""
+"""Characters of an arm's name before it is wrapped."""
 
 LONGEST_FILE_NAME = 180  # bytes; one may have 255, and checkpoints add temporary suffixes
 
@@ -60,6 +61,23 @@ def code(text: str) -> str:
     return f"{fence}{room}{printable(text)}{room}{fence}"
 
 
+LATEX = {
+    **{each: f"\\{each}" for each in "{}$&#%_"},
+    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
+    **{"`": r"\textasciigrave{}", '"': r"\char34{}", "|": r"\textbar{}"},
+    **{"<": "$<$", ">": "$>$", "±": r"$\pm$", "×": r"$\times$", "\N{MINUS SIGN}": "$-$"},
+    **{"\N{EN DASH}": "--", "[": "{[}", "]": "{]}"},
+}
+"""A bracket after the end of a table's row would be its argument."""
+LIGATURES = re.compile(r"([-',])(?=\1)")
+
+
+def latex(text: str) -> str:
+    """For LaTeX, outside mathematics: read as it is written, and no command."""
+    escaped = "".join(LATEX.get(each, each) for each in LIGATURES.sub("\\1\0", printable(text)))
+    return escaped.replace("\0", "{}")
+
+
 def spreadsheet(text: str) -> str:
     """For a cell of a CSV file: no formula to who opens it; what is a number stays one."""
     if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
@@ -85,12 +103,17 @@ def file_name(text: str, keep: str = "") -> str:
 
 
 def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The first column to the left, the others to the right; a cell may hold several lines."""
+    """The first column to the left, the others to the right; a cell may hold several lines.
+
+    A table that is wider than the terminal has its titles and its first column wrapped; one that is
+    too wide even so becomes several, each with the first column.
+    """
+    free = console.columns()
     table = [[printable(cell, keep="\n") for cell in row] for row in (header, *rows)]
-    widths = [max(width(cell) for cell in column) for column in zip(*table, strict=True)]
-    lines = [line for row in table for line in _lines(row, widths)]
-    height = max(cell.count("\n") for cell in header) + 1
-    return [*lines[:height], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[height:]]
+    narrow = _narrowed(table, free)
+    fits = _table_width(narrow) <= free
+    parts = [_joined(part) for part in ([narrow] if fits else _split(table, free))]
+    return [line for part in parts for line in ("", *part)][1:]
 
 
 def piped(
@@ -106,13 +129,17 @@ def piped(
     return ["| " + " | ".join(row) + " |" for row in table]
 
 
+UNBROKEN = re.compile(r" [=<] |\[[^][ ]+, [^][ ]+\]")
+
+
 def wrapped(text: str, bullet: str = "") -> list[str]:
-    """Lines of at most 100 characters, `p = 0.002` never broken, indented after the first."""
-    bound = printable(text).replace(" = ", "\0=\0").replace(" < ", "\0<\0")
+    """Lines for the terminal, indented after the first; no `p = 0.002` nor `[0.2, 0.8]` broken."""
+    bound = UNBROKEN.sub(lambda found: found[0].replace(" ", "\0"), printable(text))
     indent = " " * len(bullet)
     lines = textwrap.wrap(
-        bound, LINE, initial_indent=bullet, subsequent_indent=indent, break_on_hyphens=False
-    )
+        bound, console.line_length(), initial_indent=bullet, subsequent_indent=indent,
+        break_on_hyphens=False,
+    )  # fmt: skip
     return [line.replace("\0", " ") for line in lines]
 
 
@@ -128,6 +155,67 @@ def wrapped_name(arm: str) -> str:
 
 def width(cell: str) -> int:
     return max(map(len, cell.split("\n")))
+
+
+Table = list[list[str]]  # its titles, then its rows
+
+
+def _widths(table: Table) -> list[int]:
+    return [max(map(width, column)) for column in zip(*table, strict=True)]
+
+
+def _table_width(table: Table) -> int:
+    widths = _widths(table)
+    return sum(widths) + 2 * len(widths) - 2
+
+
+def _narrowed(table: Table, free: int) -> Table:
+    """With titles as narrow as their columns, and the first column in what is left of the line.
+
+    One that is not too wide stays as it is.
+    """
+    if _table_width(table) <= free:
+        return table
+    header, *rows = table
+    values = _widths(rows) if rows else [1] * len(header)
+    header = [_narrow(*pair) for pair in zip(header, values, strict=True)]
+    table = [header, *rows]
+    first = max(free - (_table_width(table) - _widths(table)[0]), NAME)
+    return [["\n".join(_lines_within(cell, first)), *others] for cell, *others in table]
+
+
+def _narrow(title: str, least: int) -> str:
+    longest_word = max(map(len, title.split()), default=1)
+    return "\n".join(_lines_within(title, max(least, longest_word)))
+
+
+def _lines_within(cell: str, length: int) -> Iterator[str]:
+    for line in cell.split("\n"):
+        yield from textwrap.wrap(line, length, break_on_hyphens=False) or [""]
+
+
+def _split(table: Table, free: int) -> Iterator[Table]:
+    """By columns, as many in each part as fit; without rows that have nothing in them there."""
+    first, *others = zip(*table, strict=True)
+    part = [first]
+    for column in others:
+        if len(part) > 1 and _table_width(_rows([*part, column])) > free:
+            yield _narrowed(_rows(part), free)
+            part = [first]
+        part.append(column)
+    yield _narrowed(_rows(part), free)
+
+
+def _rows(columns: Iterable[Sequence[str]]) -> Table:
+    header, *rows = map(list, zip(*columns, strict=True))
+    return [header, *(row for row in rows if any(row[1:]) or len(row) == 1)]
+
+
+def _joined(table: Table) -> list[str]:
+    widths = _widths(table)
+    lines = [line for row in table for line in _lines(row, widths)]
+    height = max(cell.count("\n") for cell in table[0]) + 1
+    return [*lines[:height], "-" * _table_width(table), *lines[height:]]
 
 
 def _lines(row: list[str], widths: list[int]) -> list[str]:

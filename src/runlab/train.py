@@ -17,6 +17,7 @@ from runlab.config.schema import check
 from runlab.loggers.hparams import HParamsLogger, log_result
 from runlab.measure import declared_measures
 from runlab.requirements import has_validation, require, warn_of_small_validation
+from runlab.runs.devices import check_devices
 from runlab.runs.lifecycle import Run, run_lifecycle
 from runlab.runs.weights import load_tested_weights
 
@@ -39,6 +40,7 @@ def train(cfg: DictConfig) -> dict[str, Any] | None:
 def fit_and_test(run: Run) -> None:
     """Trains and tests; fills in the record's metrics, timing and final status."""
     check(run.config)
+    check_devices(run.config["trainer"])
     hparams = HParamsLogger(run.folder, run.record, swept_hparams(run.cfg))
     data, module, trainer = build_components(run.cfg, run.config, run.resume, hparams)
     measures = declared_measures(run.config)

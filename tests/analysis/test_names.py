@@ -19,7 +19,7 @@ from runlab.analysis.rebuild import rebuild
 from runlab.analysis.rendering import embedded_svg, to_csv
 from runlab.analysis.terminal import print_comparison
 from runlab.analysis.write import draw_figures
-from runlab.text import code, markdown, printable, spreadsheet
+from runlab.text import code, latex, markdown, printable, spreadsheet
 from tests.analysis.drawings import legend
 from tests.analysis.sections import EXTRA
 from tests.analysis.synthetic import MEASURES, keep_curves, write_run
@@ -219,3 +219,13 @@ def test_numbers_and_names_stay_what_they_are_in_a_table(text: str) -> None:
 
 def test_the_name_of_a_column_is_no_formula_either() -> None:
     assert to_csv(pd.DataFrame({"=a()": [-1.5], "b": ["@c"]})) == b"'=a(),b\n-1.5,'@c\n"
+
+
+@pytest.mark.long
+def test_latex_reads_names_as_they_are(made: tuple[Comparison, str]) -> None:
+    text = read(made, "papers.tex")
+    assert printable(text, keep="\n") == text
+    assert all(latex(arm) in text for arm in ARMS)
+    plain = re.sub(r"\\[{}$&#%_\\]|\\[a-z]+|\$(?:<|>|-|\\pm)\$", "", text, flags=re.IGNORECASE)
+    rows = [line for line in plain.splitlines() if not line.startswith("%")]
+    assert not re.search(r"[$#%_^~\\]", "\n".join(rows))

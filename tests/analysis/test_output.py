@@ -73,7 +73,8 @@ def test_all_files_are_written_and_nothing_else(comparison: Comparison, folder: 
     tables = ("arms", "cells", "curves", "differences", "paired", "runs")
     figures = ("grid", "paired", "sensitivity")  # for learning curves these runs kept nothing
     assert {path.name for path in folder.iterdir()} == {
-        *("comparison.html", "comparison.md"),
+        *("comparison.html", "comparison.md", "conclusion.json"),
+        *("papers.tex", "papers.txt"),
         *(f"{name}.csv" for name in tables),
         *(f"{name}.{kind}" for name in figures for kind in ("png", "svg")),
     }

@@ -1,5 +1,10 @@
 """The HTML page: nothing from elsewhere, nothing unescaped, each figure and number in its place."""
 
+import base64
+import gzip
+import hashlib
+import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -8,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runlab.analysis import interactive
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.figures import sensitivity_figure
 from runlab.analysis.page import to_page
@@ -44,7 +50,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += data if self.open[-1:] != ["script"] else ""
 
     def values(self, attribute: str) -> list[str]:
         return [str(attrs[attribute]) for _, attrs in self.tags if attribute in attrs]
@@ -89,7 +95,8 @@ def read(**changes: Any) -> Reader:
 
 
 def test_page_needs_nothing_from_elsewhere(page: Reader) -> None:
-    assert not {"script", "link", "iframe", "object", "embed"} & {t for t, _ in page.tags}
+    assert not {"link", "iframe", "object", "embed"} & {t for t, _ in page.tags}
+    assert not [attrs for tag, attrs in page.tags if tag == "script" and "src" in attrs]
     links = [*page.values("href"), *page.values("src"), *page.values("xlink:href")]
     assert not [link for link in links if "//" in link or link.startswith("data:")]
     assert "url(http" not in page.page
@@ -98,10 +105,32 @@ def test_page_needs_nothing_from_elsewhere(page: Reader) -> None:
     assert "https:" not in page.page
 
 
-def test_browsers_are_told_to_run_no_script_and_to_fetch_nothing(page: Reader) -> None:
-    [policy] = [attrs["content"] for _, attrs in page.tags if "http-equiv" in attrs]
-    assert policy is not None
-    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+def test_browsers_are_told_to_run_its_own_scripts_alone_and_to_fetch_nothing(page: Reader) -> None:
+    [policy] = [str(attrs["content"]) for _, attrs in page.tags if "http-equiv" in attrs]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    [script] = re.findall("<script>(.*?)</script>", page.page, flags=re.DOTALL)
+    [packed] = re.findall('id="library">(.*?)<', page.page)
+    texts = [script.encode(), gzip.decompress(base64.b64decode(packed))]
+    digests = [base64.b64encode(hashlib.sha256(text).digest()).decode() for text in texts]
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == " ".join(f"'sha256-{digest}'" for digest in digests)
+    assert "unsafe-eval" not in policy
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+
+
+def test_what_was_held_equal_and_the_command_stand_above_the_verdict(page: Reader) -> None:
+    words = page.words
+    verdict = words.index("cross_entropy beats mse by 0.40 points")
+    assert words.index("MNIST, 10,000 test samples") < verdict
+    assert words.index("27: 3 arms × 3 learning rates × 3 seeds") < verdict
+    assert words.index("python scripts/train.py -m seed=0,1,2 'model.widths=[8]'") < verdict
+
+
+def test_links_say_what_their_headings_say(page: Reader) -> None:
+    headings = dict(re.findall('<h2 id="(.*?)">(.*?)</h2>', page.page))
+    links = dict(re.findall('<li><a href="#(.*?)">(.*?)</a></li>', page.page))
+    assert links.items() <= headings.items()
+    assert links["naive"] == "Naive: the same learning rate for all arms"
 
 
 def test_page_is_html_with_a_language_and_a_title(page: Reader) -> None:
@@ -132,7 +161,7 @@ def test_every_figure_is_there_captioned_and_named_for_who_cannot_see_it(
 
 
 def test_figures_take_their_greys_from_the_page(page: Reader) -> None:
-    body = page.page.split("</style>")[1]
+    body = page.page.split("</style>")[1].split("<script")[0]
     assert "fill: var(--ink)" in body
     assert "fill: var(--paper)" in body
     for grey in ("#1a1a1a", "#5a5a5a", "#d8d8d8", "#ffffff"):
@@ -140,13 +169,13 @@ def test_figures_take_their_greys_from_the_page(page: Reader) -> None:
 
 
 def test_sections_come_in_the_order_of_the_protocol(page: Reader) -> None:
-    order = ["effect", "uncertainty", "reach", "rates", "speed", "extra-part", "naive", "cost"]
+    order = ["effect", "uncertainty", "reach", "rates", "speed", "extra-part", "naive"]
     sections = [attrs["aria-labelledby"] for tag, attrs in page.tags if tag == "section"]
-    assert sections == [*order, "method"]
+    assert sections == [*order, "runs", "cost", "method"]
 
 
 def test_the_verdict_comes_first_and_warnings_right_below_it(page: Reader) -> None:
-    verdict = page.words.index("cross_entropy better than mse by 0.41 points of test accuracy")
+    verdict = page.words.index("cross_entropy beats mse by 0.40 points")
     warning = page.words.index("two runs trained elsewhere")
     assert verdict < warning < page.words.index("Two uncertainties")
 
@@ -169,7 +198,8 @@ def test_what_people_wrote_is_escaped() -> None:
         drawn(sensitivity_figure(named.cells, named.measure, named.arm_styles, named.rate))
     )
     reader = Reader(page_of(named, {"sensitivity": svg}))
-    assert reader.count("b") == reader.count("script") == 0
+    assert reader.count("b") == 0
+    assert reader.count("script") == 3  # its own
     assert '<b>"mse"</b>, width=$8' in reader.text
     assert "<script>alert(1)</script>" in reader.text
 
@@ -210,4 +240,26 @@ def test_long_lists_are_folded() -> None:
 def test_a_typical_page_stays_small() -> None:
     rates = tuple(np.geomspace(0.01, 10, 10))
     typical = tables.comparison(rates=rates, seeds=10)
-    assert len(page_of(typical, draw(typical))) < 1_000_000
+    assert len(page_of(typical, draw(typical))) < 1_500_000
+
+
+def data_of(page: Reader) -> dict[str, Any]:
+    [data] = re.findall('<script type="application/json" id="data">(.*?)</script>', page.page)
+    return json.loads(data)
+
+
+def test_a_pointer_finds_values_of_cells_and_curves_and_runs(page: Reader) -> None:
+    data = data_of(page)
+    assert set(data["plots"]) == {"sensitivity", "learning_curves", "run"}
+    assert len(data["runs"]["rows"]) == 27
+    assert data["runs"]["columns"][:3] == ["arm", "learning rate", "seed"]
+    assert data["runs"]["rows"][0][2] == [0.0, "0"]
+
+
+def test_a_page_of_many_runs_holds_some_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactive, "MOST_RUNS", 5)
+    monkeypatch.setattr(interactive, "MOST_VALUES", 4)
+    reader = read()
+    assert len(data_of(reader)["runs"]["rows"]) == 5
+    assert "first 5 of 27 runs; runs.csv has all" in reader.words
+    assert "points, those of the first runs; curves.csv has all" in reader.words

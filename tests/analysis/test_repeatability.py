@@ -39,7 +39,7 @@ def test_where_every_resample_agrees_all_files_say_so(tmp_path: Path) -> None:
     sentence = "All 1,000 resamples of the seeds conclude the same"
     folder = write(comparison)
     assert f"  {sentence}" in terminal(comparison).splitlines()
-    assert f".** {sentence}.\n" in (folder / "comparison.md").read_text()
+    assert f". {sentence}.\n" in (folder / "comparison.md").read_text()
     assert f'<p class="repeat">{sentence}.</p>' in (folder / "comparison.html").read_text()
     table = pd.read_csv(folder / "differences.csv")
     assert table[["verdict", "resamples", "repeat_arm_better"]].to_numpy().tolist() == [

@@ -104,7 +104,7 @@ def test_a_section_has_its_place_in_page_and_markdown(comparison: Comparison) ->
 
 
 def test_a_section_that_shows_nothing_is_nowhere(comparison: Comparison) -> None:
-    assert (comparison.folder / "comparison.html").read_text().count("<section") == 9
+    assert (comparison.folder / "comparison.html").read_text().count("<section") == 10
     assert "## \n" not in (comparison.folder / "comparison.md").read_text()
 
 

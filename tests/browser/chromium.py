@@ -18,7 +18,7 @@ ARGUMENTS = [
     # so that a request that should not be made fails here, on every machine
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-LOCAL_SCHEMES = ("data", "blob", "about", "chrome-error")
+LOCAL_SCHEMES = ("data", "blob", "about", "file", "chrome-error")
 HOST = "127.0.0.1"
 
 
@@ -54,7 +54,7 @@ def watch(page: Page) -> list[str]:
             problems.append(f"request off the machine: {url}")
 
     def check_response(response: Response) -> None:
-        if not response.ok:
+        if response.status >= 400:
             problems.append(f"{response.status} for {response.url}")
 
     def check_console(message: ConsoleMessage) -> None:

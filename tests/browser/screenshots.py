@@ -1,4 +1,4 @@
-"""README's pictures of the dashboards: python -m tests.browser.screenshots logs/<sweep>"""
+"""Pictures of the report and the dashboards: python -m tests.browser.screenshots logs/<sweep>"""
 
 import argparse
 import io
@@ -10,12 +10,11 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from runlab.extras.dashboard.aggregates import aggregates_folder
-from runlab.extras.dashboard.servers import make_links
 from runlab.runs import record
 from tests.browser.chromium import chromium, watch
 from tests.browser.server import tensorboard
 
-WIDTH, HEIGHT = 1280, 800
+WIDTH, HEIGHT = 1280, 880
 COLORS = 128  # of a palette: a third of the bytes, and no difference to see
 MAX_BYTES = 250_000  # bytes
 SHOWN_AXES = {"loss", "lr", "best/accuracy", "final/accuracy", "test/accuracy"}
@@ -37,11 +36,30 @@ def wait_for_bands(page: Page) -> None:
     expect(page.locator("tf-custom-scalar-margin-chart-card path.area").first).to_be_visible()
 
 
-PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
-    "parallel_coordinates": ("hyperparameters", parallel_coordinates),
-    "bands": ("means over seeds", wait_for_bands),
+NUMBERED = {"1": ".cards", "2": "figure", "3": ".facts"}
+"""What README explains of the report, by its numbers there."""
+
+NUMBER = """(part, number) => {
+    const place = part.getBoundingClientRect(), mark = document.createElement("b");
+    mark.textContent = number;
+    mark.style.cssText = `position: absolute; top: ${place.top + scrollY - 4}px; left: 36px;
+        width: 30px; line-height: 30px; text-align: center; border-radius: 15px;
+        background: #b4005a; color: white; font-family: sans-serif`;
+    document.body.append(mark);
+}"""
+
+
+def number_parts(page: Page) -> None:
+    for number, part in NUMBERED.items():
+        page.locator(part).first.evaluate(NUMBER, number)
+
+
+PICTURES: dict[str, tuple[str, str, Callable[[Page], None]]] = {
+    "report": ("report", "", number_parts),
+    "parallel_coordinates": ("runs", "#hparams", parallel_coordinates),
+    "bands": ("means", "#custom_scalars", wait_for_bands),
 }
-"""By file name: the link that the picture begins at, and what is done there."""
+"""By file name: the server and the tab that the picture begins at, and what is done there."""
 
 
 def draw(sweep: Path, out: Path, width: int = WIDTH) -> list[Path]:
@@ -59,10 +77,12 @@ def draw(sweep: Path, out: Path, width: int = WIDTH) -> list[Path]:
         tensorboard(folder, arms) as means,
         chromium() as browser,
     ):
-        for name, (link, prepare) in PICTURES.items():
+        report = (sweep / "comparison" / "comparison.html").absolute().as_uri()
+        servers = {"report": report, "runs": runs, "means": means}
+        for name, (server, tab, prepare) in PICTURES.items():
             page = browser.new_page(viewport={"width": width, "height": HEIGHT})
             problems = watch(page)
-            page.goto(make_links(runs, means)[link])
+            page.goto(servers[server] + tab)
             prepare(page)
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(1500)  # transitions

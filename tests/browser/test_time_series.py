@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from runlab.extras.dashboard.servers import make_links
+from runlab.extras.dashboard.servers import ALL, make_shortcuts
 
 pytestmark = pytest.mark.browser
 ROWS = "runs-data-table tb-data-table-content-row"
@@ -31,7 +31,7 @@ def test_a_card_tells_each_runs_last_value(open_tab, sweep_url, last_epochs, rec
 
 
 def test_the_deep_link_colours_by_arm(page, sweep_url):
-    page.goto(make_links(sweep_url, sweep_url)["runs, coloured by arm"])
+    page.goto(sweep_url + make_shortcuts()[f"{ALL}/curves"].removeprefix(f"{ALL}/"))
     expect(page.locator(ROWS)).to_have_count(40)
     colours = {"cross_entropy": set(), "mse": set()}
     swatches = page.locator(ROWS).evaluate_all(

@@ -331,7 +331,6 @@ BUILDERS = {
     "runlab.components",  # a run's own configuration, or one that `to_train_again` has looked at
     "runlab.optimizers",  # likewise
     "runlab.schedules",  # likewise
-    "runlab.extras.evaluate",  # the Trainer of one's own command line
     "runlab.extras.benchmark.data",
     "runlab.extras.benchmark.peak_memory",
 }
@@ -341,7 +340,10 @@ LOOKED_UP = {
     "runlab.measure",  # in a configuration that is to be trained, or whose targets were looked at
     "runlab.extras.benchmark.data",
     "runlab.extras.benchmark.startup",  # names of its own
+    "runlab.cli.command",  # the table of commands
+    "runlab.cli.completion",  # likewise
     "runlab",
+    "losslab",
 }
 
 

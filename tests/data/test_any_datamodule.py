@@ -9,7 +9,7 @@ from omegaconf import open_dict
 
 from runlab.extras.landscape.choice import ChosenRun
 from runlab.extras.landscape.trajectory import retrain, training_samples
-from runlab.extras.reproduce import reproduce
+from runlab.extras.reproduce.reproduce import reproduce
 from runlab.runs import record
 from runlab.train import train
 from tests.compose import compose

@@ -3,12 +3,12 @@ import sys
 
 import pytest
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
 import losslab.models
+from losslab.metrics import MEASURES
 from runlab.config.arguments import quoted
-from runlab.extras.evaluate import evaluate, table
+from runlab.extras.evaluate.evaluate import Evaluation, evaluate
 from runlab.train import train
 from tests.attacks import CALLED, RESOLVED, SECRET, attacks, nested
 from tests.compose import ROOT, compose
@@ -43,7 +43,7 @@ def test_a_checkpoint_alone_gives_the_numbers_of_its_run_bit_for_bit(finished, d
     alone = tmp_path / "elsewhere.ckpt"
     alone.write_bytes(checkpoint.read_bytes())
     assert len(of_splits(entry)) == 14
-    assert evaluate(config(alone, data_dir)) == of_splits(entry)
+    assert evaluate(config(alone, data_dir)).metrics == of_splits(entry)
 
 
 class OwnNet(losslab.models.MLP):
@@ -53,7 +53,9 @@ class OwnNet(losslab.models.MLP):
 def test_a_network_of_ones_own_is_evaluated_too(tmp_path, data_dir, tiny):
     own = f"model._target_={__name__}.OwnNet"
     entry = train(compose(*tiny, own, "logger=none", "callback=[checkpoint]", folder=tmp_path))
-    assert evaluate(config(tmp_path / "checkpoints" / "best.ckpt", data_dir)) == of_splits(entry)
+    assert evaluate(config(tmp_path / "checkpoints" / "best.ckpt", data_dir)).metrics == of_splits(
+        entry
+    )
 
 
 def test_a_module_of_lightnings_own_kind_is_evaluated_by_the_names_that_it_logs(
@@ -62,22 +64,28 @@ def test_a_module_of_lightnings_own_kind_is_evaluated_by_the_names_that_it_logs(
     own = ["module=plain", "module._target_=tests.level_one.Deep", "callback=[checkpoint]"]
     entry = train(compose(*tiny, *own, "logger=none", folder=tmp_path))
     assert of_splits(entry).keys() == {"val/loss", "test/loss"}
-    assert evaluate(config(tmp_path / "checkpoints" / "best.ckpt", data_dir)) == of_splits(entry)
+    assert evaluate(config(tmp_path / "checkpoints" / "best.ckpt", data_dir)).metrics == of_splits(
+        entry
+    )
 
 
-def test_the_table_shows_every_digit_that_a_number_has():
+def test_numbers_are_shown_as_their_measures_are():
     metrics = {
         f"{split}/{name}": float(torch.tensor(value))
         for split, values in (("val", (0.9744, 0.040752217, 5000)), ("test", (1.0, 0.5, 10000)))
         for name, value in zip(("accuracy", "brier", "samples"), values, strict=True)
     }
-    assert table(metrics).splitlines() == [
-        "          val          test",
-        "accuracy  0.9744       1",
-        "brier     0.040752217  0.5",
-        "samples   5000         10000",
+    assert Evaluation("train/loss=mse, best.ckpt", MEASURES, metrics).terminal().splitlines() == [
+        "train/loss=mse, best.ckpt",
+        "",
+        "             validation     test",
+        "--------------------------------",
+        "accuracy         97.44%  100.00%",
+        "Brier score      0.0408   0.5000",
+        "samples            5000    10000",
     ]
-    assert table({"test/loss": 0.5}) == "      test\nloss  0.5"  # without validation
+    alone = Evaluation("a.ckpt", (), {"test/f1": 0.123456}).terminal()  # without validation
+    assert alone.splitlines()[-1].split() == ["f1", "0.1235"]
 
 
 def test_the_script_prints_the_table_and_leaves_nothing_behind(
@@ -90,7 +98,10 @@ def test_the_script_prints_the_table_and_leaves_nothing_behind(
     runpy.run_path(SCRIPT, run_name="__main__")
     printed = capsys.readouterr()
     assert printed.err == ""
-    assert printed.out == table(of_splits(entry)) + "\n"
+    assert printed.out.startswith(f"{checkpoint.parents[2].name}/loss=cross_entropy,lr=0.5,seed=0")
+    accuracy = 100 * entry["metrics"]["test/accuracy"]
+    assert f"{accuracy:.2f}%" in printed.out
+    assert max(map(len, printed.out.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []
 
 
@@ -180,7 +191,7 @@ def test_what_only_training_needs_is_not_built(finished, altered, data_dir, tmp_
     for attack in attacks(tmp_path).values():
         parts = {place: attack for place in ("optimizer", "scheduler", "trainer")}
         received = altered(**parts, callback={"a": attack}, logger={"a": attack})
-        assert evaluate(config(received, data_dir)) == of_splits(finished[1])
+        assert evaluate(config(received, data_dir)).metrics == of_splits(finished[1])
     assert not (tmp_path / CALLED).exists()
 
 
@@ -256,7 +267,7 @@ def test_a_checkpoint_whose_configuration_lacks_something_is_one_sentence(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(finished, data_dir):
-    with pytest.raises(MisconfigurationException, match="No supported gpu backend"):
+    with pytest.raises(ValueError, match=r"accelerator to be one of .*'gpu', which this machine l"):
         evaluate(config(finished[0], data_dir, accelerator="gpu"))
 
 

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 import losslab.models
 from runlab import configurable
 from runlab.config import targets
-from runlab.extras.reproduce import Reproduction, reproduce
+from runlab.extras.reproduce.reproduce import Reproduction, reproduce
 from runlab.runs import record
 from runlab.train import train
 from tests.attacks import CALLED, RESOLVED, SECRET, attacks, nested

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from runlab.extras.same_numbers import compare_numbers
+from runlab.extras.same_numbers.same_numbers import compare_numbers
 from runlab.train import train
 from tests.compose import ROOT, compose
 

@@ -281,7 +281,8 @@ def test_a_sweep_that_is_asked_to_stop_does_so_and_says_how_to_go_on(
         assert before["running"] == 0
         goes_on = [line for line in outputs(tmp_path) if "the same command goes on" in line]
         assert len(goes_on) == ended
-        assert (tmp_path / "logs" / "grid" / "comparison" / "comparison.md").exists()
+        assert "compares what has ended (" in goes_on[-1]
+        assert not (tmp_path / "logs" / "grid" / "comparison").exists()
     assert kill.launch(commands, tmp_path, command).code == 0
     assert_same_sweep(tmp_path, long_unstopped[0])
 

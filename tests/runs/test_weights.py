@@ -8,7 +8,7 @@ import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
-from runlab.extras.evaluate import evaluate
+from runlab.extras.evaluate.evaluate import evaluate
 from runlab.runs import record
 from runlab.train import train
 from tests.compose import CONF, compose
@@ -33,7 +33,7 @@ def evaluated(path, tiny) -> dict[str, float]:
     data_dir = tiny[0]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = hydra_compose("evaluate", [f"checkpoint='{path}'", data_dir, "trainer=cpu"])
-    return evaluate(cfg)
+    return dict(evaluate(cfg).metrics)
 
 
 CHOICES = {

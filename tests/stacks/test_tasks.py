@@ -48,20 +48,6 @@ def test_all_that_live_are_computed_at_once_and_those_that_ended_are_not():
     assert asked == [["a0", "b0", "c0"], ["a1", "c1"], ["c2"]]
 
 
-def test_the_first_of_those_that_go_on_leads_and_knows_how_many_they_are():
-    seen = []
-
-    def task(name, questions):
-        for _ in range(questions):
-            ask(name)
-            if current_task().is_first:
-                seen.append((name, current_task().others))
-
-    tasks = [lambda n=n, q=q: task(n, q) for n, q in {"a": 1, "b": 3, "c": 3}.items()]
-    run_cooperatively(tasks, nothing)
-    assert seen == [("a", 2), ("b", 1), ("b", 1), ("b", 1), ("c", 0)]  # each after its question
-
-
 def test_only_one_task_moves_at_any_time():
     inside, seen = [], []
 

@@ -1,6 +1,7 @@
 """`hydra/launcher=stacked` as a user launches it, in processes of its own."""
 
 import pickle
+import re
 import signal
 from pathlib import Path
 
@@ -79,10 +80,12 @@ def test_its_output_is_that_of_the_basic_launcher(sweeps):
     _, done, basic = sweeps
     assert done.stderr == basic.stderr == ""
     texts = [
-        sorted(line.rpartition(",")[0] for line in each.stdout.splitlines() if line[:1] == "[")
+        sorted(
+            re.sub(r"[\d.]+ s", "… s", line) for line in each.stdout.splitlines() if line[:1] == "["
+        )
         for each in (done, basic)
     ]
-    assert texts[0] == texts[1]
+    assert texts[0] == [f"{line}, the whole stack's" for line in texts[1]]
     assert len(texts[0]) == 4
 
 
@@ -99,9 +102,30 @@ def test_a_stacked_runs_checkpoint_is_evaluated_to_its_records_metrics(sweeps, c
     checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
     done = commands.run(folder, "scripts/evaluate.py", checkpoint)
     assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("nll")]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("NLL")]
     expected = [record.read(run)["metrics"][f"{split}/nll"] for split in ("val", "test")]
-    assert [float(each) for each in line.split()[1:]] == pytest.approx(expected, rel=1e-6)
+    assert [float(each) for each in line.split()[1:]] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.long
+def test_early_stopping_ends_each_run_of_a_stack_when_it_ends_alone(tmp_path, commands, tiny):
+    stopping = ["logger=none", "callback=[checkpoint,early_stopping]", "trainer.max_epochs=9"]
+    epochs = {}
+    for launcher in ("stacked", "basic"):
+        done = commands.run(
+            tmp_path, TRAIN, "-m", *tiny, *PLAIN, *stopping, "optimizer.lr=0,0.02,0.1",
+            f"name={launcher}", f"hydra/launcher={launcher}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        entries = [record.read(run) for run in runs(tmp_path / "logs" / launcher).values()]
+        epochs[launcher] = {
+            entry["config"]["optimizer"]["lr"]: entry["metrics"]["epochs"] for entry in entries
+        }
+        size = {"stacked": 3, "basic": 1}[launcher]
+        assert {entry["timing"]["stack"] for entry in entries} == {size}
+    assert epochs["stacked"] == epochs["basic"]
+    assert epochs["stacked"][0] == 4  # the first validation, and three that are no better
+    assert len(set(epochs["stacked"].values())) > 1
 
 
 @pytest.mark.long
@@ -145,6 +169,7 @@ def test_stacks_in_processes_of_their_own_stop_and_go_on(tmp_path, commands, tin
     stopped = commands.run(tmp_path, TRAIN, "-m", *grid, *options)
     assert stopped.returncode == code
     assert "interrupted: the same command goes on" in stopped.stderr
+    assert stopped.stderr.count("stopping, saving …\n") == 1
     sweep = tmp_path / "logs" / "stopped"
     assert [record.read(run)["status"] for run in runs(sweep).values()] == ["interrupted"] * 4
     done = commands.run(tmp_path, TRAIN, "-m", *grid, *options)
@@ -165,6 +190,7 @@ def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, commands, 
     assert "interrupted: the same command goes on with what is left" in output
     assert "Traceback" not in output
     assert "3 runs in 1 stack" in output
+    assert output.count("stopping, saving …\n") == 1
     assert "expected at least one finished run" not in output
     sweep = tmp_path / "logs" / "stopped"
     assert [record.read(run)["status"] for run in runs(sweep).values()] == ["interrupted"] * 3
@@ -264,9 +290,10 @@ def test_a_stack_of_no_runs_is_refused(tmp_path, commands, tiny):
 
 def test_the_launcher_says_what_keeps_runs_apart():
     swept = {"seed", "model.widths", "loss", "optimizer.lr"}
-    told = describe_stacks(16, 4, swept, 1, Path("logs"))
+    told = describe_stacks(16, 4, swept, 1)
     assert told == "16 runs in 4 stacks, apart where they differ in loss, model.widths"
-    assert describe_stacks(3, 1, {"seed"}, 1, Path("logs")) == "3 runs in 1 stack"
+    assert describe_stacks(3, 1, {"seed"}, 1) == "3 runs in 1 stack"
+    assert describe_stacks(20, 4, {"seed"}, 2) == "20 runs in 4 stacks, 2 at a time"
     rates = {"scheduler.lr", "loss"}
-    told = describe_stacks(4, 2, rates, 1, Path("logs"), stacked_keys(Axes("loss", "scheduler.lr")))
+    told = describe_stacks(4, 2, rates, 1, stacked_keys(Axes("loss", "scheduler.lr")))
     assert told == "4 runs in 2 stacks, apart where they differ in loss"

@@ -74,7 +74,7 @@ def training() -> Iterator[Any]:
 
 
 def lines(sweep: Path, now: float = 100) -> list[str]:
-    return replace(sweep_status(sweep, at(now)), sweep=Path("S")).terminal().splitlines()
+    return replace(sweep_status(sweep, at(now)), sweep=Path("S")).terminal().splitlines()[2:]
 
 
 def remaining(sweep: Path, now: float = 100) -> float | None:
@@ -571,3 +571,22 @@ def test_it_is_quick_to_import():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = {name.partition(".")[0] for name in run.stdout.split()}
     assert not modules & {"torch", "lightning", "pandas", "numpy", "hydra", "omegaconf"}
+
+
+def test_what_fails_alike_is_told_once_and_stacks_take_a_line(tmp_path, training, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in range(20):
+        write(tmp_path, f"lr={number}", "failed", started=0, error=f"lr={number}: no more memory")
+    for number in range(50):
+        timing = {"started": stamp(0), "process": 1 + number % 2}
+        training(tmp_path, f"seed={number:02}", timing=timing, label=f"seed {number}")
+    shown = lines(tmp_path)
+    assert shown[8:] == [
+        "running              epoch     elapsed",
+        "--------------------------------------",
+        "seed 0 and 24 more  1 of 3  1 min 40 s",
+        "seed 1 and 24 more  1 of 3  1 min 40 s",
+        "",
+        "failed",
+        "- lr=0: lr=0: no more memory (and 19 more runs)",
+    ]

@@ -41,6 +41,11 @@ class ImageData(TensorData):
         eval_transform: Callable[..., Any] | None = None,
         **sizes: Any,
     ) -> None:
+        if len(shape) != 3 or min(shape) < 1:
+            raise ValueError(
+                f"expected data.shape as [channels,height,width], got {[*shape]}: set data.shape="
+                "[3,64,64], say"
+            )
         transforms = [each and OnImage(each) for each in (transform, eval_transform)]
         super().__init__(transform=transforms[0], eval_transform=transforms[1], **sizes)
         check_at_least(2, num_classes=num_classes)

@@ -50,9 +50,12 @@ class ImageFolder(ImageData):
         augment: bool = False,
         **others: Any,
     ) -> None:
+        if len(shape) == 3 and shape[0] not in FORMS:
+            raise ValueError(
+                f"expected data.shape of 1 channel (grey) or 3 (colour), got {[*shape]}: set "
+                f"data.shape=[3,{shape[1]},{shape[2]}], say"
+            )
         super().__init__(shape, num_classes, mean, std, **others)
-        if shape[0] not in FORMS:
-            raise ValueError(f"expected data.shape of 1 or 3 channels, got {list(shape)}")
         self.folder = Path(root).expanduser() / folder
         if augment:
             self.augment = flip

@@ -128,9 +128,13 @@ def read_table(path: Path) -> "DataFrame":
     try:
         # with more values in a row than names, pandas would take the first ones for an index
         pandas.read_csv(path, header=None, nrows=2)
-        return pandas.read_csv(path, low_memory=False)  # in parts, 1 and "1" may be in one column
+        table = pandas.read_csv(path, low_memory=False)  # in parts, 1 and "1" may be in one column
     except (OSError, ValueError) as error:
-        raise ValueError(f"expected a CSV file in {path}, got: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"expected a CSV file in {path}, got: {reason}") from error
+    if table.empty:
+        raise ValueError(f"expected a row a sample in {path}, got a header alone: add the samples")
+    return table
 
 
 def require_names(names: Sequence[str], path: Path) -> None:

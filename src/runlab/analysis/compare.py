@@ -120,6 +120,8 @@ def _conclude(
         known_styles=agreement.known_styles,
         sections=agreement.sections,
         outputs=agreement.outputs,
+        facts=variation.facts,
+        commands=variation.commands,
         conclusions=conclude(arms, differences, measure, margin.value, find_tuning(cells, rate)),
         coverage=coverage(variation, rate),
         warnings=[

@@ -1,6 +1,6 @@
 """What is concluded from a sweep, as data: tables, sentences, and what was declared beforehand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -10,6 +10,7 @@ import pandas as pd
 
 from runlab.analysis import reach
 from runlab.analysis.cells import select_chosen
+from runlab.analysis.headlines import headline
 from runlab.analysis.learning_rates import Rate
 from runlab.analysis.palette import Style
 from runlab.analysis.runs import ended_runs
@@ -39,6 +40,8 @@ class Comparison:
         arm_styles: of all arms, in the order in which they are shown.
         known_styles: of all arms that the configuration names.
         sections, outputs: importable names, as in the configuration.
+        facts: what was trained, in a few words each, by name.
+        commands: train these runs again; none where a search or several launches chose them.
         coverage: which sources of variance the seeds cover, and what was held equal, in sentences.
     """
 
@@ -63,6 +66,8 @@ class Comparison:
     known_styles: Mapping[str, Style]
     sections: tuple[str, ...]
     outputs: tuple[str, ...]
+    facts: Mapping[str, str]
+    commands: Sequence[str]
     conclusions: list[str]
     coverage: list[str]
     warnings: list[str]
@@ -76,6 +81,14 @@ class Comparison:
         """Each conclusion, and how repeatable it is; that is empty where it is not known."""
         repeatability = [reach.repeatability(row) for _, row in self.differences.iterrows()]
         return list(zip_longest(self.conclusions, repeatability, fillvalue=""))
+
+    @property
+    def headlines(self) -> list[str]:
+        """Each conclusion on a pair of arms in a few plain words."""
+        return [
+            headline(row, self.measure, self.margin, self.known_styles)
+            for _, row in self.differences.iterrows()
+        ]
 
     @property
     def choices(self) -> list[str]:

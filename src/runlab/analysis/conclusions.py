@@ -1,7 +1,8 @@
 """The conclusions in plain words, generated from the statistics."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -60,6 +61,31 @@ def count_tests(differences: pd.DataFrame) -> int:
     return int(differences["p"].notna().sum())
 
 
+LEADS = {
+    Verdict.NONE_SOUND: "Nothing can be concluded about {arm} and {other}",
+    Verdict.UNPAIRED: "Nothing paired for {arm} and {other}",
+    Verdict.UNKNOWN: "Not known for {arm} and {other}",
+    Verdict.TOO_FEW: "Too few seeds to say whether {arm} or {other} is better",
+    Verdict.EQUIVALENT: "No difference that matters between {arm} and {other}",
+    Verdict.UNDECIDED: "Undecided between {arm} and {other}",
+}
+"""How a conclusion begins that names no better arm."""
+
+
+def evidence(conclusion: str, row: pd.Series | Mapping[str, Any]) -> str:
+    """What follows a conclusion's first words, which a headline says already."""
+    better, worse = better_first(row)
+    lead = LEADS.get(row["verdict"], "{arm} better than {other} by").format(arm=better, other=worse)
+    rest = conclusion.removeprefix(lead).lstrip(":; ")
+    return rest[:1].upper() + rest[1:]
+
+
+def better_first(row: pd.Series | Mapping[str, Any]) -> tuple[str, str]:
+    """The two arms, in turned order where the other one is better."""
+    turned = row["verdict"] == Verdict.OTHER_BETTER
+    return (row["other"], row["arm"]) if turned else (row["arm"], row["other"])
+
+
 def _conclusion(
     row: pd.Series,
     measure: Measure,
@@ -68,20 +94,18 @@ def _conclusion(
     rate: Rate | None,
 ) -> str:
     arm, other, pairs, verdict = row["arm"], row["other"], int(row["pairs"]), row["verdict"]
+    lead = LEADS.get(verdict, "").format(arm=arm, other=other)
     if verdict == Verdict.NONE_SOUND:
-        return f"Nothing can be concluded about {arm} and {other}"
+        return lead
     if verdict == Verdict.UNPAIRED:
         what = with_rate(rate, "the chosen {plural}") or "they"
-        return f"Nothing paired for {arm} and {other}: {what} share no seed"
+        return f"{lead}: {what} share no seed"
     if verdict == Verdict.UNKNOWN:
         where = with_rate(rate, " at a chosen {title}")
-        return f"Not known for {arm} and {other}: a run{where} lacks its result"
+        return f"{lead}: a run{where} lacks its result"
     seeds, effect = plural(pairs, "paired seed"), _effect(row, measure)
     if verdict == Verdict.TOO_FEW:
-        return (
-            f"Too few seeds to say whether {arm} or {other} is better: {needed_sentence(tests)}, "
-            f"got {pairs}; so far {effect}"
-        )
+        return f"{lead}: {needed_sentence(tests)}, got {pairs}; so far {effect}"
     test = f"{seeds}, {_test(row, tests)}"
     if verdict in (Verdict.ARM_BETTER, Verdict.OTHER_BETTER):
         return f"{_better(row, measure)}, {test}{_yet_small(row, measure, margin)}"
@@ -91,11 +115,10 @@ def _conclusion(
             signed=True, digits=measure.digits,
         )  # fmt: skip
         return (
-            f"No difference that matters between {arm} and {other}: within ±{margin:g} "
-            f"{_unit(measure)}, {ninety} (90%), {seeds}, two one-sided t tests "
-            f"{p_value(row['p_equivalent_holm'])}{_correction(tests)}"
+            f"{lead}: within ±{margin:g} {_unit(measure)}, {ninety} (90%), {seeds}, "
+            f"two one-sided t tests {p_value(row['p_equivalent_holm'])}{_correction(tests)}"
         )
-    undecided = f"Undecided between {arm} and {other}: {effect}, {test}"
+    undecided = f"{lead}: {effect}, {test}"
     if row["p_holm"] < SIGNIFICANCE:
         return f"{undecided}; yet the interval includes 0: a few seeds are far from the rest"
     if row["low"] > 0 or row["high"] < 0:
@@ -104,11 +127,8 @@ def _conclusion(
 
 
 def _better(row: pd.Series, measure: Measure) -> str:
-    arm, other, sign = row["arm"], row["other"], 1
-    if row["verdict"] == Verdict.OTHER_BETTER:
-        arm, other = other, arm
-    if row["difference"] < 0:
-        sign = -1
+    arm, other = better_first(row)
+    sign = -1 if row["difference"] < 0 else 1
     low, high = sorted((sign * row["low"], sign * row["high"]))
     size = interval(sign * row["difference"], low, high, digits=measure.digits)
     return f"{arm} better than {other} by {_with_unit(size, measure)}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 import pandas as pd
 
@@ -23,7 +24,7 @@ from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section
 from runlab.measure import Measure
 from runlab.runs.record import UNSOUND
-from runlab.text import markdown, piped
+from runlab.text import markdown, piped, printable
 
 Texts = Mapping[str, str]
 """Alternative texts of figures, by name."""
@@ -44,7 +45,8 @@ def to_markdown(
     said = _said(rate)
     parts = [
         [f"# Comparison of {markdown(comparison.sweep.name)}"],
-        [_statement(*statement) for statement in comparison.statements],
+        [_statement(*each) for each in zip_longest(comparison.statements, comparison.headlines)],
+        _facts(comparison),
         _bulleted("Warnings:", comparison.warnings),
         ["## Paired differences"],
         _differences(comparison),
@@ -76,9 +78,18 @@ def to_markdown(
     return "\n\n".join(filter(None, map("\n".join, parts))) + "\n"
 
 
-def _statement(conclusion: str, repeatability: str) -> str:
+def _statement(statement: tuple[str, str], headline: str | None) -> str:
+    conclusion, repeatability = statement
     how = f" {markdown(repeatability)}." if repeatability else ""
-    return f"- **{markdown(conclusion)}.**{how}"
+    if headline is None:
+        return f"- **{markdown(conclusion)}.**{how}"
+    return f"- **{markdown(headline)}.** {markdown(conclusion)}.{how}"
+
+
+def _facts(comparison: Comparison) -> list[str]:
+    told = [f"{markdown(name)}: {markdown(text)}" for name, text in comparison.facts.items()]
+    commands = [f"    {printable(command)}" for command in comparison.commands]
+    return ["; ".join(told), *([""] * bool(commands)), *commands]
 
 
 def _reach(comparison: Comparison) -> list[str]:
@@ -209,7 +220,7 @@ def _speed(comparison: Comparison) -> list[str]:
 
 def _naive(naive: pd.DataFrame, measure: Measure, rate: Rate) -> list[list[str]]:
     said = replace(rate, key=markdown(rate.key))
-    title = [f"## The same {said.title} for both arms"]
+    title = [f"## {method.naive_title(said)}"]
     if naive.empty:
         return [title, [f"None: no two arms share a {said.title}."]]
     rows = [

@@ -32,6 +32,10 @@ def arms(measure: Measure, rate: Rate | None) -> str:
     return f"{with_rate(rate, CHOICE)}{INTERVALS}{tail}. {BAD_ENDS}"
 
 
+def naive_title(rate: Rate) -> str:
+    return f"Naive: the same {rate.title} for all arms"
+
+
 def naive(rate: Rate) -> str:
     which = "a rate" if rate.is_learning_rate else "it"
     return (

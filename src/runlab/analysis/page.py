@@ -1,5 +1,7 @@
 """The comparison as one HTML page that needs nothing else: no network, no script, no other file."""
 
+import base64
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from runlab.analysis import conclusions, formatting, method
+from runlab.analysis import conclusions, formatting, interactive, method
 from runlab.analysis.cells import milestone_measure
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.learning_rates import rate_text, with_rate
@@ -21,6 +23,7 @@ from runlab.analysis.statistics import seeds_needed
 from runlab.text import plural, printable
 
 TEMPLATE = "page.html.jinja"
+SCRIPT = "page.js"
 TABLES = ("cells", "arms", "differences", "naive")
 FORMATTING = ("bounds", "epochs", "interval", "number", "p_number", "pair_name", "spread")
 """What templates may call by its name."""
@@ -33,6 +36,8 @@ def to_page(
     environment = _environment()
     others = comparison.other_measures
     shown = [section for section in sections if section.template is not None]
+    library, packed = interactive.library()
+    script = Markup((Path(__file__).parent / SCRIPT).read_text(encoding="utf-8"))
     return environment.get_template(TEMPLATE).render(
         comparison=comparison,
         measure=comparison.measure,
@@ -44,12 +49,60 @@ def to_page(
         tables={name: _records(getattr(comparison, name)) for name in TABLES},
         speed=[_records(own) for _, own in comparison.speed.groupby("arm", sort=False)],
         counted=int(comparison.cells["n"].sum()),
+        facts=_facts(comparison),
+        headings=_headings(comparison, shown),
+        script=script,
+        data=Markup(interactive.to_json(comparison)),
+        left_out=interactive.left_out(comparison),
+        library=packed,
+        policy=_policy(script, library),
         tests=conclusions.count_tests(comparison.differences),
         css_variables=css_variables(),
         colors=_colors(comparison),
         drawings=drawings,
         sections=shown,
         templates={each.id: environment.from_string(_template(each)) for each in shown},
+    )
+
+
+def _facts(comparison: Comparison) -> dict[str, str]:
+    """What was held equal; and how many runs there are, as a product where they are a grid."""
+    cells = comparison.cells
+    arms, seeds = cells["arm"].nunique(), int(cells["n"].max())
+    runs, counted = plural(int(cells["n"].sum()), "run"), [plural(arms, "arm")]
+    rate = comparison.rate
+    if rate is not None and (rates := cells["learning_rate"].nunique()) > 1:
+        counted.append(f"{rates} {rate.plural}")
+    counted.append(plural(seeds, "seed"))
+    is_grid = len(cells) * seeds == cells["n"].sum() and (cells["n"] == seeds).all()
+    told = f"{runs}: {' × '.join(counted)}" if is_grid else runs
+    return {**comparison.facts, "runs": told.partition(" ")[0] + told.partition(" runs")[2]}
+
+
+def _headings(comparison: Comparison, sections: Sequence[Section]) -> dict[str, str]:
+    """Of all sections of the page, by id: what its links say, too."""
+    rate = comparison.rate
+    return {
+        "effect": "Effect",
+        "uncertainty": "Two uncertainties",
+        "reach": "How far a verdict carries",
+        "rates": with_rate(rate, "Sensitivity to the {title}") or "Every cell",
+        "speed": "Speed of learning",
+        **{section.id: section.title for section in sections},
+        **({} if rate is None else {"naive": method.naive_title(rate)}),
+        "runs": "Runs",
+        "cost": "Cost",
+        "method": "Method and provenance",
+    }
+
+
+def _policy(*scripts: str) -> str:
+    """The page's Content-Security-Policy: it runs these scripts alone, and fetches nothing."""
+    hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
+    allowed = " ".join(f"'sha256-{each}'" for each in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -64,6 +117,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.globals.update({name: getattr(formatting, name) for name in FORMATTING})
     environment.globals.update(plural=plural, seeds_needed=seeds_needed, method=method)
+    environment.globals.update(evidence=conclusions.evidence)
     environment.globals.update(with_rate=with_rate, rate_text=rate_text)
     environment.tests["known"] = _is_known
     environment.filters.update(bound=_bound, with_code=_with_code)

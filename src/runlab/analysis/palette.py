@@ -3,12 +3,12 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from matplotlib.lines import Line2D
 
-from runlab.analysis.arms import order_arms, same_spelling
+from runlab.analysis.arms import order_arms, parts_of, same_spelling
 
 INK = "#1a1a1a"
 MUTED = "#5a5a5a"
@@ -24,11 +24,12 @@ GREEN = "#009E73"
 
 @dataclass(frozen=True)
 class Style:
-    """`marker` and `dashes` as in matplotlib."""
+    """`marker` and `dashes` as in matplotlib; `title` is what a headline calls the arm."""
 
     color: str
     marker: str
     dashes: str = "-"
+    title: str = ""
 
 
 SPARE_STYLES = [
@@ -61,7 +62,7 @@ def _read_style(arm: str, entry: Any) -> Style:
             return style
     raise ValueError(
         f"expected comparison.arm_styles.{arm} with a color such as '{BLUE}', a marker and "
-        f"perhaps dashes of matplotlib, got {entry}"
+        f"perhaps dashes of matplotlib, and perhaps a title, got {entry}"
     )
 
 
@@ -73,7 +74,8 @@ def arm_styles(arms: Iterable[str], known: Mapping[str, Style]) -> dict[str, Sty
     """
     given: dict[str, Style] = {}
     for arm in order_arms(arms, known):
-        given[arm] = known[arm] if arm in known else _spare_style(arm, set(given.values()))
+        taken = {replace(style, title="") for style in given.values()}
+        given[arm] = known[arm] if arm in known else _spare_style(arm, taken)
     return given
 
 
@@ -82,6 +84,15 @@ def _spare_style(arm: str, taken: set[Style]) -> Style:
     start = int.from_bytes(hashlib.sha256(arm.encode()).digest()[:4], "big") % 5
     candidates = [*SPARE_STYLES[start:], *SPARE_STYLES[:start]]
     return next((style for style in candidates if style not in taken), candidates[0])
+
+
+def arm_title(arm: str, known: Mapping[str, Style]) -> str:
+    """What a headline calls an arm: by the title that is declared for it, or for its first part."""
+    first, *others = parts_of(arm)
+    for name, rest in ((arm, []), (first, others)):
+        if name in known and known[name].title:
+            return ", ".join([known[name].title, *rest])
+    return arm
 
 
 def select_styles(arms: Iterable[str], arm_styles: Mapping[str, Style]) -> dict[str, Style]:

@@ -49,7 +49,9 @@ def embedded_svg(svg: str, label: str) -> Markup:
     Browsers run no script in one, and fetch nothing for it. The four greys turn with the page.
     """
     style = f"<style>{css_variables()}</style>"
-    svg = with_css_variables(svg).replace("</svg>", f"{style}</svg>", 1)
+    svg = re.sub(r'\bd="[^"]*"', _rounded, with_css_variables(svg)).replace(
+        "</svg>", f"{style}</svg>", 1
+    )
     content = base64.b64encode(svg.encode()).decode()
     return Markup('<img src="data:image/svg+xml;base64,{}" alt="{}">').format(content, label)
 
@@ -65,10 +67,15 @@ def inline_svg(svg: str, name: str, label: str) -> Markup:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    svg = with_css_variables(svg)
+    svg = re.sub(r'\bd="[^"]*"', _rounded, with_css_variables(svg))
     start, end = svg.split(">", 1)
     start = re.sub(r'\s(width|height|version)="[^"]*"', "", start)
     return Markup(f'{start} role="img" aria-label="{escape(label)}">{end.strip()}')
+
+
+def _rounded(path: re.Match[str]) -> str:
+    """A path in hundredths of a point: finer than any screen, and a third of its bytes less."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", path[0])
 
 
 def with_css_variables(svg: str) -> str:

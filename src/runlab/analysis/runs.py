@@ -39,6 +39,8 @@ def load(
     Raises:
         ValueError: if there are no runs, or those that have ended name different keys.
     """
+    if arm is not None or rate is not None:
+        Axes(*(None if each == "null" else each for each in (arm, rate))).require_distinct()
     rows: list[Row] = []
     records: list[dict[str, Any]] = []
     declarations: dict[str, Declaration] = {}
@@ -54,7 +56,9 @@ def load(
     rows = [_placed(row, own, axes) for row, own in zip(rows, records, strict=True)]
     _name_arms(rows, records, axes)
     usable = [own for row, own in zip(rows, records, strict=True) if row["status"] in record.ENDED]
-    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations, find_variation(usable)
+    begun = [own for row, own in zip(rows, records, strict=True) if not row["problem"]]
+    variation = find_variation(usable, begun, axes)
+    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations, variation
 
 
 def _placed(row: Row, run_record: dict[str, Any], axes: Axes) -> Row:

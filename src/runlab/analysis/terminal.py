@@ -1,4 +1,4 @@
-"""The comparison for a terminal, at most 100 characters wide."""
+"""The comparison for a terminal, as wide as that is."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,7 @@ from itertools import islice
 
 import pandas as pd
 
+from runlab import console
 from runlab.analysis import method
 from runlab.analysis.cells import milestone_measure
 from runlab.analysis.comparison import Comparison
@@ -26,25 +27,27 @@ from runlab.analysis.formatting import (
 )
 from runlab.analysis.learning_rates import Rate, rate_text, with_rate
 from runlab.analysis.statistics import seeds_needed
+from runlab.analysis.verdicts import Verdict
 from runlab.measure import Measure
 from runlab.runs.record import UNSOUND
-from runlab.text import LINE, aligned, plural, printable, width, wrapped, wrapped_name
+from runlab.text import aligned, plural, printable, wrapped, wrapped_name
 
 AT_MOST = 10
 NAIVE_AT_MOST = 3
 """Differences and warnings shown; comparison.md has them all."""
 
 CONCLUSIONS_AT_MOST = 6
+DECIDED = (Verdict.ARM_BETTER, Verdict.OTHER_BETTER, Verdict.EQUIVALENT)
+
 PAIR = 40
-TITLE = 10
-"""Characters of a pair's name, and of a measure's title, before it is wrapped."""
+"""Characters of a pair's name before it is wrapped."""
 
 
 def terminal(comparison: Comparison) -> str:
     """Its tables and sentences, without those of sections."""
     shown = comparison.shown()
     parts = [
-        _conclusions(shown.statements),
+        _conclusions(shown),
         _grid(shown.cells, shown.measure, shown.rate),
         _arms(shown.arms, shown.measure, shown.other_measures, shown.rate),
         [
@@ -65,10 +68,16 @@ def print_comparison(comparison: Comparison) -> None:
     print(terminal(comparison), page, sep="\n\n", flush=True)
 
 
-def _conclusions(statements: list[tuple[str, str]]) -> list[str]:
+def _conclusions(comparison: Comparison) -> list[str]:
+    statements = comparison.statements
     lines = []
-    for conclusion, repeatability in statements[:CONCLUSIONS_AT_MOST]:
-        lines += wrapped(conclusion) + wrapped(repeatability, bullet="  ")
+    verdicts = [*comparison.differences["verdict"], *[Verdict.UNKNOWN] * len(statements)]
+    for (conclusion, repeatability), verdict in zip(
+        statements[:CONCLUSIONS_AT_MOST], verdicts, strict=False
+    ):
+        style = console.VERDICT if verdict in DECIDED else console.UNDECIDED
+        lines += [console.painted(line, style) for line in wrapped(conclusion)]
+        lines += wrapped(repeatability, bullet="  ")
     return lines + _rest(len(statements), CONCLUSIONS_AT_MOST)
 
 
@@ -94,19 +103,16 @@ def _grid(cells: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]
     title = f"{axis} (mean ± sd over {seeds}){with_rate(rate, '; * chosen {title}')}"
     title += "".join(f"; {mark}" for mark in marks(cells))
     columns = {arm: _column(own, measure.digits, rate) for arm, own in _by_arm(cells)}
-    lines = wrapped(title)
-    for arms in _side_by_side(columns):
-        tried = sorted({learning_rate for arm in arms for learning_rate in columns[arm]})
-        rows = [
-            [
-                "" if rate is None else rate_text(learning_rate),
-                *(columns[arm].get(learning_rate, "") for arm in arms),
-            ]
-            for learning_rate in tried
+    tried = sorted({learning_rate for column in columns.values() for learning_rate in column})
+    rows = [
+        [
+            "" if rate is None else rate_text(learning_rate),
+            *(column.get(learning_rate, "") for column in columns.values()),
         ]
-        header = "" if rate is None else rate.short
-        lines += ["", *aligned([header, *map(wrapped_name, arms)], rows)]
-    return lines
+        for learning_rate in tried
+    ]
+    header = "" if rate is None else rate.short
+    return [*wrapped(title), "", *aligned([header, *map(wrapped_name, columns)], rows)]
 
 
 def _by_arm(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -124,20 +130,6 @@ def _column(cells: pd.DataFrame, digits: int, rate: Rate | None) -> dict[float, 
     means = [spread(*pair, digits) for pair in zip(cells["val_mean"], cells["val_sd"], strict=True)]
     texts = [f"{mean} {mark:<{widest}}" for mean, mark in zip(means, marks, strict=True)]
     return dict(zip(cells["learning_rate"], texts, strict=True))
-
-
-def _side_by_side(columns: dict[str, dict[float, str]]) -> Iterator[list[str]]:
-    """Arms, as many as fit on a line."""
-    arms: list[str] = []
-    free = LINE - 10
-    for arm, texts in columns.items():
-        needed = 2 + max(width(wrapped_name(arm)), *map(len, texts.values()))
-        if arms and needed > free:
-            yield arms
-            arms, free = [], LINE - 10
-        arms.append(arm)
-        free -= needed
-    yield arms
 
 
 def _arms(
@@ -162,7 +154,7 @@ def _arms(
     header += ["samples"] * measure.proportion
     header += [other.title for other in others]
     rows = [_arm(arm, ends, measure, others, rate) for _, arm in arms.iterrows()]
-    return [*wrapped(title), "", *_fitting(header, rows, len(others))]
+    return [*wrapped(title), "", *aligned(header, rows)]
 
 
 def _arm(
@@ -183,22 +175,6 @@ def _arm(
         *([number(arm["test_samples_half_width"])] * measure.proportion),
         *(number(arm[f"test_{other.name}"], other.digits) for other in others),
     ]
-
-
-def _fitting(header: list[str], rows: list[list[str]], optional: int) -> list[str]:
-    """The table with titles wrapped, and without some of its last columns, if it is too wide."""
-    first = len(header) - optional
-    narrow = [*header[:first], *map(_wrapped_title, header[first:])]
-    counts = range(len(header), first - 1, -1)
-    for titles, count in [(header, len(header)), *((narrow, count) for count in counts)]:
-        table = aligned(titles[:count], [row[:count] for row in rows])
-        if max(map(len, table)) <= LINE:
-            break
-    return table
-
-
-def _wrapped_title(title: str) -> str:
-    return "\n".join(textwrap.wrap(title, TITLE))
 
 
 def _ranges(arms: pd.DataFrame, measure: Measure, rate: Rate | None) -> list[str]:
@@ -277,7 +253,9 @@ def _warnings(warnings: list[str]) -> list[str]:
     if not warnings:
         return []
     lines = [line for text in warnings[:AT_MOST] for line in wrapped(text, bullet="! ")]
-    return ["Warnings", *lines, *_rest(len(warnings))]
+    return [console.painted(line, console.WARNING) for line in ("Warnings", *lines)] + _rest(
+        len(warnings)
+    )
 
 
 def _rest(count: int, shown: int = AT_MOST) -> list[str]:

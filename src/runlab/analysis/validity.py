@@ -92,8 +92,13 @@ def _unusable(runs: pd.DataFrame) -> Iterator[str]:
             "or absent: whatever they reached, good or bad, is in no number here; the names of "
             "their folders say which they were"
         )
-    for _, run in unusable.iterrows():
-        yield f"{run['run']} is left out: {run['problem']}"
+    problems = dict(zip(unusable["run"], unusable["problem"], strict=True))
+    alike: dict[str, list[str]] = {}  # what is wrong with many is told once
+    for run, problem in problems.items():
+        alike.setdefault(problem.replace(run, "…"), []).append(run)
+    for first, *others in alike.values():
+        more = f" and {plural(len(others), 'more run')} are" if others else " is"
+        yield f"{first}{more} left out: {problems[first]}"
 
 
 def _unfinished(runs: pd.DataFrame) -> Iterator[str]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runlab.analysis.arms import IGNORED_ENDINGS, IGNORED_GROUPS, IGNORED_KEYS
+from runlab.analysis.facts import find_commands, find_facts
+from runlab.config.axes import Axes
 from runlab.config.fingerprint import affects_result, flatten
 from runlab.runs.record import nested_dict
 
@@ -34,6 +36,7 @@ class Variation:
         fixed: other seeds, equal in all runs: value by key.
         equal: choices that are equal in all runs, as in `optimizer=sgd but for lr`.
         modules: the classes of the runs' modules.
+        facts, commands: what was trained, and how to train it again, in words.
     """
 
     seeds: int
@@ -43,9 +46,14 @@ class Variation:
     hardware: int
     versions: int
     modules: tuple[str, ...]
+    facts: Mapping[str, str]
+    commands: Sequence[str]
 
 
-def find_variation(records: Sequence[Mapping[str, Any]]) -> Variation:
+def find_variation(
+    records: Sequence[Mapping[str, Any]], begun: Sequence[Mapping[str, Any]], axes: Axes
+) -> Variation:
+    """`records` are those of runs that have ended, `begun` those of all."""
     configs = _texts([nested_dict(record, "config") for record in records])
     choices = _texts([nested_dict(record, "choices") for record in records])
     seed = configs.get("seed", ())
@@ -70,6 +78,8 @@ def find_variation(records: Sequence[Mapping[str, Any]]) -> Variation:
         hardware=_count_kinds(records, "hardware"),
         versions=_count_kinds(records, "versions"),
         modules=tuple(sorted(set(configs.get("module._target_", ())))),
+        facts=find_facts(records, axes),
+        commands=find_commands(begun),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The files of a comparison: tables, figures, a page and the same in Markdown."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from runlab import atomic
+from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.figures import (
     grid_figure,
@@ -19,8 +21,14 @@ from runlab.analysis.figures import (
 from runlab.analysis.learning_rates import NO_RATE, Rate
 from runlab.analysis.markdown import to_markdown
 from runlab.analysis.page import to_page
+from runlab.analysis.papers import to_latex, to_paragraph
 from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render, to_csv
+from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section, load_sections
+from runlab.runs.record import ENDED
+
+CONCLUSION = "conclusion.json"
+"""What is concluded, for programs and for the index of all sweeps."""
 
 ALT_TEXTS = {
     "sensitivity": "Validation score against the setting that is tuned, a line for each arm",
@@ -68,6 +76,7 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
     for name in ("runs", "cells", "arms", "differences", "paired"):
         yield f"{name}.csv", to_csv(_with_rates(getattr(comparison, name), comparison.rate))
     yield "curves.csv", to_csv(_with_rates(comparison.history, comparison.rate))
+    yield CONCLUSION, json.dumps(_conclusion(comparison), indent=1).encode()
     shown = comparison.shown()
     sections, _ = load_sections(comparison.sections)
     alt_texts = _alt_texts(sections)
@@ -84,8 +93,22 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
             svg = files[f"{name}.svg"].decode()
             drawings[name] = inline_svg(svg, name, alt_texts[name])
             yield from files.items()
+    yield "papers.tex", to_latex(shown).encode()
+    yield "papers.txt", f"{to_paragraph(shown)}\n".encode()
     yield "comparison.md", to_markdown(shown, drawings, alt_texts, applying).encode()
     yield "comparison.html", to_page(shown, drawings, applying).encode()
+
+
+def _conclusion(comparison: Comparison) -> dict[str, object]:
+    chosen = select_chosen(ended_runs(comparison.runs), comparison.cells)
+    return {
+        "verdict": comparison.verdict,
+        "conclusions": comparison.conclusions,
+        "measure": comparison.measure.name,
+        "arms": comparison.arms["arm"].tolist(),
+        "chosen": chosen["run"].tolist(),
+        "ended": int(comparison.runs["status"].isin(ENDED).sum()),
+    }
 
 
 def _with_rates(table: pd.DataFrame, rate: Rate | None) -> pd.DataFrame:

@@ -1,26 +1,27 @@
 """How far a run is, on a terminal."""
 
+import os
+import sys
 from math import isfinite
-from multiprocessing import current_process
-from shutil import get_terminal_size
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from runlab import console
 from runlab.measure import Measure, declared_measures
+from runlab.runs.epochs import steps_in
 from runlab.text import printable, shortened
 
 RESERVED_COLUMNS = 70  # for the epoch, the bar, the time and the measure
 
 
 class Progress(ProgressBar):
-    """One bar a run: which run of the sweep, which epoch, and the module's primary measure.
+    """A bar of the run's batches: what the run is, its epoch, and the module's primary measure.
 
-    The measure is of the latest validation. Runs that train together share the bar of the first
-    one. There is none where standard error is no terminal, and none where runs train side by side
-    in several processes.
+    The measure is of the latest validation. There is no bar where standard error is no terminal,
+    nor in a sweep, where one line tells how far all runs are.
 
     Args:
         description: what the bar begins with.
@@ -47,22 +48,20 @@ class Progress(ProgressBar):
         self.start_epoch(trainer, pl_module)
 
     def start_epoch(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        others = other_runs(pl_module)
-        silent = None if others is not None and self.enabled and trainer.is_global_zero else True
+        is_shown = self.enabled and trainer.is_global_zero and console.LIVE not in os.environ
         batches, epochs = trainer.num_training_batches, trainer.max_epochs
-        blocks = int(batches) if isfinite(batches) else None  # of data without a length
-        name = shortened(
-            printable(self.description), max(get_terminal_size().columns - RESERVED_COLUMNS, 20)
-        )
-        description = f"{name}{others or ''} epoch {trainer.current_epoch + 1}/{epochs}"
-        if self.bar.disable:  # until now the bar of another run may have been shown
+        total = steps_in(trainer, int(batches)) if isfinite(batches) else None  # of unknown length
+        free = max(console.columns(sys.stderr) - RESERVED_COLUMNS, 20)
+        name = shortened(printable(self.description), free)
+        description = f"{name} epoch {trainer.current_epoch + 1}/{epochs}"
+        if self.bar.disable:
             self.bar = tqdm(
-                desc=description, total=blocks, leave=False, dynamic_ncols=True, disable=silent,
-                unit="block",
+                desc=description, total=total, leave=False, dynamic_ncols=True, unit=" batches",
+                disable=None if is_shown else True,
             )  # fmt: skip
         else:
             self.bar.set_description(description, refresh=False)
-            self.bar.reset(total=blocks)
+            self.bar.reset(total=total)
 
     def on_train_batch_end(
         self,
@@ -72,7 +71,8 @@ class Progress(ProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.bar.update()
+        if not self.bar.disable:  # a block holds several
+            self.bar.update(steps_in(trainer, batch_idx + 1) - self.bar.n)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         measure = primary_measure(pl_module)
@@ -80,7 +80,7 @@ class Progress(ProgressBar):
             return
         if not self.bar.disable:  # a look at a GPU waits for it
             value = float(trainer.callback_metrics.get(f"val/{measure.name}", float("nan")))
-            self.bar.set_postfix_str(f"val {format_value(value, measure)}")
+            self.bar.set_postfix_str(f"val {measure.text(value)}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.bar.close()
@@ -92,22 +92,8 @@ class Progress(ProgressBar):
             self.bar.close()
 
 
-def other_runs(pl_module: L.LightningModule) -> str | None:
-    """Which other runs the bar stands for; None where it would be drawn over another run's."""
-    if current_process().name.startswith("Loky"):  # joblib's, one of several
-        return None
-    stack = getattr(pl_module, "stack", None)
-    return "" if stack is None else getattr(stack, "label", None)
-
-
 def primary_measure(pl_module: L.LightningModule) -> Measure | None:
     """That of the run's configuration; of a module that was built without one, its first."""
     config = pl_module.hparams.get("config")
     measures: Any = getattr(pl_module, "measures", ())
     return next(iter(declared_measures(config) if config else measures), None)
-
-
-def format_value(value: float, measure: Measure) -> str:
-    """As in `97.93%` or `0.0712 s`."""
-    unit = measure.unit if measure.unit in ("", "%") else f" {measure.unit}"
-    return f"{measure.scale * value:.{measure.digits}f}{unit}"

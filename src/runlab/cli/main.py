@@ -2,7 +2,7 @@
 
 import functools
 import os
-import signal
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +15,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from runlab import console
 from runlab.cli import streams
-from runlab.config.arguments import left_to_runs, quoted
+from runlab.cli.interrupt import answered, code_of_signal
+from runlab.cli.loading import ended_by_ctrl_c
+from runlab.config.arguments import flags_first, left_to_runs, quoted, require_choices
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import is_multirun
 from runlab.runs import lock, record
 from runlab.runs.signals import exit_on_signals
 from runlab.sweeps.callback import SweepCallback
+from runlab.text import plural, printable
 
 
 def main(
@@ -30,7 +34,7 @@ def main(
     config_dir: Path,
     paths: Sequence[str] = ("data_dir",),
 ) -> None:
-    """Runs `task(cfg)` under Hydra; after a multirun, whole or partial, prints its comparison.
+    """Runs `task(cfg)` under Hydra; after a multirun, unless a signal ended it, its comparison.
 
     Args:
         config_name: of the configuration's file in `config_dir`, without its ending.
@@ -40,42 +44,81 @@ def main(
     it comes with its traceback.
     """
     streams.prepare()
-    sys.argv[1:] = quoted(sys.argv[1:], paths)
-    SweepCallback.folder = None
+    sys.argv[1:] = flags_first(quoted(sys.argv[1:], paths))
+    SweepCallback.folder, SweepCallback.has_begun = None, False
     failures: list[str] = []
-    stopped = 0  # exit code, if a signal did it
     threading.excepthook = in_thread
-    with full_errors() as wanted_by_user, exit_on_signals():
+    with full_errors() as wanted_by_user, exit_on_signals(), answered(stopping):
         try:
             entry = in_any_process(task if wanted_by_user else guarded(task))
-            launch(entry, config_name, config_dir)
+            failures = launched(entry, config_name, config_dir, wanted_by_user)
         except (KeyboardInterrupt, SystemExit) as stop:
-            stopped = code_of_signal(stop)
-            if not stopped:
+            if not (code := code_of_signal(stop)):
                 raise
-            failures.append("interrupted: the same command goes on with what is left")
-        except Exception as error:
-            if wanted_by_user or not is_user_error(error):
-                raise
-            if isinstance(error, OSError) and error.filename is None:
-                error.filename = SweepCallback.folder and str(SweepCallback.folder)
-            failures.append(user_message(error))
+            print(console.failure(interrupted()), file=sys.stderr)
+            sys.exit(code)
         finally:
-            sweep = SweepCallback.folder
-            if sweep is not None and any(sweep.glob("*/run.json")):
-                lock.mark_dead_runs(sweep)
-                if not failures or has_outcome(sweep):  # else what failed has been said
-                    failures += conclude(sweep)
             HydraConfig.instance().cfg = None  # the multirun's, which SweepCallback has set
-    if stopped:
-        print("\n".join(failures), file=sys.stderr)
-        sys.exit(stopped)
     if failures:
-        sys.exit("\n".join(failures))
+        sys.exit(console.failure("\n".join(failures)))
+
+
+def stopping() -> str:
+    return "stopping, saving …" if SweepCallback.has_begun else "stopping …"
+
+
+def interrupted() -> str:
+    """What a signal has left, and how to go on where there is something to go on with."""
+    if not SweepCallback.has_begun:
+        return "interrupted"
+    text, sweep = "interrupted: the same command goes on with what is left", SweepCallback.folder
+    if sweep is None or not sweep.is_dir():
+        return text
+    lock.mark_dead_runs(sweep)
+    ended = sum(entry["status"] in record.ENDED for _, entry in record.readable(sweep))
+    if not ended:
+        return text
+    command = shlex.join(["python", "scripts/compare.py", os.path.relpath(sweep)])
+    return f"{text}; {printable(command)} compares what has ended ({plural(ended, 'run')})"
+
+
+def launched(
+    task: Callable[[DictConfig], Any], config_name: str, config_dir: Path, all_errors: bool
+) -> list[str]:
+    """Runs it, and concludes from its runs unless a signal stopped them; returns what went wrong.
+
+    Raises:
+        BaseException: what is no mistake of a user's; with `all_errors` a mistake too.
+    """
+    try:
+        with SweepCallback.started:  # the live line, which ends before anything is concluded
+            launch(task, config_name, config_dir)
+    except BaseException as error:
+        if code_of_signal(error):
+            raise
+        if all_errors or not is_user_error(error):
+            end_sweep()
+            raise
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = SweepCallback.folder and str(SweepCallback.folder)
+        return [user_message(error), *end_sweep(failed=True)]
+    return end_sweep()
+
+
+def end_sweep(failed: bool = False) -> list[str]:
+    """Concludes from what the runs of a multirun left; returns what stood in the way."""
+    sweep = SweepCallback.folder
+    if sweep is None or not any(sweep.glob("*/run.json")):
+        return []
+    lock.mark_dead_runs(sweep)
+    if failed and not has_outcome(sweep):
+        return []  # what failed has been said
+    return conclude(sweep)
 
 
 def launch(task: Callable[[DictConfig], Any], config_name: str, config_dir: Path) -> None:
     """Runs it under Hydra; once more, where a key is one that swept choices alone may have."""
+    require_choices(sys.argv[1:], config_dir)
     start = hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)
     try:
         start(task)()
@@ -92,15 +135,6 @@ def in_thread(failure: threading.ExceptHookArgs) -> None:
     """Leaves a full disk to the thread that waits for the writer: it raises the same error."""
     if not isinstance(failure.exc_value, OSError):
         threading.__excepthook__(failure)
-
-
-def code_of_signal(stop: BaseException) -> int:
-    """128 and the number of the signal that ended the process; 0 if none did."""
-    causes = (stop, stop.__context__)  # Lightning turns Ctrl-C into SystemExit
-    if any(isinstance(each, KeyboardInterrupt) for each in causes):
-        return 128 + signal.SIGINT
-    code = stop.code if isinstance(stop, SystemExit) else None
-    return code if isinstance(code, int) and code > 128 else 0
 
 
 def in_any_process(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -124,7 +158,7 @@ def guarded(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         except Exception as error:
             if is_multirun() or not is_user_error(error):
                 raise  # in a multirun the sweep goes on
-            sys.exit(user_message(error))
+            sys.exit(console.failure(user_message(error)))
 
     return run
 
@@ -150,8 +184,9 @@ def has_outcome(sweep: Path) -> bool:
 def conclude(folder: Path) -> list[str]:
     """Writes and prints a sweep's comparison; returns what stood in its or its outputs' way."""
     # pandas, scipy and matplotlib: a second, needed only now
-    from runlab.analysis.rebuild import rebuild
-    from runlab.analysis.terminal import print_comparison
+    with ended_by_ctrl_c():
+        from runlab.analysis.rebuild import rebuild
+        from runlab.analysis.terminal import print_comparison
 
     try:
         rebuild(folder, show=print_comparison)

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from runlab import console
 from runlab.cli import streams
+from runlab.cli.interrupt import code_of_signal
 from runlab.runs.signals import exit_on_signals
 
 
@@ -18,11 +20,13 @@ def script() -> Iterator[None]:
     try:
         with exit_on_signals():
             yield
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if not (code := code_of_signal(stop)):
+            raise
+        sys.exit(code)
     except Exception as error:
-        from runlab.config.messages import is_user_error, user_message  # torch: seconds
+        from runlab.config.messages import is_user_error, user_message  # Hydra: 0.2 s
 
         if not is_user_error(error):
             raise
-        sys.exit(user_message(error))
+        sys.exit(console.failure(user_message(error)))

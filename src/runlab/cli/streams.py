@@ -9,6 +9,8 @@ import stat
 import sys
 from typing import Any
 
+from runlab import console
+
 ERRORS = "runlab.ascii"
 INSTEAD = {
     "±": "+-", "≤": "<=", "≥": ">=", "≈": "~", "≠": "!=", "×": "x", "·": "*", "−": "-", "–": "-",
@@ -33,6 +35,9 @@ def prepare() -> None:
         # a test or a notebook has put something else there, which takes everything
         if type(stream) is io.TextIOWrapper:
             setattr(sys, name, forgiving(stream))
+            for handler in logging.root.handlers:  # a launcher's process has some already
+                if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
+                    handler.setStream(getattr(sys, name))
     logging.raiseExceptions = False  # a full disk is told once, not for each line of a log file
 
 
@@ -65,11 +70,22 @@ def forgiving(stream: io.TextIOWrapper) -> io.TextIOWrapper:
 
 
 class Output(io.FileIO):
-    """A file whose reader may go away: what is written after that is dropped."""
+    """A file whose reader may go away: what is written after that is dropped.
+
+    On a terminal on which a line is drawn, what is written takes its place.
+    """
+
+    begins_line = True
 
     def write(self, content: Any) -> int:
+        erase = b""
+        if console.LIVE in os.environ and self.isatty():
+            is_drawn = content[:1] == b"\r"
+            if self.begins_line and not is_drawn:
+                erase = console.ERASE.encode()
+            self.begins_line = is_drawn or content[-1:] == b"\n"
         try:
-            return super().write(content)
+            return max((super().write(erase + content)) - len(erase), 0)
         except OSError as error:
             # a pipe without a reader, a terminal that was closed
             is_terminal = stat.S_ISCHR(os.fstat(self.fileno()).st_mode)

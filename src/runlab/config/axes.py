@@ -40,6 +40,14 @@ class Axes:
         """Arm, rate and seed, as far as they are named: what places a run in its sweep."""
         return [key for key in (self.arm, self.rate, "seed") if key is not None]
 
+    def require_distinct(self) -> None:
+        """Raises ValueError where runs could not be compared by what the keys name."""
+        if "" in self.keys or len(set(self.keys)) < len(self.keys):
+            raise ValueError(
+                "expected comparison.arm and comparison.rate to name two settings other than seed, "
+                f"or null, got {self.arm!r} and {self.rate!r}"
+            )
+
     def names(self) -> dict[str, str]:
         """The last part of each key, as in `lr`; the whole key where two share it."""
         last = [key.rpartition(".")[2] for key in self.keys]

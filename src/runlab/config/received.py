@@ -20,7 +20,7 @@ from runlab.config.targets import (
     walk,
 )
 
-OWN_VALUES = re.compile(r"\$\{run\.(?:folder|name|position)\}")
+OWN_VALUES = re.compile(r"\$\{run\.(?:folder|name|label|position)\}")
 REQUIRED = ("module", "data", "trainer")
 """Groups of every configuration; of the others, those that its module takes."""
 
@@ -70,9 +70,10 @@ def require_plain(config: Any) -> None:
         for text in texts:
             if "${" in OWN_VALUES.sub("", text):
                 raise ValueError(
-                    f"expected {where} as plain text or with ${{run.folder}}, ${{run.name}} or "
-                    f"${{run.position}}, got {shown(text)}: a file from elsewhere has nothing else "
-                    "resolved; write its value there, if the file is yours"
+                    f"expected {where} as plain text or with ${{run.folder}}, ${{run.name}}, "
+                    f"${{run.label}} or ${{run.position}}, got {shown(text)}: a file from "
+                    "elsewhere has nothing else resolved; write its value there, if the file is "
+                    "yours"
                 )
 
 

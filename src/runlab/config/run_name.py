@@ -14,7 +14,7 @@ from runlab.config.fingerprint import affects_result, key_of, normalized, watche
 from runlab.config.parts import unused_groups
 from runlab.config.weights import FILE, checksum, label
 from runlab.measure import LOSS, declared_measures, mode_of
-from runlab.text import LONGEST_FILE_NAME, file_name
+from runlab.text import LONGEST_FILE_NAME, file_name, printable
 
 SWEEP_SIZE = "RUNLAB_SWEEP_SIZE"
 """An environment variable that tells the runs, in whatever process, how many they are."""
@@ -24,6 +24,16 @@ SWEPT_KEYS = "RUNLAB_SWEPT_KEYS"
 
 LAUNCH = "RUNLAB_LAUNCH"
 """And which command launched them."""
+
+
+def run_label(*, _root_: DictConfig) -> str:
+    """What tells a run from the others of its sweep, to be read: `mse lr 0.2 seed 3`."""
+    arm = Axes.of(_root_).names().get(str(Axes.of(_root_).arm))
+    parts = [
+        value if key == arm and isinstance(value, str) else f"{key} {value}"
+        for key, value in swept_hparams(_root_).items()
+    ]
+    return printable(" ".join(parts))
 
 
 def axis_values(cfg: DictConfig) -> dict[str, Any]:
@@ -119,7 +129,7 @@ def without_place(cfg: DictConfig) -> DictConfig:
     So the name of a run may be part of its settings, and settings part of its name.
     """
     nodes: Any = OmegaConf.to_container(cfg)
-    nodes["run"] = {key: rf"\${{run.{key}}}" for key in ("name", "position", "folder")}
+    nodes["run"] = {key: rf"\${{run.{key}}}" for key in ("name", "label", "position", "folder")}
     return OmegaConf.create(nodes)
 
 
@@ -223,6 +233,7 @@ def primary(*, _root_: DictConfig) -> str:
 
 OmegaConf.register_new_resolver("mode", mode, replace=True)
 OmegaConf.register_new_resolver("primary", primary, replace=True)
+OmegaConf.register_new_resolver("run_label", run_label, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 OmegaConf.register_new_resolver("position", position, replace=True)

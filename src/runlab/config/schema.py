@@ -11,20 +11,30 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
+from runlab.config import kinds
 from runlab.config.axes import ABSENT, LARGEST, SMALLEST, Axes, check_rate, value_at
 from runlab.measure import is_number, target_of
 
 MOST = max(256, os.cpu_count() or 1)
 """Threads or processes that one command may ask for."""
 
+LARGEST_SEED = 2**32 - 1
+"""Which numpy takes."""
+
 TESTED = ("best", "last", "averaged")
 """Which weights of a run can be tested and recorded."""
+
+LONGEST_LIST, FEW = 260, 8
+"""Characters of names that a sentence may list, and how many names it lists of more."""
 
 HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
 
 SCHEDULE_KEYS = {"interval", "frequency", "monitor"}
 """Of `scheduler`, beside the parameters of its `_target_`: when it steps, and by which metric."""
+
+TOTAL = "total_steps"
+"""Stands for a number in a schedule's parameters: the length of training."""
 
 OPEN_GROUPS = ("optimizer", "scheduler")
 """Whose files hold what differs from torch's defaults alone: any parameter may be overridden."""
@@ -35,6 +45,7 @@ class RunLocation:
     """Where a run stands in its sweep; Hydra fills it in."""
 
     name: str = MISSING
+    label: str = MISSING
     position: str = MISSING
     folder: str = MISSING
     overrides: list[str] = MISSING
@@ -129,17 +140,84 @@ def check(config: Mapping[str, Any]) -> None:
         raise ValueError(
             f"expected trainer.max_epochs of at least 1, a whole number, got {epochs!r}"
         )
-    if config["seed"] < 0:
-        raise ValueError(f"expected seed to be at least 0, got {config['seed']}")
+    if not 0 <= config["seed"] <= LARGEST_SEED:
+        raise ValueError(f"expected seed to be 0 to {LARGEST_SEED}, got {config['seed']}")
     tested = config.get("test_weights", "best")
     if tested not in TESTED:
         raise ValueError(f"expected test_weights to be one of {', '.join(TESTED)}, got {tested!r}")
     check_counts(config)
     check_margin("comparison.margin", value_at(config, "comparison.margin"))
+    check_nodes(config)
+    check_limits(config["trainer"])
     for group, node in config.items():
         own = SCHEDULE_KEYS if group == "scheduler" else set()
         checked = without_measures(node) if group == "metric" else without_keys(node, own)
         check_parameters(checked, group)
+
+
+def check_nodes(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for what should be built, and has no `_target_` to be built by."""
+    for group in ("callback", "logger"):
+        for name, node in (config.get(group) or {}).items():
+            if not isinstance(node, Mapping) or "_target_" not in node:
+                raise ValueError(
+                    f"expected {group}.{name} with a _target_, got {kinds.shown(node)}: give one, "
+                    f"or remove it by '~{group}.{name}'"
+                )
+    for group in ("module", "data", "model", "loss", "optimizer", "scheduler", "trainer"):
+        node = config.get(group)
+        if isinstance(node, Mapping) and node and "_target_" not in node:
+            raise ValueError(
+                f"expected {group} with a _target_, got none beside {', '.join(node)}: choose "
+                f"{group}=…, or give one"
+            )
+
+
+LEAST = {
+    "check_val_every_n_epoch": 1,
+    "limit_train_batches": 1e-9,
+    "limit_test_batches": 1e-9,
+    "log_every_n_steps": 0,
+    "reload_dataloaders_every_n_epochs": 0,
+    "val_check_interval": 1e-9,
+}
+"""Of flags of the Trainer, where Lightning would divide by 0, or leave out what makes a run."""
+
+
+def check_limits(trainer: Mapping[str, Any]) -> None:
+    """Raises ValueError for flags of the Trainer with which a run has no training or no test."""
+    for name, least in LEAST.items():
+        value = trainer.get(name)
+        if value is not None and is_number(value) and value < least:
+            above = f"of at least {least}" if isinstance(least, int) else "above 0"
+            raise ValueError(f"expected trainer.{name} {above}, got {value}")
+    if trainer.get("max_steps") == 0:
+        raise ValueError("expected trainer.max_steps of at least 1, or -1 for no limit, got 0")
+    epochs: Any = trainer.get("max_epochs", 1)
+    every = trainer.get("check_val_every_n_epoch")
+    if isinstance(every, int) and every > epochs:
+        raise ValueError(
+            f"expected trainer.check_val_every_n_epoch of at most trainer.max_epochs, {epochs}, "
+            f"got {every}: a run would have no validation"
+        )
+    algorithm = trainer.get("gradient_clip_algorithm")
+    if algorithm not in (None, "norm", "value"):
+        raise ValueError(
+            f"expected trainer.gradient_clip_algorithm to be norm or value, got {algorithm!r}"
+        )
+
+
+BUILT_BY_THEMSELVES = ("data", "model", "loss", "metric", "callback", "logger")
+"""Groups whose nodes have all that their `_target_` needs; others get the rest by the engine."""
+
+
+def required_parameters(target: Any) -> list[str]:
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except ValueError:
+        return []
+    kinds_ = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [each.name for each in parameters if each.default is each.empty and each.kind in kinds_]
 
 
 def check_margin(key: str, margin: Any) -> None:
@@ -176,11 +254,7 @@ def without_keys(node: Any, keys: Iterable[str]) -> Any:
 def check_axes(config: Mapping[str, Any]) -> None:
     """Raises ValueError where runs could not be compared by the keys that they name."""
     axes = Axes.of(config)
-    if "" in axes.keys or len(set(axes.keys)) < len(axes.keys):
-        raise ValueError(
-            "expected comparison.arm and comparison.rate to name two settings other than seed, or "
-            f"null, got {axes.arm!r} and {axes.rate!r}"
-        )
+    axes.require_distinct()
     for key in dict.fromkeys(filter(None, (axes.rate, "optimizer.lr"))):
         value = value_at(config, key)
         if value is not ABSENT:
@@ -209,7 +283,10 @@ def check_count(key: str, value: Any, least: int = 1, most: int = MOST) -> None:
 
 
 def check_parameters(node: Any, path: str) -> None:
-    """Raises ValueError where a node gives its `_target_` a parameter that it does not take."""
+    """Raises ValueError where a node gives its `_target_` a parameter that it does not take.
+
+    Or a value of another kind than its annotation says.
+    """
     if isinstance(node, list):
         for index, child in enumerate(node):
             check_parameters(child, f"{path}[{index}]")
@@ -218,8 +295,23 @@ def check_parameters(node: Any, path: str) -> None:
     if "_target_" in node:
         target = target_of(path, node)
         valid = accepted_parameters(target)
-        for key in () if valid is None else node.keys() - HYDRA_KEYS - valid:
+        for key in () if valid is None else sorted(node.keys() - HYDRA_KEYS - valid):
             raise ValueError(unknown(f"{path}.{key}", key, "parameter", valid or ()))
+        is_whole = path.partition(".")[0] in BUILT_BY_THEMSELVES and not (
+            node.get("_partial_") or "_args_" in node
+        )
+        for key in required_parameters(target) if is_whole else ():
+            if key not in node:
+                raise ValueError(
+                    f"expected {path}.{key}, which {node['_target_']} needs, got none: give "
+                    f"+{path}.{key}=…"
+                )
+        annotations = kinds.annotations_of(target)
+        for key in annotations.keys() & node.keys():
+            if key in ("mode", "accelerator", "devices"):
+                continue  # of which more is said by what follows a metric, and by `runs.devices`
+            if TOTAL not in str(node[key]):
+                kinds.check_kind(f"{path}.{key}", node[key], annotations[key])
     for key, child in node.items():
         check_parameters(child, f"{path}.{key}")
 
@@ -242,11 +334,13 @@ def accepted_parameters(target: Any) -> set[str] | None:
 
 
 def unknown(got: str, key: str, kind: str, valid: Iterable[str]) -> str:
-    """One sentence: what is not known, the nearest that is, and all that are."""
+    """One sentence: what is not known, the nearest that is, and those that are, if not too many."""
     valid = sorted(valid)
     nearest = difflib.get_close_matches(key, valid, n=1)
     suggestion = f" did you mean {nearest[0]}?" if nearest else ""
-    return f"unknown {kind} {got};{suggestion} expected one of: {', '.join(valid)}"
+    shown = valid if len(", ".join(valid)) <= LONGEST_LIST else valid[:FEW]
+    more = f" and {len(valid) - len(shown)} more" if len(shown) < len(valid) else ""
+    return f"unknown {kind} {got};{suggestion} expected one of: {', '.join(shown)}{more}"
 
 
 def schema() -> DictConfig:

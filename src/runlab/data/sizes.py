@@ -24,6 +24,11 @@ def split_sizes(train: Size, val: Size, available: int) -> tuple[int, int]:
     else:
         found = count(train, available)
         sizes = found, available - found if val is None else count(val, available)
+    if train is None and sizes[0] < 1:
+        raise ValueError(
+            f"expected data.val_size below {available:,}, so that samples are left for training, "
+            f"got {val}: lower it"
+        )
     if sum(sizes) != available or sizes[0] < 1 or sizes[1] < 0:
         raise ValueError(
             f"expected {available:,} = data.train_size + data.val_size, got {sizes[0]:,} + "

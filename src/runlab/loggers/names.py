@@ -5,6 +5,8 @@ from typing import Any
 
 import lightning as L
 
+from runlab.config.schema import unknown
+
 SPLIT = re.compile(r"(train|val|test)_")
 
 
@@ -21,6 +23,8 @@ class LoggedNames(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
         add_names(trainer)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            require_monitors(trainer)
 
     def on_test_end(self, trainer: L.Trainer, *_: Any) -> None:
         add_names(trainer)
@@ -30,6 +34,20 @@ class LoggedNames(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
         add_names(trainer)
+
+
+def require_monitors(trainer: L.Trainer) -> None:
+    """Raises ValueError for a callback that follows what no validation measures.
+
+    Lightning says so too, with all names that a run logs.
+    """
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    names = [name for name in trainer.callback_metrics if name.startswith("val")]
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor.startswith("val") and monitor not in names:
+            own = f"{type(callback).__name__}.monitor={monitor}"
+            raise ValueError(unknown(own, monitor, "metric", names))
 
 
 def add_names(trainer: L.Trainer) -> None:

@@ -16,9 +16,11 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from runlab import atomic
 from runlab.config import received, targets
+from runlab.config.arguments import check_checkpoint
 from runlab.config.parts import GROUPS, named_parts
 from runlab.measure import Measure, build_metrics
 from runlab.memory import is_out_of_memory
+from runlab.runs import record
 
 FOLDER = 0x10
 """The bit that says in a zip file that a part is a folder; no checksum covers it."""
@@ -191,13 +193,7 @@ def load(path: Path) -> tuple[L.LightningModule, dict[str, Any]]:
         ValueError: if the file is missing, damaged, not a checkpoint of ours, or names what it may
             not.
     """
-    if path.is_dir():
-        raise ValueError(
-            f"expected a checkpoint, got a folder, {path}: name a file in it, such as "
-            f"checkpoints/best.ckpt of a run"
-        )
-    if not path.is_file():
-        raise ValueError(f"expected a checkpoint at {path}, got no such file")
+    check_checkpoint(path, record.why_no_checkpoint)
     content = read(path)
     try:
         config, weights = content["hyper_parameters"]["config"], content["state_dict"]

@@ -97,6 +97,12 @@ def check_flags(flags: Mapping[str, Any], callbacks: Sequence[L.Callback]) -> No
     for name, reason in OFF.items():
         if flags.get(name):
             raise refusal(f"trainer.{name}", flags[name], f"{reason}: leave it out")
+    strategy = flags.get("strategy", "auto")
+    if isinstance(strategy, str) and not strategy.startswith(("auto", "ddp", "single_")):
+        raise ValueError(
+            f"expected trainer.strategy to be auto, ddp or ddp_spawn, got {strategy!r}: runs are "
+            "trained on one device, or by DDP on several"
+        )
     if flags.get("num_nodes", 1) != 1:
         raise refusal("trainer.num_nodes", flags["num_nodes"], "a run trains on one machine")
     for name, kind, group in (

@@ -1,7 +1,10 @@
 """The life of a run around its training: lock, earlier tries, and a record that is kept true."""
 
 import logging
+import os
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,16 +14,18 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from torch.nn.parameter import is_lazy
 
 from runlab import atomic
 from runlab.config import run_name, schema
 from runlab.config.fingerprint import fingerprint
-from runlab.config.messages import user_message
+from runlab.config.messages import is_user_error, user_message
 from runlab.config.parts import GROUPS, without_unused
 from runlab.measure import Measure, declared_measures
 from runlab.module import Module
 from runlab.pretrained import with_checksum
 from runlab.runs import provenance, record
+from runlab.runs.devices import check_devices
 from runlab.runs.failure import record_failure, root_cause
 from runlab.runs.lock import run_lock
 from runlab.runs.previous import (
@@ -50,6 +55,9 @@ log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
+TOLD_ONE_BY_ONE = 20
+"""In a sweep of no more runs each says how it ended."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -73,6 +81,7 @@ class Run:
     def begin(self, data: Any, module: L.LightningModule, trainer: L.Trainer) -> None:
         """Records what is known of a run once its components are built."""
         self.record["module"] = module.record_fields() if isinstance(module, Module) else {}
+        self.record["parameters"] = count_parameters(module)
         self.record["provenance"]["data"] = getattr(data, "checksum", None)
         module.hparams[ORIGIN] = origin_of(self.folder, self.record["provenance"])
         if trainer.is_global_zero:
@@ -94,13 +103,25 @@ class Run:
         self.record["status"] = status
 
 
+def count_parameters(module: L.LightningModule) -> int:
+    """Numbers that are trained; those that a first batch would shape are not known yet."""
+    known = (each for each in module.parameters() if not is_lazy(each))
+    return sum(each.numel() for each in known if each.requires_grad)
+
+
 def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Record | None:
     """Trains a run by `fit_and_test` unless that is done; returns its record.
 
     Returns None if another process is training it. What it raises, `train` says.
     """
     folder = Path(cfg.run.folder)
-    config = resolved_config(cfg)
+    try:
+        config = resolved_config(cfg)
+    except Exception as error:
+        is_new = folder.is_dir() and all(is_of_launch(each) for each in folder.iterdir())
+        if is_new and is_user_error(error) and not run_name.is_multirun():
+            remove(folder)
+        raise
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # rank 0 locks and records
         entry = new_record(cfg, config)
         resume = ResumeCallback(folder, entry, last_checkpoint(cfg, config))
@@ -123,7 +144,10 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
                 raise SystemExit(f"{folder.name}: {user_message(error)} (fail_fast)") from error
             raise
         status = previous["status"]
-        log.info("%s%s: already %s, skipped", cfg.run.position, folder.name, status)
+        log.log(
+            level(), "%s%s: already %s, skipped",
+            cfg.run.position, folder.name, status,
+        )  # fmt: skip
         return previous
 
 
@@ -134,6 +158,13 @@ def is_done(cfg: DictConfig) -> bool:
     except ValueError:
         return False
     return previous is not None and previous["status"] in record.ENDED
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Raises ValueError for what no run can be trained with, on this machine, by its settings."""
+    config = resolved_config(cfg)
+    schema.check(config)
+    check_devices(config["trainer"])
 
 
 def resolved_config(cfg: DictConfig) -> dict[str, Any]:
@@ -164,6 +195,7 @@ def train_recorded(
     folder = Path(cfg.run.folder)
     entry = new_record(cfg, config)
     is_used = any((folder / name).exists() for name in ("run.json", UNREADABLE))
+    is_new = all(is_of_launch(each) for each in folder.iterdir())
     if is_used:
         schema.check(config)  # before anything is given up for it
     from_start = cfg.overwrite if previous is None else starts_over(cfg, config, previous)
@@ -194,13 +226,35 @@ def train_recorded(
         entry["timing"]["seconds"] = run.resume.seconds
         cause = root_cause(error, folder)
         record_failure(folder, entry, cause)
+        is_mistake = is_user_error(cause) and not run.resume.has_begun
+        if is_new and is_mistake and not run_name.is_multirun():
+            remove(folder)
         if cause is error:
             raise
         raise cause from error
     entry["timing"]["seconds"] = run.resume.seconds
     record.write(folder, entry)
-    log.info("%s%s: %s", cfg.run.position, folder.name, summary(entry))
+    log.log(level(), "%s%s: %s", cfg.run.position, folder.name, summary(entry))
     return entry
+
+
+def level() -> int:
+    """Of what is said where a run ends well: of many runs, one line tells how far all are."""
+    of = (run_name.sweep_index() or {}).get("of", 0)
+    return logging.DEBUG if of > TOLD_ONE_BY_ONE else logging.INFO
+
+
+def remove(folder: Path) -> None:
+    """Removes a run that could not begin, for which there is nothing but the mistake to keep."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # other runs are in it
+        folder.parent.rmdir()
+
+
+def is_of_launch(path: Path) -> bool:
+    """Whether a file lies in a run's folder before the run does anything: its lock, and its log."""
+    log_file = f"{HydraConfig.get().job.name}.log" if HydraConfig.initialized() else None
+    return path.name in (".lock", ".lock.pid", log_file)
 
 
 def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
@@ -208,8 +262,9 @@ def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
     return {
         "status": "running",
         "error": None,
+        "label": cfg.run.label,
         "metrics": {},
-        "timing": {"started": now, "latest": now, "resumed": 0},
+        "timing": {"started": now, "latest": now, "resumed": 0, "process": os.getpid()},
         "sweep_index": run_name.sweep_index(),
         "launch": run_name.launch(),
         "overrides": sorted(run_name.as_given(cfg.run.overrides)),
@@ -240,11 +295,9 @@ def summary(entry: Record) -> str:
     """How the run ended, in one line: its primary metric on validation and test data."""
     primary = Measure.from_record(entry["measures"][0])
     splits = [split for split in ("val", "test") if f"{split}/{primary.name}" in entry["metrics"]]
-    scores = [f"{split} {shown(entry, split, primary)}" for split in splits]
+    scores = [
+        f"{split} {primary.text(entry['metrics'][f'{split}/{primary.name}'])}" for split in splits
+    ]
     status = "" if entry["status"] == "finished" else f"{entry['status']}, "
-    return printable(f"{status}{', '.join(scores)}, {entry['timing']['seconds']:.1f} s")
-
-
-def shown(entry: Record, split: str, measure: Measure) -> str:
-    value = measure.scale * entry["metrics"][f"{split}/{measure.name}"]
-    return f"{value:.{measure.digits}f}{measure.unit}"
+    whose = ", the whole stack's" if entry["timing"]["stack"] > 1 else ""
+    return printable(f"{status}{', '.join(scores)}, {entry['timing']['seconds']:.1f} s{whose}")

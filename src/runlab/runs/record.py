@@ -26,6 +26,9 @@ its module says that it guesses; earlier releases wrote `diverged` for it too.
 LAYOUT = 2
 """Of a record: which keys it has, and what they mean."""
 
+CHECKPOINTS_REMOVED = "checkpoints_removed"
+"""Key of when a run's checkpoints were removed to free disk space; absent where they were not."""
+
 TRAINED_WITH = ("seed", "threads", "module", "data", "trainer")
 """Keys without which no configuration can be trained."""
 
@@ -185,6 +188,18 @@ def readable(sweep: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sweep.glob("*/run.json"):
         with suppress(ValueError):
             yield path.parent, read(path.parent)
+
+
+def why_no_checkpoint(path: Path) -> str:
+    """That the run's checkpoints were removed to free disk space, where its record says so."""
+    for folder in list(path.parents)[:2]:
+        with suppress(ValueError):
+            if when := read(folder).get(CHECKPOINTS_REMOVED):
+                return (
+                    f": the run's checkpoints were removed at {when} (losslab clean); train it "
+                    "again with overwrite=true"
+                )
+    return ""
 
 
 def nested_dict(outer: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class ResumeCallback(L.Callback):
     out validates them.
 
     Attributes:
+        has_begun: whether a step may have been taken.
         epochs: trained so far, as of the last whole one, or of the end within one.
         measured_step: the optimizer step of the last validation.
     """
@@ -57,6 +58,7 @@ class ResumeCallback(L.Callback):
         self.rng_states: dict[str, Any] | None = None
         self.order = LoaderOrder()
         self.order_state: dict[str, Any] = {}
+        self.has_begun = False
         self.epochs = restart.metrics["epochs"] if restart else 0
         self.measured_step = 0
 
@@ -122,6 +124,7 @@ class ResumeCallback(L.Callback):
                 own.update(with_folder(own, str(own["dirpath"]), str(callback.dirpath)))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.has_begun = True
         warn_of_order(trainer)
         if self.rng_states is not None:
             self.order.restore(trainer, self.order_state, self.rng_states)

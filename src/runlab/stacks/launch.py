@@ -28,13 +28,6 @@ class SharedSteps:
         self.largest = 1
         self.seconds_of_others = 0.0
 
-    @property
-    def label(self) -> str | None:
-        """What a progress bar adds to the run's name; None where another run's bar shows all."""
-        if not self.task.is_first:
-            return None
-        return f" and {self.task.others} more" if self.task.others else ""
-
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         """A copy of a module trains alone: it is another module, with another optimizer."""
         return

@@ -22,7 +22,6 @@ class Task(Generic[T]):
     """One of several tasks. `wait` is the only place where it lets the others run.
 
     Attributes:
-        tasks: all that run cooperatively, this one among them.
         request: what the task waits for, if it waits.
         outcome: what the task returned or raised, once it has ended.
         process_state: of the process, while this task runs.
@@ -30,28 +29,14 @@ class Task(Generic[T]):
 
     outcome: T | BaseException
 
-    def __init__(self, function: Callable[[], T], tasks: Sequence["Task[T]"]) -> None:
-        self.function, self.tasks = function, tasks
+    def __init__(self, function: Callable[[], T]) -> None:
+        self.function = function
         self.request: Any = None
         self.ended = False
         self.stop: BaseException | None = None
         self.process_state = ProcessState()
         self.resumed, self.paused = threading.Semaphore(0), threading.Semaphore(0)
         self.thread = threading.Thread(target=self.run, daemon=True)
-
-    @property
-    def living(self) -> list["Task[T]"]:
-        return [task for task in self.tasks if not task.ended]
-
-    @property
-    def is_first(self) -> bool:
-        """Whether it is the first that has not ended: its progress bar stands for all."""
-        return self.living[0] is self
-
-    @property
-    def others(self) -> int:
-        """How many others have not ended."""
-        return len(self.living) - 1
 
     def run(self) -> None:
         self.resumed.acquire()
@@ -110,8 +95,7 @@ def run_cooperatively(
     thread. What stops the process (Ctrl-C, a request to end, SystemExit in a task) is raised in
     every task, then here; in `compute` that may happen where it calls `check`.
     """
-    tasks: list[Task[T]] = []
-    tasks.extend(Task(function, tasks) for function in functions)
+    tasks = [Task(function) for function in functions]
     with defer_signals() as check:
         try:
             running = tasks

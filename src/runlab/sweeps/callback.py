@@ -5,9 +5,9 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
@@ -15,14 +15,18 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from runlab.cli.loading import loading
 from runlab.config.arguments import is_sweep
 from runlab.config.fingerprint import key_of
-from runlab.config.messages import USER_ERRORS, is_user_error, user_message
+from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import LAUNCH, as_given
 from runlab.config.schema import MOST, check_count
+from runlab.sweeps.live import LiveLine
 from runlab.text import printable
 
 log = logging.getLogger(__name__)
+
+MOST_TRIALS = 1_000_000
 
 
 class SweepCallback(Callback):
@@ -32,10 +36,15 @@ class SweepCallback(Callback):
     """
 
     folder: Path | None = None  # of the multirun that this process launched
+    has_begun = False  # whether runs have been launched, which the same command goes on with
+    started = ExitStack()  # what ends with it
+    told: ClassVar[set[str]] = set()  # why runs of this process failed
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with stop_at_mistakes():
             check_single_run(config.hydra)
+        load_training()
+        SweepCallback.has_begun = True
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # a sweep's name may hold ${hydra:…}
@@ -43,6 +52,9 @@ class SweepCallback(Callback):
             check_multirun(config.hydra)
             SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
         os.environ[LAUNCH] = uuid.uuid4().hex
+        load_training()
+        SweepCallback.has_begun = True
+        SweepCallback.started.enter_context(LiveLine(SweepCallback.folder))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
@@ -59,7 +71,16 @@ class SweepCallback(Callback):
             name = Path(config.hydra.runtime.output_dir).name
             error = job_return._return_value
             where = "" if is_user_error(error) else f" ({type(error).__name__}, see traceback.txt)"
-            log.error("%s: failed: %s%s", name, user_message(error), where)
+            said = user_message(error).replace(name, "…")
+            level = logging.DEBUG if said in self.told else logging.ERROR
+            self.told.add(said)
+            log.log(level, "%s: failed: %s%s", name, user_message(error), where)
+
+
+def load_training() -> None:
+    """Now that the configuration is composed: a run's name is asked of its module already."""
+    with loading():
+        import runlab.train  # noqa: F401
 
 
 def check_single_run(hydra: DictConfig) -> None:
@@ -75,10 +96,16 @@ def check_single_run(hydra: DictConfig) -> None:
 def check_multirun(hydra: DictConfig) -> None:
     """Raises ValueError for what runs could not stand, or more processes than can be started."""
     check_single_run(hydra)
-    if n_jobs := hydra.launcher.get("n_jobs"):  # joblib's; -1 is one for each core
-        check_count("hydra.launcher.n_jobs", n_jobs, least=-MOST)
-    if "n_jobs" in hydra.sweeper:
-        check_count("hydra.sweeper.n_jobs", hydra.sweeper.n_jobs)
+    n_jobs = hydra.launcher.get("n_jobs", 1)  # joblib's; -1 is one for each core
+    check_count("hydra.launcher.n_jobs", n_jobs, least=-MOST)
+    if n_jobs == 0:
+        raise ValueError(
+            "expected hydra.launcher.n_jobs to be a number of processes, or -1 for one a core, got "
+            "0: give another"
+        )
+    for key, most in (("n_jobs", MOST), ("n_trials", MOST_TRIALS), ("max_batch_size", MOST_TRIALS)):
+        if hydra.sweeper.get(key) is not None:
+            check_count(f"hydra.sweeper.{key}", hydra.sweeper[key], most=most)
     params: Any = OmegaConf.to_container(hydra.sweeper.params or OmegaConf.create())
     given = [*as_given(hydra.overrides.task), *(f"{k}={v}" for k, v in params.items())]
     if any(key_of(each) == "name" and is_sweep(each) for each in given):
@@ -92,5 +119,7 @@ def stop_at_mistakes() -> Iterator[None]:
     """Raises SystemExit with one sentence, which Hydra lets through."""
     try:
         yield
-    except USER_ERRORS as error:
+    except Exception as error:
+        if not is_user_error(error):
+            raise
         sys.exit(user_message(error))

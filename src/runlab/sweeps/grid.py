@@ -3,14 +3,15 @@
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.run_name import SWEEP_SIZE, SWEPT_KEYS
@@ -26,6 +27,33 @@ else:  # Hydra loads its plugins anew: who derives from one outside of them deri
 log = logging.getLogger(__name__)
 
 
+def require_values(overrides: Sequence[Override]) -> None:
+    """Raises ValueError for a sweep over no value, and over an interval, of which a grid has none.
+
+    A sweep of no run would end well, without a word.
+    """
+    for each in overrides:
+        if each.is_interval_sweep():
+            raise ValueError(
+                f"expected values to try, as in {each.key_or_group}=0.01,0.1, got "
+                f"{each.input_line}: an interval is for a sweeper that chooses in it, such as "
+                "hydra/sweeper=optuna"
+            )
+        if each.is_discrete_sweep() and not has_values(each):
+            hint = ": range(0,3) is 0, 1, 2" if each.is_range_sweep() else ": name some"
+            raise ValueError(
+                f"expected at least one value of {each.key_or_group}, got none by "
+                f"{each.input_line}{hint}"
+            )
+
+
+def has_values(override: Override) -> bool:
+    try:
+        return any(True for _ in override.sweep_string_iterator())
+    except ValueError:  # of a range whose step is 0
+        return False
+
+
 class GridSweeperMixin(BasicSweeper):
     """Runs what is left of a grid, after composing each value of each override once.
 
@@ -39,6 +67,7 @@ class GridSweeperMixin(BasicSweeper):
     def split_arguments(  # type: ignore[override]  # a static method there, called as a method
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
+        require_values(overrides)
         [every] = super().split_arguments(overrides, None)
         jobs = self.different(every)
         if len(jobs) < len(every):
@@ -80,21 +109,27 @@ class GridSweeperMixin(BasicSweeper):
 
     def has_ended(self, job: Job, folder: Path) -> bool:
         """Whether this folder holds the job's run, and nothing is left to train of it."""
-        from runlab.runs.lifecycle import (
-            is_done,  # seconds; Hydra imports its plugins even for --help
-        )
+        # seconds; Hydra imports its plugins even for --help
+        from runlab.runs.lifecycle import is_done
 
+        with self.composed(job, folder) as config:
+            return is_done(config)
+
+    @contextmanager
+    def composed(self, job: Job, folder: Path) -> Iterator[DictConfig]:
+        """The configuration of a run, as it would be trained in this folder."""
         assert self.config is not None
         assert self.hydra_context is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config)
         try:
-            with read_write(config), read_write(config.hydra.runtime), open_dict(config):
+            with read_write(config), read_write(config.hydra), open_dict(config):
                 config.hydra.runtime.output_dir = str(folder.absolute())
+                config.hydra.job.num, config.hydra.job.id = 0, "0"
                 HydraConfig.instance().set_config(config)
                 del config["hydra"]
-            return is_done(config)
+            yield config
         finally:
             HydraConfig.instance().cfg = before
 
@@ -106,12 +141,19 @@ class GridSweeperMixin(BasicSweeper):
         """Has been done for all batches, before the first file was made."""
 
     def require_legal(self, jobs: Sequence[Job]) -> None:
-        """Raises ValueError, or Hydra's own, for a choice or a key that does not exist."""
-        from runlab.config.messages import user_message  # seconds, as above
+        """Raises ValueError, or Hydra's own, for what no run can be trained with.
 
+        That is a choice or a key that does not exist, a value that cannot be, and a device that is
+        not there: whatever can be known before anything is built.
+        """
+        from runlab.config.messages import user_message
+        from runlab.runs.lifecycle import check_settings
+
+        assert self.config is not None
         for job in covering(jobs):
             try:
-                super().validate_batch_is_legal([job])
+                with self.composed(job, Path(self.config.hydra.sweep.dir)) as config:
+                    check_settings(config)
             except HydraException as error:
                 group = str(getattr(error.__cause__, "full_key", "")).partition(".")[0]
                 if not (choices := [each for each in job if key_of(each) == group]):

@@ -9,10 +9,13 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from runlab.config.run_name import is_multirun
 from runlab.config.schema import unknown
 from runlab.measure import Measure, declared_measures
 from runlab.module import stack_of_run
 from runlab.runs import lock
+from runlab.runs.next_steps import next_steps
+from runlab.text import printable
 from runlab.train import train
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,8 @@ def train_and_report(cfg: DictConfig) -> float | None:
         sys.exit(wrong)
     entry = train(cfg)
     if cfg.objective is None:
+        if entry is not None and not is_multirun():
+            log.info("%s", "\n".join(map(printable, next_steps(Path(cfg.run.folder)))))
         return None
     while entry is None:
         if stack_of_run.get() is not None:

@@ -73,9 +73,8 @@ class StackedLauncherMixin(BasicLauncher):
         parts = [[jobs[i] for i in group] for group in groups]
         processes = min(processes, len(parts))
         if initial_job_idx == 0:
-            folder = Path(str(self.config.hydra.sweep.dir))
             swept = swept_keys([job.overrides for job in jobs])
-            log.info("%s", describe_stacks(len(jobs), len(parts), swept, processes, folder, keys))
+            log.info("%s", describe_stacks(len(jobs), len(parts), swept, processes, keys))
         if processes > 1:
             from joblib import Parallel, delayed  # 0.2 s; Hydra imports plugins even for --help
 
@@ -163,20 +162,14 @@ def describe_stacks(
     stacks: int,
     swept: Collection[str],
     processes: int,
-    sweep: Path,
     stacked: Collection[str] = STACKED_KEYS,
 ) -> str:
-    """`20 runs in 4 stacks, apart where they differ in loss, 2 at a time`.
-
-    Those of several processes show no bars.
-    """
+    """`20 runs in 4 stacks, apart where they differ in loss, 2 at a time`."""
     text = f"{plural(runs, 'run')} in {plural(stacks, 'stack')}"
     apart = sorted(set(swept) - set(stacked))
     if stacks > 1 and apart:
         text += f", apart where they differ in {', '.join(apart)}"
-    if processes == 1:
-        return text
-    return f"{text}, {processes} at a time; how far they are: python scripts/status.py {sweep}"
+    return text if processes == 1 else f"{text}, {processes} at a time"
 
 
 class Job(NamedTuple):

@@ -20,7 +20,7 @@ from runlab.extras.classification.prediction.display import (
     text_bars,
 )
 from runlab.extras.classification.prediction.predict import find_images, network_inputs
-from runlab.extras.classification.prediction.preprocessing import read_drawing
+from runlab.extras.classification.prediction.preprocessing import Drawing, read_drawing
 from tests.attacks import CALLED, attacks, nested
 from tests.compose import ROOT, compose
 
@@ -42,7 +42,7 @@ def preprocess(tmp_path):
 
     def save_and_read(image, name="drawing.png", shape=SHAPE, margin=None, **options):
         image.save(tmp_path / name, **options)
-        return read_drawing(tmp_path / name, shape, margin)[0].numpy() / 255
+        return read_drawing(tmp_path / name, shape, margin).pixels[0].numpy() / 255
 
     return save_and_read
 
@@ -160,14 +160,14 @@ def test_a_drawing_may_touch_the_edge_but_is_never_cut(preprocess):
 @pytest.mark.parametrize("size", [(300, 300), (1, 1), (1, 40), (2, 2)])
 @pytest.mark.parametrize("grey", [0, 200, 255])
 def test_a_blank_image_is_refused(preprocess, size, grey):
-    with pytest.raises(ValueError, match=r"found no drawing in .*drawing\.png"):
+    with pytest.raises(ValueError, match=r"expected a drawing in .*drawing\.png"):
         preprocess(Image.new("L", size, grey))
 
 
 def test_a_photo_of_blank_paper_is_refused(preprocess):
     shade = 230 * (1 - 0.3 * np.linspace(0, 1, 200)) * np.ones((200, 1))
     paper = shade + np.random.RandomState(0).normal(0, 4, shade.shape)
-    with pytest.raises(ValueError, match="found no drawing"):
+    with pytest.raises(ValueError, match="expected a drawing in"):
         preprocess(Image.fromarray(paper.astype(np.uint8)))
 
 
@@ -236,16 +236,22 @@ def test_bars_fit_the_terminal():
 
 
 def test_a_picture_has_a_row_for_each_image():
-    images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    original = np.full((300, 200, 3), 255, np.uint8)
+    drawings = [Drawing(original, torch.zeros(1, 28, 28, dtype=torch.uint8), 1)] * 2
     figure = prediction_figure(
-        ["$a", "b"], images, torch.tensor([[0.2, 0.8], [1.0, 0.0]]), ["no", "yes"]
+        ["$a", "b"], drawings, torch.tensor([[0.2, 0.8], [1.0, 0.0]]), ["no", "yes"]
     )
-    assert [axes.get_title() for axes in figure.axes[::2]] == ["$a", "b"]
-    assert [axes.get_title(loc="left") for axes in figure.axes[1::2]] == [
+    assert [axes.get_title() for axes in figure.axes[::3]] == ["$a", "b"]
+    assert [axes.get_title() for axes in figure.axes[1::3]] == ["seen as 28 × 28 pixels"] * 2
+    assert [axes.get_title(loc="left") for axes in figure.axes[2::3]] == [
         "yes (80.0%)",
-        "no (100.0%)",
+        "no (>99.9%)",
     ]
-    lengths = [bar.get_width() for bar in figure.axes[1].patches]
+    assert [axes.images[0].get_array().shape for axes in figure.axes[:2]] == [
+        (300, 200, 3),
+        (28, 28),
+    ]
+    lengths = [bar.get_width() for bar in figure.axes[2].patches]
     assert lengths == pytest.approx([0.2, 0.8])
 
 
@@ -305,22 +311,54 @@ def test_what_was_asked_for_is_printed_and_drawn(checkpoint, tmp_path, capsys):
     predict(settings(checkpoint, str(tmp_path), picture=str(target)))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{tmp_path / 'seven.png'}: 3 (45.1%)"  # e² / (e² + 9)
-    assert len(lines) == 11
+    assert len(lines) == 13
     with Image.open(target) as drawn:
-        assert drawn.size[0] == 1080
+        assert drawn.size[0] == 1350
 
     with pytest.raises(ValueError, match=r"prediction\.png exists"):
         predict(settings(checkpoint, str(tmp_path), picture=str(target)))
     predict(settings(checkpoint, str(tmp_path), picture=str(target), overwrite=True))
 
 
-def test_nothing_is_printed_if_one_image_cannot_be_read(checkpoint, tmp_path, capsys):
+def test_what_shows_no_drawing_does_not_stop_the_others(checkpoint, tmp_path, capsys):
     seven().save(tmp_path / "seven.png")
+    Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
     (tmp_path / "text.png").write_text("hello")
-    images = [str(tmp_path / "seven.png"), str(tmp_path / "text.png")]
-    with pytest.raises(ValueError, match=r"text\.png"):
-        predict(settings(checkpoint, images))
+    images = [str(tmp_path / f"{name}.png") for name in ("blank", "seven", "text")]
+    with pytest.raises(SystemExit) as left_out:
+        predict(settings(checkpoint, images, picture=str(tmp_path / "p.png")))
+    assert [line.partition(",")[0] for line in left_out.value.code.splitlines()] == [
+        f"expected a drawing in {tmp_path / 'blank.png'}",
+        f"expected an image in {tmp_path / 'text.png'}",
+    ]
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{tmp_path / 'seven.png'}: 3 (45.1%)")
+    assert printed.endswith(f"\npicture: {tmp_path / 'p.png'}\n")
+    (tmp_path / "p.png").unlink()
+    with pytest.raises(SystemExit):
+        predict(settings(checkpoint, images[::2], picture=str(tmp_path / "p.png")))
     assert capsys.readouterr().out == ""
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_several_shapes_in_one_image_are_warned_of(checkpoint, tmp_path, caplog):
+    two = seven(canvas=400, at=(20, 50))
+    two.paste(seven(canvas=180, at=(40, 0)), (220, 50))
+    two.save(tmp_path / "two.png")
+    dotted = Image.new("L", (100, 200), 255)
+    draw = ImageDraw.Draw(dotted)
+    draw.line([(50, 70), (50, 180)], fill=0, width=14)
+    draw.ellipse([42, 30, 58, 46], fill=0)
+    dotted.save(tmp_path / "i.png")
+    seven().save(tmp_path / "seven.png")
+    shapes = {name: read_drawing(tmp_path / f"{name}.png", SHAPE).shapes
+              for name in ("two", "i", "seven")}  # fmt: skip
+    assert shapes == {"two": 2, "i": 1, "seven": 1}
+    predict(settings(checkpoint, str(tmp_path)))
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'two.png'} shows 2 shapes apart from each other, which were read as one: "
+        "give each an image of its own"
+    ]
 
 
 def test_a_diverged_network_is_named(checkpoint, tmp_path):
@@ -334,10 +372,11 @@ def test_a_diverged_network_is_named(checkpoint, tmp_path):
         predict(settings(tmp_path / "diverged.ckpt", str(tmp_path / "seven.png")))
 
 
-def test_a_module_that_predicts_no_probabilities_is_named(monkeypatch):
+def test_a_module_that_predicts_no_probabilities_is_named(monkeypatch, tmp_path):
+    (tmp_path / "a.ckpt").touch()
     monkeypatch.setattr("runlab.runs.checkpoint.load", lambda path: (L.LightningModule(), {}))
     with pytest.raises(ValueError, match=r"predict_probabilities.* got LightningModule"):
-        predict(settings("a.ckpt", "seven.png"))
+        predict(settings(tmp_path / "a.ckpt", "seven.png"))
 
 
 def test_a_received_checkpoint_calls_nothing_that_it_names(checkpoint, tmp_path, capsys):

@@ -19,6 +19,9 @@ def opened(
     try:
         wait_until(lambda: "Ctrl-C ends it." in process.output.read_text())
         *lines, _ = process.output.read_text().splitlines()
-        yield process, dict(line.split(": ", 1) for line in lines)
+        yield (
+            process,
+            {name: link.strip() for name, _, link in (line.partition(": ") for line in lines)},
+        )
     finally:
         process.end()

@@ -101,10 +101,11 @@ def test_the_layout_begins_with_the_chosen_learning_rates(folder):
     first, *others = shown_layout(folder).category
     assert first.title == "At each arm's chosen learning rate (first: cross_entropy 0.1, mse 0.1)"
     assert [category.title for category in others] == [
-        "Validation accuracy, %",
-        "Validation NLL",
-        "Gradient norm at the outputs, training",
+        "Validation accuracy, %, at each learning rate",
+        "Validation NLL, at each learning rate",
+        "Gradient norm at the outputs, training, at each learning rate",
     ]
+    assert [category.closed for category in (first, *others)] == [False, True, True, True]
 
 
 def test_every_chart_of_the_layout_has_its_curves_in_every_arm(sweep, folder):
@@ -126,7 +127,7 @@ def test_the_conclusion_and_its_tables_are_text_and_the_figures_images(sweep, fo
     conclusion = text(events, "1_conclusion")
     assert compare(sweep).verdict in conclusion
     assert str(sweep / "comparison" / "comparison.html") in conclusion
-    tables = text(events, "2_tables")
+    tables = text(events, "3_tables")
     assert tables.startswith("## Paired differences")
     assert "| cross_entropy |" in tables
     assert "- Held equal: " in tables

@@ -15,9 +15,16 @@ from runlab.analysis.comparison import Comparison
 from runlab.analysis.rebuild import rebuild
 from runlab.config.axes import Axes
 from runlab.extras.dashboard import dashboard, servers
-from runlab.extras.dashboard.dashboard import Dashboard, SweepWatcher, newest_sweep
+from runlab.extras.dashboard.aggregates import ChosenRun, read_chosen, write_aggregates
+from runlab.extras.dashboard.dashboard import (
+    Dashboard,
+    SweepWatcher,
+    fitting,
+    link_concluded,
+    newest_sweep,
+)
 from runlab.extras.dashboard.events import event_file, scalar
-from runlab.extras.dashboard.servers import arm_pattern, make_links
+from runlab.extras.dashboard.servers import CHOSEN_PATTERN, arm_pattern, make_shortcuts
 from runlab.runs import record
 from tests.analysis.synthetic import keep_curves, write_run
 from tests.commands import Commands
@@ -53,15 +60,64 @@ def test_runs_are_coloured_by_the_arms_that_they_name():
     assert arm_of("seed=0,model=cnn", Axes(None, None)) == (None, ",model=cnn")
 
 
-def test_the_link_to_the_runs_carries_the_pattern_whole():
-    links = make_links("http://127.0.0.1:1/", "http://127.0.0.1:2/")
-    url = urlsplit(links["runs, coloured by arm"])
+def test_a_short_address_carries_the_pattern_whole():
+    url = urlsplit(make_shortcuts()["/all/curves"])
     assert parse_qs(url.query) == {
         "tagFilter": ["val/"],
         "smoothing": ["0"],
         "runColorGroup": [f"regex:{arm_pattern()}"],
     }
-    assert url.fragment == "timeseries"
+    assert (url.path, url.fragment) == ("/all/", "timeseries")
+
+
+def test_a_chosen_run_has_the_colour_of_its_arms_mean():
+    arms = [
+        re.search(CHOSEN_PATTERN, name).groups()
+        for name in ("mse", "mse, seed 0", "mse, seed -1", "mse, huber, seed 3", "s/mse, seed 0")
+    ]
+    assert arms == [("mse",), ("mse",), ("mse",), ("mse, huber",), ("s/mse",)]
+
+
+def chosen(arm: str, seeds: int) -> list[ChosenRun]:
+    return [ChosenRun(arm, seed, f"{arm}{seed}") for seed in range(seeds)]
+
+
+def test_as_many_seeds_of_each_arm_are_shown_as_tensorboard_ticks():
+    runs = [*chosen("a", 10), *chosen("b", 12)]
+    assert fitting([runs], 22) == [runs]
+    [kept] = fitting([runs], 19)
+    assert kept == [*chosen("a", 9), *chosen("b", 9)]
+    assert fitting([runs, chosen("c", 3)], 6) == [
+        [*chosen("a", 2), *chosen("b", 2)],
+        chosen("c", 2),
+    ]
+    assert fitting([runs], -1) == [[]]
+    assert fitting([], 40) == []
+
+
+@pytest.mark.usefixtures("_no_figures")
+def test_what_is_concluded_is_linked_beside_the_chosen_runs(tmp_path):
+    sweep, links = tmp_path / "logs" / "first", tmp_path / "links"
+    for seed in (0, 1):
+        add(sweep, seed)
+        write_run(sweep, "mse", 10.0, seed, 0.1)
+    folder = rebuild(sweep, outputs=[write_aggregates]).sweep.with_name("first.aggregates")
+    for old in ("gone", "mse"):
+        links.mkdir(exist_ok=True)
+        (links / old).symlink_to(tmp_path)
+    link_concluded([sweep], links)
+    assert {path.name: path.readlink() for path in links.iterdir()} == {
+        "comparison": folder / "comparison",
+        "mse": folder / "mse",
+        "mse, seed 0": sweep / "loss=mse,lr=0.1,seed=0",
+        "mse, seed 1": sweep / "loss=mse,lr=0.1,seed=1",
+    }
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "{}", '{"chosen": [["mse", 0, "../run"]]}'])
+def test_chosen_runs_that_are_not_known_are_none(tmp_path, content):
+    (tmp_path / "outcomes.json").write_text(content)
+    assert read_chosen(tmp_path) == []
 
 
 def test_the_newest_sweep_is_the_one_whose_record_was_written_last(tmp_path):
@@ -149,11 +205,6 @@ def test_sweeps_of_one_name_are_refused(tmp_path):
         Dashboard(sweeps, 0, tmp_path)
 
 
-def server_of(link: str) -> str:
-    parts = urlsplit(link)
-    return f"{parts.scheme}://{parts.netloc}/"
-
-
 @pytest.mark.long
 def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path, commands):
     for name in ("first", "second"):
@@ -161,35 +212,37 @@ def test_sweeps_side_by_side_until_it_is_told_to_end(tmp_path, commands):
         run = tmp_path / "logs" / name / "loss=mse,lr=0.1,seed=0"
         (run / "events.out.tfevents.0").write_bytes(event_file([scalar("val/accuracy", 0.9, 1)]))
     with opened(commands, "logs/first", "logs/second", home=tmp_path) as (process, shown):
-        assert sorted(servers.runs_shown(server_of(shown["runs, coloured by arm"]))) == [
+        assert sorted(servers.runs_shown(f"{shown['all 2 runs']}/")) == [
             "first/loss=mse,lr=0.1,seed=0",
             "second/loss=mse,lr=0.1,seed=0",
         ]
-        assert sorted(servers.runs_shown(server_of(shown["conclusion"]))) == [
-            *("first/comparison", "first/mse", "second/comparison", "second/mse"),
+        assert sorted(servers.runs_shown(shown["conclusion"])) == [
+            *("first/comparison", "first/mse", "first/mse, seed 0"),
+            *("second/comparison", "second/mse", "second/mse, seed 0"),
         ]
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
     with pytest.raises(OSError, match="refused"):
-        servers.runs_shown(server_of(shown["conclusion"]))
+        servers.runs_shown(shown["conclusion"])
     assert read(tmp_path / "logs" / "first.aggregates" / "mse").Tags()["scalars"]
 
 
 def test_only_a_tensorboard_that_has_something_to_read_is_waited_for(tmp_path, monkeypatch):
     run = add(tmp_path / "first", status="running")
     (run / "events.out.tfevents.0").write_bytes(event_file([scalar("val/accuracy", 0.9, 1)]))
-    monkeypatch.setattr(servers, "start", lambda logdir, port: logdir.name)
+    monkeypatch.setattr(servers, "start", lambda *_: "http://here/")
     waited = []
     monkeypatch.setattr(servers, "wait_for_runs", lambda url, seconds: waited.append(url))
-    Dashboard([tmp_path / "first"], 0, tmp_path)
-    assert waited == ["first"]
+    dashboard = Dashboard([tmp_path / "first"], 0, tmp_path)
+    assert next(iter(dashboard.links)) == "curves of all runs"  # there is no conclusion to open on
+    assert waited == ["http://here/all/"]
 
 
-@pytest.mark.parametrize("port", ["-1", "65535", "many"])
+@pytest.mark.parametrize("port", ["-1", "65536", "many"])
 def test_a_port_that_is_none_is_said(tmp_path, commands, port):
     process = commands.run(tmp_path, SCRIPT, f"--port={port}")
     assert process.returncode == 2
-    assert f"from 0 to 65534, as the next port is used too, got {port}" in process.stderr
+    assert f"from 0 to 65535, got {port}" in process.stderr
 
 
 def refused(commands: Commands, *arguments: str, home: Path) -> str:

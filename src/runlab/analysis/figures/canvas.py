@@ -66,8 +66,9 @@ def set_title(axes: Axes, title: str, note: str = "") -> None:
 
 
 def add_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """Above the axes, in two columns where the labels are short; the figure grows by its height."""
-    columns = 2 if max(map(len, labels)) < 46 else 1
+    """Above the axes, in columns where the labels are short; the figure grows by its height."""
+    longest = max(map(len, labels))
+    columns = 3 if longest <= 30 else 2 if longest < 46 else 1
     lines = math.ceil(sum(label.count("\n") + 1 for label in labels) / columns)
     figure.set_figheight(figure.get_figheight() + 0.1 + LEGEND_LINE * lines)
     figure.legend(

@@ -32,7 +32,7 @@ def learning_curves_figure(
     """
     panels = [
         panel
-        for panel in (measure, *_measure_beside(measure, measures))
+        for panel in (measure, *measure_beside(measure, measures))
         if has_values(curves, f"val/{panel.name}")
     ]
     if not panels:
@@ -44,7 +44,7 @@ def learning_curves_figure(
     return figure
 
 
-def _measure_beside(measure: Measure, measures: Sequence[Measure]) -> list[Measure]:
+def measure_beside(measure: Measure, measures: Sequence[Measure]) -> list[Measure]:
     """The second of those that all arms share the unit of; the first one beside that itself."""
     candidates = [each for each in measures if each.comparable][:2]
     return [each for each in reversed(candidates) if each.name != measure.name][:1]
@@ -59,7 +59,7 @@ def _draw_panel(
         curve = draw_curve(axes, curves[curves["arm"] == arm], column, style)
         seen += [*curve["low"], *curve["high"]]
     scale_measure(axes, seen, measure, "validation")
-    scale_epochs(axes)
+    scale_epochs(axes, curves.dropna(subset=column)["epoch"])
     apply_style(axes)
 
 
@@ -110,9 +110,12 @@ def early_ends(runs: pd.DataFrame) -> pd.DataFrame:
     return last[last["epoch"] < last["epoch"].max() - 1e-6]
 
 
-def scale_epochs(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.set_xlim(left=0)
+def scale_epochs(axes: Axes, epochs: pd.Series) -> None:
+    """From the first value to the last: before the first epoch's end there is nothing to see."""
+    first, last = float(epochs.min()), float(epochs.max())
+    room = 0.04 * (last - first) or 0.5
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlim(first - room, last + room)
     axes.set_xlabel("epoch")
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from runlab.analysis.figures.canvas import (
     FONT_SIZE,
@@ -19,7 +19,7 @@ from runlab.analysis.figures.canvas import (
     set_title,
     wrap_label,
 )
-from runlab.analysis.figures.scales import tick_label
+from runlab.analysis.figures.scales import tick_labels
 from runlab.analysis.formatting import MINUS
 from runlab.analysis.palette import INK, MUTED, Style, select_styles
 from runlab.measure import Measure
@@ -41,8 +41,9 @@ def paired_figure(
 ) -> Figure | None:
     """A dot for each seed in the style of the arm that did better; below them, their mean.
 
-    The mean has its 95% interval; the grey band is the margin within which nothing matters. Of more
-    than six pairs in `differences` the first six are shown.
+    The mean has its 95% interval, by which a difference is judged, and as a thick bar its 90% one,
+    by which equivalence is: where that lies within the grey band, the margin. Of more than six
+    pairs in `differences` the first six are shown.
     """
     known = paired.dropna(subset="difference")
     named = set(zip(known["arm"], known["other"], strict=True))
@@ -55,7 +56,7 @@ def paired_figure(
     titles = [_title(row, 28 if len(shown) > 1 else 90) for row in shown]
     figure, panels = _panels(titles, max(map(len, points)))
     for axes, title, row, own in zip(panels, titles, shown, points, strict=True):
-        _draw_pair(axes, row, own, shown_styles, measure)
+        _draw_pair(axes, row, own, shown_styles, measure, margin)
         set_title(axes, title)
         if margin is not None:
             axes.axvspan(-margin, margin, color=MUTED, alpha=MARGIN_OPACITY, linewidth=0, zorder=0)
@@ -67,14 +68,16 @@ def paired_figure(
 
 
 def _title(row: pd.Series, width: int) -> str:
-    return f"{wrap_label(row['arm'], width)}\n{MINUS} {wrap_label(row['other'], width - 2)}"
+    arm, other = wrap_label(row["arm"], width), wrap_label(row["other"], width - 2)
+    fits = len(arm) + len(other) + 3 <= width and "\n" not in arm + other
+    return f"{arm} {MINUS} {other}" if fits else f"{arm}\n{MINUS} {other}"
 
 
 def _panels(titles: list[str], seeds: int) -> tuple[Figure, list[Axes]]:
     pairs, lines = len(titles), max(title.count("\n") + 1 for title in titles)
     columns = 2 if pairs == 4 else min(3, pairs)
     rows = math.ceil(pairs / columns)
-    figure = new_figure(0.4 + rows * (0.8 + 0.14 * lines + 0.15 * min(seeds, MAX_NAMED_SEEDS)))
+    figure = new_figure(0.4 + rows * (0.8 + 0.14 * lines + 0.12 * min(seeds, MAX_NAMED_SEEDS)))
     grid = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
     for axes in grid[pairs:]:
         axes.remove()
@@ -84,8 +87,9 @@ def _panels(titles: list[str], seeds: int) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_pair(
-    axes: Axes, row: pd.Series, own: pd.DataFrame, arm_styles: Mapping[str, Style], measure: Measure
-) -> None:
+    axes: Axes, row: pd.Series, own: pd.DataFrame, arm_styles: Mapping[str, Style],
+    measure: Measure, margin: float | None,
+) -> None:  # fmt: skip
     own = own.sort_values("seed", ignore_index=True)
     axes.axvline(0, color=INK, linewidth=0.8)
     for arm, style in arm_styles.items():
@@ -94,7 +98,7 @@ def _draw_pair(
                   ms=5)  # fmt: skip
     equal = own[own["difference"] == 0]
     axes.plot(equal["difference"], equal.index, ls="", marker="o", color=MUTED, ms=5)
-    _draw_mean(axes, row, len(own))
+    _draw_mean(axes, row, len(own), margin)
     _name_seeds(axes, own)
     apply_style(axes, "x")
 
@@ -105,9 +109,13 @@ def _winner(own: pd.DataFrame, measure: Measure) -> pd.Series:
     return own["arm"].where(gain > 0, own["other"]).where(gain != 0, "")
 
 
-def _draw_mean(axes: Axes, row: pd.Series, seeds: int) -> None:
+def _draw_mean(axes: Axes, row: pd.Series, seeds: int, margin: float | None) -> None:
     where = seeds + _gap(seeds)
-    axes.plot([row["low"], row["high"]], [where, where], color=INK, linewidth=2)
+    ends = [row["low"], row["high"]]
+    axes.plot(ends, [where, where], color=INK, linewidth=1)
+    if margin is not None:  # by that interval equivalence is judged
+        ends = [row["equivalence_low"], row["equivalence_high"]]
+        axes.plot(ends, [where, where], color=INK, linewidth=3)
     axes.plot(row["difference"], where, marker="D", color=INK, ms=6)
     axes.set_ylim(where + _gap(seeds), -_gap(seeds))
 
@@ -134,8 +142,8 @@ def _scale(panels: list[Axes], differences: pd.Series) -> None:
             axes.set_xscale("symlog", linthresh=usual)
             ticks = [*(-power for power in powers), 0.0, *powers]
             low, high = axes.get_xlim()
-            axes.set_xticks([tick for tick in ticks if low <= tick <= high])
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: tick_label(tick)))
+            labels = tick_labels(tick for tick in ticks if low <= tick <= high)
+            axes.set_xticks(list(labels), list(labels.values()))
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
 
@@ -149,13 +157,15 @@ def _add_legend(
         Line2D([], [], ls="", marker=style.marker, color=style.color, ms=5)
         for style in winners.values()
     ]
-    labels = [wrap_label(f"a seed at which {arm} is better", 84, 2) for arm in winners]
-    handles.append(Line2D([], [], color=INK, marker="D", ms=6, linewidth=2))
-    labels.append("mean over seeds with its 95% interval")
+    labels = [wrap_label(f"{arm} is better", 84, 2) for arm in winners]
+    handles.append(
+        Line2D([], [], color=INK, marker="D", ms=6, linewidth=1 if margin is None else 3)
+    )
+    labels.append("mean, 95% interval" if margin is None else "mean, 95% and 90% intervals")
     if margin is not None:
         handles.append(Patch(color=MUTED, alpha=MARGIN_OPACITY, linewidth=0))
         unit = f" {measure.difference_unit}" if measure.difference_unit else ""
-        labels.append(as_written(f"within ±{margin:g}{unit}: does not matter"))
+        labels.append(as_written(f"within ±{margin:g}{unit}"))
     add_legend(figure, handles, labels)
 
 

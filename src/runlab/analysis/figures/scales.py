@@ -16,6 +16,11 @@ from runlab.measure import Measure
 ERROR_TICKS = (0, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000, 3000, 5000, 7000, 9000)
 """In units of a value's last digit: 100, 99.95, … 30, 10 where 100 is best and digits are 2."""
 
+EQUAL_STEPS = MaxNLocator(6, steps=[1, 2, 5, 10])
+"""Ticks at equal distances: 94, 95, 96 rather than 94.8, 95.4."""
+
+SMALLEST_DECIMAL = 0.001
+
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -126,7 +131,7 @@ class ErrorScale:
             errors = logarithmic_ticks(max(smallest, 1), largest)
         ticks = _between(sorted(map(self._at_error, errors)), bottom, top)
         if len(ticks) < 4:
-            equal = _between(MaxNLocator(6).tick_values(bottom, top), bottom, top)
+            equal = _between(EQUAL_STEPS.tick_values(bottom, top), bottom, top)
             ticks = [tick for tick in equal if self.sign * (self.best - tick) >= 0]
         return ticks
 
@@ -139,15 +144,23 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = _between([factor * 10.0**e for e in exponents for factor in (1, 2, 5)], low, high)
     if len(steps) < 3:
-        return _between(MaxNLocator(5).tick_values(low, high), low, high)
+        return _between(EQUAL_STEPS.tick_values(low, high), low, high)
     if len(steps) <= 8:
         return steps
     return _between([10.0**e for e in exponents[:: math.ceil(len(exponents) / 8)]], low, high)
 
 
-def tick_label(value: float) -> str:
-    """`0.05` or, where that has too many zeros, `5·10⁻⁷`."""
-    if value == 0 or abs(value) >= 0.001:
+def tick_labels(ticks: Iterable[float]) -> dict[float, str]:
+    """One notation for an axis: `0.001` stands beside no `10⁻⁵`."""
+    shown = list(ticks)
+    smallest = min((abs(tick) for tick in shown if tick != 0), default=1.0)
+    least = 1.0 if smallest < SMALLEST_DECIMAL else SMALLEST_DECIMAL
+    return {tick: tick_label(tick, least) for tick in shown}
+
+
+def tick_label(value: float, least: float = SMALLEST_DECIMAL) -> str:
+    """`0.05` or, below `least`, which would have too many zeros, `5·10⁻⁷`."""
+    if value == 0 or abs(value) >= least:
         return f"{value:g}".replace("-", MINUS)
     mantissa, exponent = f"{value:.1e}".replace(".0e", "e").split("e")
     power = f"10{str(int(exponent)).translate(SUPERSCRIPTS)}"
@@ -160,5 +173,6 @@ def _between(ticks: Iterable[float], low: float, high: float) -> list[float]:
 
 def _fix_ticks(axis: Axis, ticks: list[float]) -> None:
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FuncFormatter(lambda tick, _: tick_label(tick)))
+    labels = tick_labels(ticks)
+    axis.set_major_formatter(FuncFormatter(lambda tick, _: labels.get(tick, tick_label(tick))))
     axis.set_minor_locator(NullLocator())

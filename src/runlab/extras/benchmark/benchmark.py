@@ -37,6 +37,7 @@ from runlab.extras.benchmark.timing import (
     run_once,
 )
 from runlab.module import require_network
+from runlab.runs.devices import check_devices
 from runlab.runs.provenance import provenance
 from runlab.stacks import available_cores
 from runlab.text import plural
@@ -51,6 +52,7 @@ def benchmark(cfg: DictConfig) -> Results:
         ValueError: for a configuration that cannot be timed, before anything is.
     """
     check(cfg)
+    check_devices(cfg.trainer)
     torch.set_num_threads(cfg.threads)
     cfg = cfg.copy()
     with TemporaryDirectory() as folder, preserve_torch_settings():

@@ -10,13 +10,17 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from runlab import atomic
+from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.learning_rates import with_rate
 from runlab.analysis.palette import Style, select_styles
+from runlab.analysis.runs import ended_runs
 from runlab.analysis.write import figure_names
 from runlab.config.targets import configurable
-from runlab.extras.dashboard.charts import arm_points, make_layout
+from runlab.extras.dashboard.charts import Point, arm_points, make_layout
 from runlab.extras.dashboard.events import (
     Event,
     event_file,
@@ -33,7 +37,7 @@ from runlab.text import code, file_name, markdown
 SUFFIX = ".aggregates"
 README = "README.md"
 OUTCOMES = "outcomes.json"
-"""Which runs the aggregates are of."""
+"""Which runs the aggregates are of, and which of them have the chosen learning rates."""
 
 HEADING = "# Aggregates of "
 COMPARISON = "comparison"
@@ -49,17 +53,43 @@ FIGURES = (
 """In the order in which they are shown: which arm, which learning rate, why; others follow."""
 
 HOW_TO_READ = """\
+In `losslab dashboard` these tabs show the comparison and the runs {at_the_choice}. The address \
+ending in `/all` shows all runs.
+
+| tab | what it shows | what to type into its filters |
+| --- | --- | --- |
+| Text | the conclusion and its tables; what each run is | tags: `tables`, or `run/` |
+| Images | the figures of the comparison; then what each run drew | tags: `comparison` |
+| Custom Scalars | means over seeds, with bands | |
+| Time Series | the curves of single runs | tags: `val/` or `train/`; runs: `seed 0` |
+| HParams | a table of the runs | |
+
 - **Custom Scalars**: a line is an arm's mean over seeds, its band ±1 sd within their range; \
 the x axis counts optimizer steps. From where a run diverged or ended early, the mean is of the \
-rest; the titles count those that diverged or collapsed. Where a band is cut, untick *Ignore \
+rest; the titles count those that diverged or collapsed. Further charts are \
+closed: a click on their heading opens them. Where a band is cut, untick *Ignore \
 outliers in chart scaling*; smoothing leaves bands as they are.
-- **Images**: the figures of the comparison.
+- **Colours** of arms in Custom Scalars are as near to those of the figures as TensorBoard's own \
+seven allow. Time Series has another seven: one for each arm.
+- **Empty tabs**: TensorBoard unticks all runs where there are more than 40, as below `/all`. \
+Type a filter such as {run} and press *Toggle all runs*, or tick the box above all runs.
 """
+
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
+"""What reading a damaged file, or one of an earlier release, raises."""
 
 Outcome = tuple[str, str]
 """Of a run that has ended: its name, and when its last process began with it."""
 
 Outcomes = frozenset[Outcome]
+
+
+class ChosenRun(NamedTuple):
+    """A run at its arm's chosen learning rate; `label` is the name of the arm's TensorBoard run."""
+
+    label: str
+    seed: int
+    run: str
 
 
 def aggregates_folder(sweep: Path) -> Path:
@@ -87,8 +117,7 @@ def write_aggregates(comparison: Comparison) -> Path:
             if path.name not in runs:
                 _remove(path)
         atomic.replace(folder / README, _readme(comparison.sweep).encode())
-        outcomes = json.dumps(sorted(compared_outcomes(comparison)))
-        atomic.replace(folder / OUTCOMES, outcomes.encode())
+        atomic.replace(folder / OUTCOMES, _outcomes_file(comparison))
     except OSError as error:
         raise ValueError(
             f"expected to write the aggregates into {folder}, got: {error.strerror}; free the "
@@ -154,10 +183,29 @@ def _readme(sweep: Path) -> str:
 def read_outcomes(folder: Path) -> Outcomes:
     """Those that the aggregates in this folder are of; none where that is not known."""
     try:
-        pairs = json.loads((folder / OUTCOMES).read_text(encoding="utf-8"))
+        pairs = json.loads((folder / OUTCOMES).read_text(encoding="utf-8"))["ended"]
         return frozenset((str(run), str(latest)) for run, latest in pairs)
-    except (OSError, ValueError, TypeError, RecursionError):
+    except UNREADABLE:
         return frozenset()
+
+
+def read_chosen(folder: Path) -> list[ChosenRun]:
+    """The runs at the chosen learning rates; none where that is not known."""
+    try:
+        rows = json.loads((folder / OUTCOMES).read_text(encoding="utf-8"))["chosen"]
+        chosen = [ChosenRun(str(label), int(seed), str(run)) for label, seed, run in rows]
+    except UNREADABLE:
+        return []
+    return [each for each in chosen if Path(each.run).name == each.run]
+
+
+def _outcomes_file(comparison: Comparison) -> bytes:
+    shown = comparison.shown()
+    runs = select_chosen(ended_runs(comparison.runs), shown.cells)
+    rows = zip(runs["arm"], runs["seed"], runs["run"], strict=True)
+    chosen = sorted(ChosenRun(run_name(arm), int(seed), run) for arm, seed, run in rows)
+    ended = sorted(compared_outcomes(comparison))
+    return json.dumps({"ended": ended, "chosen": chosen}).encode()
 
 
 def compared_outcomes(comparison: Comparison) -> Outcomes:
@@ -177,11 +225,15 @@ def outcome(run: str, latest: object) -> Outcome:
 def _event_files(comparison: Comparison) -> dict[str, bytes]:
     """By TensorBoard run, in the order in which TensorBoard gives them its colours."""
     arms = select_styles(comparison.cells["arm"], comparison.arm_styles)
-    files = {
-        run_name(arm): event_file(scalar(*point) for point in arm_points(comparison, arm))
+    events = {
+        run_name(arm): map(_scalar, arm_points(comparison, arm))
         for arm in order_by_color(arms, comparison.known_styles)
-    }
-    return files | {COMPARISON: event_file(_comparison_events(comparison))}
+    } | {COMPARISON: _comparison_events(comparison)}
+    return {name: event_file(own, place) for place, (name, own) in enumerate(events.items())}
+
+
+def _scalar(point: Point) -> Event:
+    return scalar(*point)
 
 
 def run_name(arm: str) -> str:
@@ -214,10 +266,19 @@ def _comparison_events(comparison: Comparison) -> list[Event]:
     page = code(str(comparison.folder / "comparison.html"))
     return [
         layout(make_layout(comparison)),
-        text("1_conclusion", f"{conclusion}\nThe whole comparison: {page}\n\n{HOW_TO_READ}"),
-        text("2_tables", "\n## ".join(["", *tables]).lstrip("\n")),
+        text("1_conclusion", f"{conclusion}\nThe whole comparison: {page}\n"),
+        text("2_what_shows_what", _how_to_read(comparison)),
+        text("3_tables", "\n## ".join(["", *tables]).lstrip("\n")),
         *_figure_events(comparison, content),
     ]
+
+
+def _how_to_read(comparison: Comparison) -> str:
+    run = ended_runs(comparison.runs)["run"].iloc[0]
+    return HOW_TO_READ.format(
+        at_the_choice=with_rate(comparison.rate, "at the chosen {plural}") or "of each arm",
+        run=code(run.partition(",seed=")[0]),
+    )
 
 
 def _without_figures(markdown: str) -> str:

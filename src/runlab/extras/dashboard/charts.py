@@ -96,6 +96,7 @@ def make_layout(comparison: Comparison) -> Layout:
     """First the charts at each arm's chosen learning rate, then each curve at all of them.
 
     What is of this sweep alone names it: beside another sweep, TensorBoard makes one layout of two.
+    It asks for every run in every chart that is open, so only the first charts are.
     """
     cells, titles = comparison.cells, curve_titles(comparison)
     sweep, chosen = comparison.sweep.name, cells[cells["chosen"]]
@@ -105,7 +106,11 @@ def make_layout(comparison: Comparison) -> Layout:
         for name, value in named_rates(comparison, cells).items()
     }
     categories = [
-        _category(title, [_chart(sweep, name, column, name, own) for name, own in by_rate.items()])
+        _category(
+            title + with_rate(rate, ", at each {title}"),
+            [_chart(sweep, name, column, name, own) for name, own in by_rate.items()],
+            closed=True,
+        )
         for column, title in titles.items()
         if by_rate
     ]
@@ -120,8 +125,10 @@ def make_layout(comparison: Comparison) -> Layout:
     return Layout(category=categories)
 
 
-def _category(title: str, charts: list[Chart]) -> Category:
-    return Category(title=title, chart=charts[::-1])  # TensorBoard shows the last one first
+def _category(title: str, charts: list[Chart], closed: bool = False) -> Category:
+    return Category(
+        title=title, chart=charts[::-1], closed=closed
+    )  # TensorBoard shows the last one first
 
 
 def _chart(sweep: str, title: str, column: str, group: str, cells: pd.DataFrame) -> Chart:

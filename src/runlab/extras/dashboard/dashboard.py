@@ -1,17 +1,20 @@
-"""Two TensorBoards over the same sweeps: their runs, and what is concluded from them."""
+"""TensorBoard over sweeps: what is concluded from them, with the chosen runs; and all runs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from runlab.analysis.rebuild import rebuild
 from runlab.config.axes import Axes
 from runlab.extras.dashboard import servers
 from runlab.extras.dashboard.aggregates import (
+    ChosenRun,
     Outcome,
     Outcomes,
     aggregates_folder,
     outcome,
+    read_chosen,
     read_outcomes,
     write_aggregates,
 )
@@ -26,14 +29,17 @@ REBUILD_PAUSE = 30.0
 REBUILD_PAUSE_FACTOR = 10.0
 """Between two rebuilds: seconds at least, and how many times what the last one took."""
 
+MOST_TICKED = 40
+"""TensorBoard ticks no run of a logdir with more."""
+
 FIRST_RUN_TIMEOUT = 15.0
 """Seconds for a TensorBoard to read its first run, where there is one."""
 
 
 class Dashboard:
-    """Starts both TensorBoards, the second on the next port.
+    """Starts TensorBoard at one address: what is concluded, and below `/all` all runs.
 
-    `folder` is an empty one for links to the sweeps, needed if there are several.
+    `folder` is an empty one for links to sweeps, runs and aggregates.
 
     Raises:
         ValueError: if a sweep is none, two have the same name, or a port is in use.
@@ -43,29 +49,41 @@ class Dashboard:
         names = [sweep.name for sweep in sweeps]
         if len(set(names)) < len(names):
             raise ValueError(f"expected sweeps of different names, got {', '.join(names)}")
-        for sweep in sweeps:
-            record.folders(sweep)  # says what is wrong with one that has no runs
+        runs = sum(len(record.folders(sweep)) for sweep in sweeps)  # says what is wrong with one
         self.watchers = [SweepWatcher(sweep) for sweep in sweeps]
+        self.concluded = folder / "concluded"
+        self.concluded.mkdir()
         self.refresh()
-        for sweep in sweeps:
-            aggregates_folder(sweep).mkdir(exist_ok=True)  # empty as long as no run has ended
-        runs = dict(zip(names, sweeps, strict=True))
-        aggregates = {name: aggregates_folder(sweep) for name, sweep in runs.items()}
-        self.urls = [
-            servers.start(_logdir(runs, folder / "runs"), port),
-            servers.start(_logdir(aggregates, folder / "aggregates"), port and port + 1),
-        ]
-        for url, folders in zip(self.urls, (runs, aggregates), strict=True):
-            if any(any(each.glob(f"*/{EVENTS}.*")) for each in folders.values()):
+        logdirs = {"": self.concluded, servers.ALL: _logdir(sweeps, folder / "runs")}
+        shortcuts = servers.make_shortcuts(map(axes_of, sweeps))
+        self.url = servers.start(logdirs, shortcuts, port)
+        self.urls = [self.url, f"{self.url}{servers.ALL[1:]}/"]
+        for url, logdir in zip(self.urls, logdirs.values(), strict=True):
+            if any(logdir.glob(f"*/{EVENTS}.*")) or any(logdir.glob(f"*/*/{EVENTS}.*")):
                 servers.wait_for_runs(url, FIRST_RUN_TIMEOUT)
-        shown, means = self.urls
-        self.links = servers.make_links(shown, means, [axes_of(sweep) for sweep in sweeps])
+        self.links = self._links(runs)
+
+    def _links(self, runs: int) -> dict[str, str]:
+        """Addresses by what they show, first the one to open."""
+        links = {
+            "conclusion": self.url,
+            "means over seeds": f"{self.url}means",
+            "figures": f"{self.url}figures",
+            "curves of the chosen runs": f"{self.url}curves",
+            f"all {runs} runs": f"{self.url}all",
+            "curves of all runs": f"{self.url}all/curves",
+        }
+        if any(self.concluded.iterdir()):
+            return links
+        every = "curves of all runs"  # nothing is concluded as long as no run has ended
+        return {every: links[every]} | links
 
     def refresh(self) -> None:
         """Updates the aggregates of all sweeps, and prints what is newly in the way."""
         for watcher in self.watchers:
             if problem := watcher.refresh():
                 print(printable(f"{watcher.sweep.name}: {problem}", keep="\n"), flush=True)
+        link_concluded([watcher.sweep for watcher in self.watchers], self.concluded)
 
     def serve(self) -> None:
         """Keeps the aggregates up to date, until a TensorBoard is gone: then raises ValueError."""
@@ -79,6 +97,47 @@ class Dashboard:
                     raise ValueError(
                         f"the TensorBoard at {url} does not answer: {error}"
                     ) from error
+
+
+def link_concluded(sweeps: Sequence[Path], folder: Path) -> None:
+    """Makes `folder` one of links alone: to the aggregates of the sweeps, and to chosen runs."""
+    aggregates = {sweep: _runs_in(aggregates_folder(sweep)) for sweep in sweeps}
+    room = MOST_TICKED - sum(map(len, aggregates.values()))
+    chosen = fitting([read_chosen(aggregates_folder(sweep)) for sweep in sweeps], room)
+    for sweep, runs in zip(sweeps, chosen, strict=True):
+        own = folder if len(sweeps) == 1 else folder / sweep.name
+        own.mkdir(exist_ok=True)
+        wanted = {path.name: path for path in aggregates[sweep]}
+        wanted |= {f"{each.label}, seed {each.seed}": sweep / each.run for each in runs}
+        for link in own.iterdir():
+            if link.is_symlink() and wanted.get(link.name) != link.readlink():
+                link.unlink()
+        for name, target in wanted.items():
+            if not (own / name).is_symlink():
+                (own / name).symlink_to(target, target_is_directory=True)
+
+
+def _runs_in(aggregates: Path) -> list[Path]:
+    return [path for path in sorted(aggregates.glob("*/")) if any(path.glob(f"{EVENTS}.*"))]
+
+
+def fitting(sweeps: Sequence[Sequence[ChosenRun]], room: int) -> list[list[ChosenRun]]:
+    """The chosen runs of each sweep, of as many seeds an arm, the smallest, as there is room for.
+
+    TensorBoard unticks all runs of a logdir if there are too many.
+    """
+    ranked = [_ranked(runs) for runs in sweeps]
+    for seeds in range(max((rank for own in ranked for rank, _ in own), default=0), 0, -1):
+        kept = [[run for rank, run in own if rank <= seeds] for own in ranked]
+        if sum(map(len, kept)) <= room:
+            return kept
+    return [[] for _ in sweeps]
+
+
+def _ranked(runs: Iterable[ChosenRun]) -> list[tuple[int, ChosenRun]]:
+    """Each run with the place of its seed among those of its arm, from 1."""
+    by_arm = groupby(sorted(runs), key=lambda run: run.label)
+    return [pair for _, own in by_arm for pair in enumerate(own, start=1)]
 
 
 def axes_of(sweep: Path) -> Axes:
@@ -150,13 +209,13 @@ def _outcome_of(run: Path) -> Outcome | None:
     return outcome(run.name, record.nested_dict(entry, "timing").get("latest"))
 
 
-def _logdir(folders: dict[str, Path], links: Path) -> Path:
-    """The folder itself or, of several, one with a link to each: so runs are `sweep/run`."""
-    if len(folders) == 1:
-        return next(iter(folders.values()))
+def _logdir(sweeps: Sequence[Path], links: Path) -> Path:
+    """The sweep itself or, of several, a folder with a link to each: so runs are `sweep/run`."""
+    if len(sweeps) == 1:
+        return sweeps[0]
     links.mkdir()
-    for name, folder in folders.items():
-        (links / name).symlink_to(folder)
+    for sweep in sweeps:
+        (links / sweep.name).symlink_to(sweep, target_is_directory=True)
     return links
 
 

@@ -30,16 +30,19 @@ WRITTEN_HERE = re.compile(
 """Names of the files that `replace_events` makes, with those that a killed writer left."""
 
 
-def event_file(events: Iterable[Event]) -> bytes:
+def event_file(events: Iterable[Event], place: int = 0) -> bytes:
     """The content of a file that takes the place of the run's earlier ones.
 
     It begins with a session's start: a reader that goes on from an earlier file forgets what it
-    has from that.
+    has from that. TensorBoard gives its colours to runs by the time of their first event: `place`
+    is the run's among those written here, which come before all that were trained.
     """
     content = io.BytesIO()
     writer = RecordWriter(content)
-    start = SessionLog(status=SessionLog.START)
-    for event in (Event(file_version="brain.Event:2"), Event(session_log=start), *events):
+    version = Event(file_version="brain.Event:2", wall_time=1 + place)
+    start = Event(session_log=SessionLog(status=SessionLog.START))
+    writer.write(version.SerializeToString())
+    for event in (start, *events):
         event.wall_time = time.time()
         writer.write(event.SerializeToString())
     return content.getvalue()

@@ -1,14 +1,17 @@
-"""TensorBoards that live in this process, end with it however it ends, and links into them."""
+"""TensorBoards at one address: they live in this process, and end with it however it ends."""
 
 import contextlib
+import functools
 import io
 import json
 import re
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import urlencode
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from tensorboard import program
 
@@ -18,30 +21,88 @@ HOST = "127.0.0.1"
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Whatever http_proxy says: a proxy does not reach this machine's own addresses."""
 
+ALL = "/all"
+"""Below it, a TensorBoard over all runs; at the root, one over what is concluded from them."""
+
+CURVES = {"tagFilter": "val/", "smoothing": "0"}
+"""What Time Series shows, whichever tab is opened first."""
+
+CHOSEN_PATTERN = r"^(.+?)(?:, seed -?\d+)?$"
+"""Of a TensorBoard run's name in the dashboard, what tells its arm, and the sweep if of several."""
+
 VALUE = r"\[[^\]]*\]|[^,]+"
 """Of a setting in a run's name; a list has commas of its own."""
 
 
-def start(logdir: Path, port: int) -> str:
-    """The address of a TensorBoard over this folder, for this machine only. Port 0 is any free one.
+def start(logdirs: Mapping[str, Path], shortcuts: Mapping[str, str], port: int) -> str:
+    """The address of a server with a TensorBoard over each folder, for this machine only.
+
+    Args:
+        logdirs: by the path below which each is shown, such as `/all`; one is the root's, "".
+        shortcuts: by path, the address within the server that it leads to.
+        port: 0 is any free one.
 
     Raises:
         ValueError: if it cannot be started, as when the port is in use.
     """
-    server = program.TensorBoard()
-    server.configure(
-        argv=["tensorboard", "--logdir", str(logdir), "--host", HOST, "--port", str(port)]
-    )
+    apps: dict[str, WSGIApplication] = {}
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # notes on how it loads; errors are raised
-            return str(server.launch())
+            for prefix in sorted(logdirs, reverse=True):  # the root's last: it serves them all
+                app = functools.partial(_site, apps, shortcuts, prefix)
+                server = program.TensorBoard(server_class=app)
+                server.configure(
+                    logdir=str(logdirs[prefix]), path_prefix=prefix, host=HOST, port=port
+                )
+                url = server.launch()
     except program.TensorBoardPortInUseError as error:
         raise ValueError(
-            f"expected port {port} to be free, got one in use: choose two others in a row with "
-            "--port, or PORT of make"
+            f"expected port {port} to be free, got one in use: choose another with --port, or "
+            "PORT of make"
         ) from error
     except program.TensorBoardServerException as error:
         raise ValueError(f"TensorBoard does not start: {error}") from error
+    return str(url)
+
+
+def _site(
+    apps: dict[str, WSGIApplication],
+    shortcuts: Mapping[str, str],
+    prefix: str,
+    app: WSGIApplication,
+    flags: Any,
+) -> Any:
+    """Keeps a TensorBoard's application; the root's gets a server, which serves all of them."""
+    apps[prefix] = app
+    return Unserved() if prefix else program.WerkzeugServer(_dispatched(apps, shortcuts), flags)
+
+
+class Unserved:
+    """The server of an application that another one serves."""
+
+    def serve_forever(self) -> None:
+        pass
+
+    def get_url(self) -> str:
+        return ""
+
+
+def _dispatched(
+    apps: Mapping[str, WSGIApplication], shortcuts: Mapping[str, str]
+) -> WSGIApplication:
+    def dispatch(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = str(environ["PATH_INFO"])
+        if path in shortcuts and not environ.get("QUERY_STRING"):
+            start_response("302 Found", [("Location", shortcuts[path]), ("Content-Length", "0")])
+            return []
+        prefix = next(each for each in sorted(apps, reverse=True) if is_below(path, each))
+        return apps[prefix](environ, start_response)
+
+    return dispatch
+
+
+def is_below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
 def runs_shown(url: str) -> list[str]:
@@ -73,13 +134,16 @@ def arm_pattern(axes: Iterable[Axes] = (Axes(),)) -> str:
     return rf"^(?:(.+)/)?{arm}{rate}seed=\d+([^~]*)"
 
 
-def make_links(runs: str, aggregates: str, axes: Iterable[Axes] = (Axes(),)) -> dict[str, str]:
-    """Addresses within the two TensorBoards, given by theirs; keys say what they show."""
-    colored = f"runColorGroup={quote(f'regex:{arm_pattern(axes)}', safe='')}"
-    return {
-        "runs, coloured by arm": f"{runs}?tagFilter=val%2F&smoothing=0&{colored}#timeseries",
-        "hyperparameters": f"{runs}#hparams",
-        "means over seeds": f"{aggregates}#custom_scalars",
-        "figures": f"{aggregates}#images",
-        "conclusion": f"{aggregates}#text",
+def make_shortcuts(axes: Iterable[Axes] = (Axes(),)) -> dict[str, str]:
+    """Short addresses, and what of TensorBoard they open."""
+    chosen, every = (
+        urlencode(CURVES | {"runColorGroup": f"regex:{pattern}"})
+        for pattern in (CHOSEN_PATTERN, arm_pattern(axes))
+    )
+    tabs = {"": "text", "means": "custom_scalars", "figures": "images", "curves": "timeseries"}
+    shortcuts = {f"/{path}": f"/?{chosen}#{tab}" for path, tab in tabs.items()}
+    return shortcuts | {
+        ALL: f"{ALL}/?{every}#hparams",
+        f"{ALL}/": f"{ALL}/?{every}#hparams",
+        f"{ALL}/curves": f"{ALL}/?{every}#timeseries",
     }

@@ -1,7 +1,7 @@
 """Two loss surfaces on one plane with both paths, and beneath them what the plane does not show."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,6 +31,10 @@ SLATE = to_rgb("#5b6770")
 MAP = LinearSegmentedColormap.from_list("slate", [(*SLATE, 0.02), (*SLATE, 0.75)])
 HALO = [withStroke(linewidth=2.4, foreground=PAPER)]
 CIRCLES = 11
+MAP_POINTS, LABEL_POINTS = 185, 52
+"""Widths in points of a map, about, and of the label of the arrow."""
+
+Side = Literal["left", "right", "center"]
 SMALLEST, LARGEST = 2.2, 9.0
 """Diameters in points of a circle on the plane, and of the one farthest from it."""
 
@@ -170,7 +174,22 @@ def draw_negative_gradient(axes: Axes, landscape: Landscape, shown: ArmResult) -
     tip = (shown.gradient_in_plane[0] / norm * length, shown.gradient_in_plane[1] / norm * length)
     arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.1, "path_effects": HALO}
     axes.annotate("", tip, (0, 0), arrowprops=arrow | {"shrinkA": 0, "shrinkB": 0})
-    label(axes, "−gradient", tip, (3, -6), "left")
+    label(axes, "−gradient", tip, *free_side(tip, landscape))
+
+
+def free_side(tip: tuple[float, float], landscape: Landscape) -> tuple[tuple[float, float], Side]:
+    """Where beside the tip a label is farthest from both paths: its offset in points, and side."""
+    paths = np.concatenate([each.path[["a", "b"]].to_numpy() for each in landscape.arms])
+    unit = float(landscape.a[-1] - landscape.a[0]) / MAP_POINTS
+    distances: dict[tuple[tuple[float, float], Side], float] = {}
+    for side, reach in (("left", (0, LABEL_POINTS)), ("right", (-LABEL_POINTS, 0))):
+        for offset in ((5.0, 4.0), (5.0, -4.0), (5.0, 16.0), (5.0, -16.0)):
+            moved = (offset[0] if side == "left" else -offset[0], offset[1])
+            middle = moved[1] + math.copysign(4, moved[1])  # of the letters
+            spots = [(moved[0] + share, middle) for share in np.linspace(*reach, 5)]
+            gaps = np.array(tip) + unit * np.array(spots)[:, None] - paths
+            distances[moved, side] = float(np.nanmin(np.linalg.norm(gaps, axis=-1)))  # type: ignore[index]
+    return max(distances, key=distances.__getitem__)
 
 
 def draw_endpoints(axes: Axes, landscape: Landscape) -> None:
@@ -182,8 +201,9 @@ def draw_endpoints(axes: Axes, landscape: Landscape) -> None:
             markeredgecolor=INK, zorder=4,
         )  # fmt: skip
         at_edge = each.end[0] > np.quantile(landscape.a, 0.75)
-        offset, side = ((14, above), "right") if at_edge else ((0, above), "center")
-        label(axes, f"end of\n{wrap_label(each.arm, 16, 2)}", each.end, offset, side)
+        side: Side = "right" if at_edge else "center"
+        name = f"end of\n{wrap_label(each.arm, 16, 2)}"
+        label(axes, name, each.end, (14 if at_edge else 0, above), side)
 
 
 def label(
@@ -191,7 +211,7 @@ def label(
     text: str,
     at: tuple[float, float],
     offset: tuple[float, float],
-    side: str = "center",
+    side: Side = "center",
 ) -> None:
     """Above the place or below it, by the offset in points."""
     axes.annotate(

@@ -28,6 +28,9 @@ from runlab.extras.landscape.trajectory import (
 
 log = logging.getLogger(__name__)
 
+MOST_POINTS = 1_000
+"""Along each side: a million losses take hours."""
+
 
 @dataclass(frozen=True)
 class ArmResult:
@@ -119,6 +122,8 @@ def compute_landscape(
     for name, value, least in (("points", points, 3), ("samples", samples, 1)):
         if value < least:
             raise ValueError(f"expected {name} of at least {least}, got {value}")
+    if points > MOST_POINTS:
+        raise ValueError(f"expected points of at most {MOST_POINTS}, got {points}")
     comparison = compare(sweep)
     runs = choose(comparison, arms, seed)
     styles = comparison.arm_styles

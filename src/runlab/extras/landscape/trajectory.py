@@ -112,7 +112,7 @@ def without_output(config: Mapping[str, Any], name: str, folder: str) -> DictCon
         if not is_output(f"callback.{each}", node)
     }
     kept = {**config, "logger": None, "callback": callbacks}
-    return to_train_again(kept, name=name, position="", folder=folder)
+    return to_train_again(kept, name=name, label=name, position="", folder=folder)
 
 
 def is_output(key: str, node: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from runlab.analysis.learning_rates import rate_text, with_rate
 from runlab.analysis.rendering import render, to_csv
 from runlab.extras.landscape.figure import landscape_figure
 from runlab.extras.landscape.landscape import ArmResult, Landscape
+from runlab.runs.record import nested_dict
 
 
 def write(landscape: Landscape) -> Path:
@@ -90,18 +91,29 @@ def share_text(each: ArmResult) -> str:
 
 def drift_texts(landscape: Landscape) -> list[str]:
     """How the paths, trained again, end: as the runs did, or not, or nobody knows."""
-    drifts = {each.run.folder.name: each.drift for each in landscape.arms}
-    if set(drifts.values()) == {0.0}:
+    if all(each.drift == 0 for each in landscape.arms):
         return ["Both paths, trained again, end at the runs' last checkpoints, bit for bit."]
-    return [drift_text(name, drift) for name, drift in drifts.items()]
+    return [
+        drift_text(each.run.folder.name, each.drift, is_stacked(each)) for each in landscape.arms
+    ]
 
 
-def drift_text(name: str, drift: float | None) -> str:
+def is_stacked(each: ArmResult) -> bool:
+    return (nested_dict(each.run.record, "timing").get("stack") or 1) > 1
+
+
+def drift_text(name: str, drift: float | None, stacked: bool) -> str:
     if drift is None:
         return f"{name} has no last.ckpt, so that nobody knows if its path ends where it did."
     if drift == 0:
         return f"The path of {name}, trained again, ends at its last checkpoint, bit for bit."
+    if stacked:
+        return (
+            f"The path of {name}, trained again alone, ends up to {drift:.1g} away from its last "
+            "checkpoint in some weight, as expected: the run trained in a stack, which rounds "
+            "otherwise."
+        )
     return (
         f"Caution: the path of {name}, trained again, ends up to {drift:.1g} away from its last "
-        "checkpoint in some weight, as after training in a stack, on other hardware or versions."
+        "checkpoint in some weight, as after training on other hardware or versions."
     )

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from runlab.extras.classification.prediction.preprocessing import Drawing
 from runlab.text import printable
 
 LINE_LENGTH = 80
@@ -23,7 +25,9 @@ LIKELIEST, OTHERS, GREY = "#0072B2", "#b8cad6", "#555555"
 
 
 def format_percent(probability: float) -> str:
-    return f"{probability:.1%}"
+    """To a tenth; never certain, which no network is."""
+    text = f"{probability:.1%}"
+    return ">99.9%" if text == "100.0%" else text
 
 
 # As text
@@ -39,7 +43,7 @@ def text_bars(
     likeliest = int(probabilities.argmax())
     names = [shorten(printable(name)) for name in classes]
     width = max(map(len, names))
-    length = min(MAX_BAR_LENGTH, LINE_LENGTH - len("     100.0%") - width)
+    length = min(MAX_BAR_LENGTH, LINE_LENGTH - len("     >99.9%") - width)
     bar = block_bar if can_encode(EIGHTHS, encoding) else hash_bar
     answer = f"{title}: {classes[likeliest]} ({format_percent(float(probabilities[likeliest]))})"
     lines = [printable(answer)]
@@ -97,23 +101,25 @@ def check_target(path: Path, images: Sequence[Path], overwrite: bool) -> None:
 
 def prediction_figure(
     titles: Sequence[str],
-    images: UInt8[Tensor, "images 1 height width"],
+    drawings: Sequence[Drawing],
     probabilities: Float[Tensor, "images classes"],
     classes: Sequence[str],
 ) -> Figure:
-    """One row an image: what the network saw, and a bar for each class."""
+    """One row an image: the original, what the network saw of it, and a bar for each class."""
     row = 0.75 + 0.2 * len(classes)
-    figure = Figure(figsize=(7.2, row * len(titles)), layout="constrained")
+    figure = Figure(figsize=(9, row * len(titles)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]
-    grid = figure.subplots(len(titles), 2, squeeze=False, width_ratios=[1, 1.6])
-    for axes, title, image, values in zip(grid, titles, images, probabilities, strict=True):
-        plot_image(axes[0], image[0], title)
-        plot_bars(axes[1], values.tolist(), classes)
+    grid = figure.subplots(len(titles), 3, squeeze=False, width_ratios=[1, 1, 1.6])
+    for axes, title, drawing, values in zip(grid, titles, drawings, probabilities, strict=True):
+        height, width = drawing.pixels.shape[1:]
+        plot_image(axes[0], drawing.original, shorten(title))
+        plot_image(axes[1], drawing.pixels[0].numpy(), f"seen as {width} × {height} pixels")
+        plot_bars(axes[2], values.tolist(), classes)
     return figure
 
 
-def plot_image(axes: Axes, image: UInt8[Tensor, "height width"], title: str) -> None:
-    axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+def plot_image(axes: Axes, image: UInt8[np.ndarray, "height width ..."], title: str) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title, fontsize=9, color=GREY, parse_math=False)
 

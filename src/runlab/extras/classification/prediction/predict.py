@@ -1,14 +1,16 @@
 """The command that classifies a person's own images."""
 
 import glob
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Num, UInt8
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
@@ -19,16 +21,38 @@ from runlab.extras.classification.prediction.display import (
     prediction_figure,
     text_bars,
 )
-from runlab.extras.classification.prediction.preprocessing import read_drawing
+from runlab.extras.classification.prediction.preprocessing import (
+    Drawing,
+    read_drawing,
+    require_margin,
+)
 from runlab.runs import checkpoint
+from runlab.text import printable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Options:
+    """What the command may be told, as conf/predict.yaml says."""
+
+    checkpoint: Any = None
+    images: Any = None
+    picture: str | None = None
+    overwrite: bool = False
+    margin: int | None = None
 
 
 def predict(cfg: DictConfig) -> None:
     """Prints the class probabilities of each image, and draws them if asked to.
 
+    An image that shows no drawing is left out.
+
     Raises:
-        ValueError: before anything is printed or written, if any part of it cannot be done.
+        ValueError: before anything is printed or written, if no image at all can be classified.
+        SystemExit: at the end, with a sentence for each image that was left out.
     """
+    cfg = OmegaConf.merge(OmegaConf.structured(Options), cfg)  # type: ignore[assignment]
     module, config = checkpoint.load(arguments.checkpoint(cfg))
     if not hasattr(module, "predict_probabilities"):
         raise ValueError(
@@ -46,7 +70,11 @@ def predict(cfg: DictConfig) -> None:
             f"expected a run whose data say their shape (data.shape) in {cfg.checkpoint}, got one "
             "whose data do not: images can't be made the network's size"
         )
-    drawings = torch.stack([read_drawing(file, shape, cfg.margin) for file in files])
+    require_margin(shape, cfg.margin)
+    drawings, left_out = read_drawings(files, shape, cfg.margin)
+    if not drawings:
+        sys.exit("\n".join(left_out))
+    images = torch.stack([each.pixels for each in drawings.values()])
     data = build("data", config)
     if not hasattr(data, "normalize"):
         raise ValueError(
@@ -54,7 +82,7 @@ def predict(cfg: DictConfig) -> None:
             "cannot: add that method to it"
         )
     with torch.inference_mode():
-        inputs = network_inputs(data, drawings)
+        inputs = network_inputs(data, images)
         probabilities = module.predict_probabilities(inputs)  # type: ignore[operator]
     if not probabilities.isfinite().all():
         raise ValueError(
@@ -62,12 +90,43 @@ def predict(cfg: DictConfig) -> None:
         )
     names = [*map(str, getattr(data, "classes", None) or range(probabilities.shape[1]))]
     if target is not None:
-        titles = [file.name for file in files]
-        figure = prediction_figure(titles, drawings, probabilities, names)
+        titles = [file.name for file in drawings]
+        figure = prediction_figure(titles, [*drawings.values()], probabilities, names)
         figure.savefig(target, dpi=150)
     encoding = sys.stdout.encoding or "ascii"
-    results = zip(files, probabilities, strict=True)
+    results = zip(drawings, probabilities, strict=True)
     print("\n\n".join(text_bars(str(f), p, names, encoding) for f, p in results))
+    if target is not None:
+        print(f"\npicture: {printable(str(target))}")
+    sys.stdout.flush()
+    for warning in warnings_of(drawings):
+        log.warning(warning)
+    if left_out:
+        sys.exit("\n".join(left_out))
+
+
+def read_drawings(
+    files: Iterable[Path], shape: Sequence[int], margin: int | None
+) -> tuple[dict[Path, Drawing], list[str]]:
+    """The drawings by their files, and a sentence for each file that shows none."""
+    drawings, left_out = {}, []
+    for file in files:
+        try:
+            drawings[file] = read_drawing(file, shape, margin)
+        except ValueError as error:
+            left_out.append(printable(str(error)))
+    return drawings, left_out
+
+
+def warnings_of(drawings: Mapping[Path, Drawing]) -> list[str]:
+    return [
+        printable(
+            f"{file} shows {drawing.shapes} shapes apart from each other, which were read as one: "
+            "give each an image of its own"
+        )
+        for file, drawing in drawings.items()
+        if drawing.shapes > 1
+    ]
 
 
 def network_inputs(

@@ -7,6 +7,7 @@ training images that middle is, to the nearest pixel, number 14 of 0 to 27.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,17 +31,57 @@ MIN_STROKE_WIDTH = 2.0
 canvas would be far thinner, and networks that have never seen such digits misread many."""
 
 
-def read_drawing(
-    path: Path, shape: Sequence[int], margin: int | None = None
-) -> UInt8[Tensor, "1 height width"]:
-    """The drawing in an image file: 255 is ink and 0 background, whichever was the darker.
+MIN_SHAPE_AREA = 0.2
+"""Of the largest shape's area: what is smaller belongs to it, as the dot of an i does."""
+
+APART = 0.12
+"""Of the drawing's longer side: parts with so much ground between them are shapes of their own."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What an image file shows.
+
+    Attributes:
+        original: upright, on white where it is transparent, of at most `MAX_SIDE` pixels a side.
+        pixels: as the network gets it; 255 is ink and 0 background, whichever was the darker.
+        shapes: how many drawings it seems to show, apart from each other.
+    """
+
+    original: np.ndarray
+    pixels: UInt8[Tensor, "1 height width"]
+    shapes: int
+
+
+def read_drawing(path: Path, shape: Sequence[int], margin: int | None = None) -> Drawing:
+    """The drawing in an image file.
 
     Args:
-        shape: channels, height and width of the result; there must be one channel.
+        shape: channels, height and width for the network, as `require_margin` takes them.
         margin: pixels between the drawing's box and the edge; None: a seventh, as in MNIST.
 
     Raises:
         ValueError: if the file is missing, no image, or shows nothing.
+    """
+    _, height, width = shape
+    side = require_margin(shape, margin)
+    box = height - 2 * side, width - 2 * side
+    image = read_upright(path)
+    drawing = crop_to_strokes(extract_ink(pixels_of(image)))
+    if drawing.size == 0:
+        raise ValueError(
+            f"expected a drawing in {path}, got nothing that stands out from its background: draw "
+            "darker, or take the image away"
+        )
+    pixels = center(resize(thicken(drawing, box), box), height, width)
+    return Drawing(original_of(image), pixels, count_shapes(drawing))
+
+
+def require_margin(shape: Sequence[int], margin: int | None) -> int:
+    """The margin in pixels.
+
+    Raises:
+        ValueError: for images of several channels, and a margin that leaves no room in them.
     """
     channels, height, width = shape
     shorter = min(height, width)
@@ -55,28 +96,40 @@ def read_drawing(
             f"expected a margin of 0 to {(shorter - 1) // 2} for images of {height} x {width} "
             f"pixels, got {margin}"
         )
-    box = height - 2 * margin, width - 2 * margin
-    drawing = crop_to_strokes(extract_ink(read_pixels(path)))
-    if drawing.size == 0:
-        raise ValueError(
-            f"found no drawing in {path}: expected strokes that stand out from the background"
-        )
-    return center(resize(thicken(drawing, box), box), height, width)
+    return margin
 
 
-def read_pixels(path: Path) -> Float32[np.ndarray, "height width channels"]:
-    """From 0 to 1: premultiplied RGBA, or grey alone where the file has more than 8 bits of it."""
+def read_upright(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
+            return ImageOps.exif_transpose(image)
     except FileNotFoundError:
         raise ValueError(f"expected an image at {path}, got no such file") from None
     except Exception as error:  # Pillow raises whatever its many readers raise
         raise ValueError(
             f"expected an image in {path}, got a file that Pillow cannot read: damaged, or no image"
         ) from error
-    deep = upright.mode.startswith(("I", "F"))
-    plain = upright.convert("F") if deep else upright.convert("RGBA").convert("RGBa")
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether it has more than 8 bits a channel; then it is grey."""
+    return image.mode.startswith(("I", "F"))
+
+
+def original_of(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """As it is seen on white paper."""
+    if is_deep(image):
+        image = Image.fromarray((255 * pixels_of(image)[..., 0]).astype(np.uint8))
+    seen = image.convert("RGBA")
+    seen.thumbnail((MAX_SIDE, MAX_SIDE))
+    paper = Image.new("RGBA", seen.size, "white")
+    return np.asarray(Image.alpha_composite(paper, seen).convert("RGB"))
+
+
+def pixels_of(image: Image.Image) -> Float32[np.ndarray, "height width channels"]:
+    """From 0 to 1: premultiplied RGBA, or grey alone where the file has more than 8 bits of it."""
+    deep = is_deep(image)
+    plain = image.convert("F") if deep else image.convert("RGBA").convert("RGBa")
     plain.thumbnail((MAX_SIDE, MAX_SIDE))
     values = np.atleast_3d(np.asarray(plain, np.float32))
     if not deep:
@@ -144,6 +197,19 @@ def crop_to_strokes(
     near = ndimage.binary_dilation(is_large[parts], iterations=2)  # with the strokes' soft edges
     clean = np.where(near, (1.25 * ink - 0.125).clip(0, 1), 0).astype(np.float32)  # without haze
     return clean[ndimage.find_objects((clean > 0).astype(int))[0]] if count else clean[:0, :0]
+
+
+def count_shapes(drawing: Float32[np.ndarray, "rows columns"]) -> int:
+    """How many drawings there are beside each other, as two digits are.
+
+    Parts of one, as the strokes of a 5 or the dot of an i, lie close together or are small.
+    """
+    reach = max(1, round(APART * max(drawing.shape) / 2))
+    solid = np.pad(drawing > 0.5, reach)
+    near = ndimage.distance_transform_edt(~solid) <= reach
+    groups, count = ndimage.label(near, structure=np.ones((3, 3)))
+    areas = np.bincount(groups[solid], minlength=count + 1)[1:]
+    return int((areas >= MIN_SHAPE_AREA * areas.max()).sum())
 
 
 def thicken(

@@ -29,6 +29,9 @@ RELIABILITY_HEIGHTS = {1: 3.8, 2: 3.4, 3: 2.7}
 TITLE_WIDTHS = {1: 90, 2: 44, 3: 27}
 """Inches of a diagram and characters of its title, by the number of columns of diagrams."""
 
+FEWEST_IMAGES = 10
+"""Of all runs, in a bin: the accuracy of fewer says nothing."""
+
 MAX_WRITTEN_CLASSES = 12
 """With more, the numbers would not fit into their cells, and a colour bar says what they are."""
 
@@ -41,7 +44,8 @@ def reliability_figure(
 ) -> Figure | None:
     """A diagram for each arm: accuracy against confidence in bins, and the bins' shares of images.
 
-    The band is Student's 95% interval over runs. What lies under the diagonal is overconfident.
+    The band is Student's 95% interval over runs; bins of fewer than 10 images have a share alone.
+    What lies under the diagonal is overconfident.
     """
     if reliability.empty:
         return None
@@ -49,6 +53,9 @@ def reliability_figure(
     columns = min(RELIABILITY_COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     titles = [_title_and_note(arm, arms, TITLE_WIDTHS[columns]) for arm in shown]
+    longest = max(note.count("\n") for _, note in titles)
+    # so that titles stand at one height
+    titles = [(title, note + "\n" * (longest - note.count("\n"))) for title, note in titles]
     lines = max(title.count("\n") + note.count("\n") + 2 for title, note in titles)
     figure = new_figure(rows * (RELIABILITY_HEIGHTS[columns] + 0.14 * lines))
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3.2, 1] * rows)
@@ -78,6 +85,7 @@ def _title_and_note(arm: str, arms: pd.DataFrame, width: int) -> tuple[str, str]
 
 def _draw_diagram(axes: Axes, own: pd.DataFrame, style: Style) -> None:
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    own = own[own["images"] >= min(FEWEST_IMAGES, own["images"].max())]
     low, high = own["accuracy_low"].clip(lower=0), own["accuracy_high"].clip(upper=1)
     axes.fill_between(own["confidence"], low, high, color=style.color, alpha=0.2, linewidth=0)
     axes.plot(own["confidence"], own["accuracy"], color=style.color, ls=style.dashes,
@@ -108,7 +116,7 @@ def confusion_figure(confusion: pd.DataFrame, arm_styles: Mapping[str, Style]) -
     classes = sorted({*confusion["truth"], *confusion["predicted"]})
     tables = {arm: _table(confusion[confusion["arm"] == arm], classes) for arm in arms}
     most = max(float(_errors(table).max()) for table in tables.values())
-    columns = min(len(arms), 2 if len(arms) <= 4 else 3)
+    columns = min(len(arms), 2 if len(arms) == 4 else 3)
     rows = math.ceil(len(arms) / columns)
     titles = [wrap_label(arm, 72 // columns, lines=4) for arm in arms]
     lines = max(title.count("\n") + 1 for title in titles)

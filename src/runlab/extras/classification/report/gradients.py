@@ -38,7 +38,7 @@ FORMULAS = {
 CLASSES = 10
 WRONG, TRUE = np.eye(CLASSES)[:2]
 GAPS = np.linspace(0, 20, 201)
-ANNOTATED_GAPS = (5.0, 10.0, 20.0)
+ANNOTATED_GAPS = (10.0, 20.0)
 
 Array = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def _draw_measured(
         curve = draw_curve(axes, curves[curves["arm"] == arm], column, style)
         seen += [*curve["mean"], *curve["low"]]
     scale_positive(axes, seen)
-    scale_epochs(axes)
+    scale_epochs(axes, curves.dropna(subset=column)["epoch"])
     axes.set_ylabel("gradient at the outputs, 2-norm")
     apply_style(axes)
     set_title(axes, *MEASURED[column])
@@ -93,6 +93,7 @@ def _draw_closed_forms(axes: Axes, losses: list[str], styles: Mapping[str, Style
     scale_positive(axes, np.concatenate([GRADIENT_NORMS[loss](GAPS) for loss in losses]))
     axes.margins(x=0.02)
     axes.set_ylim(axes.get_ylim()[0] / 10, axes.get_ylim()[1] * 3)
+    axes.set_xticks(range(0, 21, 5))
     axes.set_xlabel("gap: by how much the wrong class's output is above all others")
     axes.set_ylabel("gradient at the outputs,\n2-norm")
     apply_style(axes)

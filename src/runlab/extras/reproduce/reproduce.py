@@ -94,6 +94,7 @@ def reproduce(run: Path, folder: Path | None = None, data_dir: Path | None = Non
     cfg = to_train_again(
         config,
         name=run.resolve().name,
+        label=run.resolve().name,
         position="",
         folder=str(folder),
         overrides=then["overrides"],

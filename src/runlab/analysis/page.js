@@ -1,0 +1,149 @@
+"use strict";
+// The page is whole without this: it adds what a reader may press.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const source = document.getElementById(button.dataset.copy);
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    getSelection().selectAllChildren(source);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch {
+      document.execCommand("copy");
+    }
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+}
+
+// Bokeh comes compressed; the policy of the page names its hash, so nothing else can run here.
+async function loadLibrary() {
+  const packed = document.getElementById("library");
+  const bytes = Uint8Array.from(atob(packed.textContent), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(stream).text();
+  document.head.append(script);
+  packed.remove();
+}
+
+const INK = "#1a1a1a"; // as in palette.py
+const night = matchMedia("(prefers-color-scheme: dark)");
+
+// Bokeh draws on a canvas, which knows none of the page's colours.
+function paint(view, inked) {
+  const style = getComputedStyle(document.documentElement);
+  const [ink, muted, lines] = ["--ink", "--muted", "--lines"].map((name) => style.getPropertyValue(name).trim());
+  const font = getComputedStyle(document.body).fontFamily;
+  for (const axis of [...view.model.below, ...view.model.left]) {
+    Object.assign(axis, {
+      axis_label_text_color: ink, axis_label_text_font_style: "normal", axis_label_text_font: font,
+      major_label_text_color: ink, major_label_text_font: font, major_label_text_font_size: "12px",
+      axis_line_color: muted, major_tick_line_color: muted,
+    });
+  }
+  for (const grid of view.model.center) if ("grid_line_color" in grid) grid.grid_line_color = lines;
+  for (const [glyph, key] of inked) glyph[key] = { value: ink };
+  for (const legend of view.model.above) Object.assign(legend, { label_text_color: ink, label_text_font: font });
+}
+
+// What is drawn in the ink of a page by day, as spare colours of arms are.
+function findInked(view) {
+  const inked = [];
+  for (const { glyph } of view.model.renderers) {
+    for (const key of ["line_color", "fill_color"]) {
+      const color = glyph[key];
+      if ((color?.value ?? color) === INK) inked.push([glyph, key]);
+    }
+  }
+  return inked;
+}
+
+async function show(name, items) {
+  const place = document.querySelector(`[data-plot="${name}"]`);
+  if (!place) return;
+  place.hidden = name === "run"; // until a reader opens one
+  const views = [];
+  for (const item of items) {
+    const [view] = await Bokeh.embed.embed_item(item, place.appendChild(document.createElement("div")));
+    const inked = findInked(view);
+    paint(view, inked);
+    night.addEventListener("change", () => paint(view, inked));
+    views.push(view);
+  }
+  place.closest("figure")?.classList.add("live");
+  return views[0];
+}
+
+function makeTable({ columns, rows, curves }, plot) {
+  const section = document.getElementById("runs-table");
+  const [filter, count, head, body] = ["input", "output", "thead", "tbody"].map((tag) => section.querySelector(tag));
+  const shown = (cell) => (Array.isArray(cell) ? cell[1] : cell);
+  const value = (cell) => (Array.isArray(cell) ? cell[0] : cell);
+  const order = { column: null, up: true };
+
+  function open(index) {
+    section.querySelector("[data-plot]").hidden = false;
+    const source = plot.model.document.get_model_by_name("curve");
+    source.data = { x: curves[index][0], y: curves[index][1] };
+    const title = section.querySelector(".opened");
+    title.textContent = columns.map((name, column) => `${name} ${shown(rows[index][column])}`).join(", ");
+    title.scrollIntoView({ block: "nearest" });
+  }
+
+  function draw() {
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let found = rows.map((row, index) => index).filter((index) => {
+      const text = columns.map((name, column) => `${name}=${shown(rows[index][column])}`).join(" ").toLowerCase();
+      return words.every((word) => text.includes(word));
+    });
+    if (order.column !== null) {
+      const key = (index) => value(rows[index][order.column]);
+      const compare = (a, b) => (a === null) - (b === null) || (order.up ? 1 : -1) * (a < b ? -1 : a > b ? 1 : 0);
+      found.sort((a, b) => compare(key(a), key(b)));
+    }
+    count.textContent = `${found.length} of ${rows.length} runs`;
+    body.replaceChildren(...found.map((index) => {
+      const line = document.createElement("tr");
+      for (const cell of rows[index]) line.insertCell().textContent = shown(cell);
+      const last = line.insertCell();
+      if (plot && curves[index]) {
+        const button = Object.assign(document.createElement("button"), { type: "button", textContent: "curve" });
+        button.addEventListener("click", () => open(index));
+        last.append(button);
+      }
+      return line;
+    }));
+    [...head.rows[0].cells].forEach((cell, column) => {
+      const way = order.column === column ? (order.up ? "ascending" : "descending") : "none";
+      if (column < columns.length) cell.setAttribute("aria-sort", way);
+    });
+  }
+
+  const titles = head.insertRow();
+  columns.forEach((name, column) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
+    const cell = Object.assign(document.createElement("th"), { scope: "col" });
+    button.addEventListener("click", () => {
+      Object.assign(order, { column, up: order.column === column ? !order.up : true });
+      draw();
+    });
+    cell.append(button);
+    titles.append(cell);
+  });
+  titles.append(document.createElement("td"));
+  filter.addEventListener("input", draw);
+  section.hidden = false;
+  draw();
+}
+
+async function enliven() {
+  const { plots, runs } = JSON.parse(document.getElementById("data").textContent);
+  const views = {};
+  if (window.DecompressionStream) {
+    await loadLibrary();
+    for (const [name, item] of Object.entries(plots)) views[name] = await show(name, item);
+  }
+  makeTable(runs, views.run);
+}
+
+enliven();

@@ -1,0 +1,1 @@
+"""Testing a checkpoint again, alone."""

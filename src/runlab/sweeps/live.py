@@ -1,0 +1,110 @@
+"""One line that says how far a sweep is: drawn again and again on a terminal, else now and then."""
+
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from runlab import console
+from runlab.sweeps.run_status import RunReader
+from runlab.sweeps.status import sweep_status
+
+EVERY, EVERY_PLAIN = 1.0, 30.0
+"""Seconds between two lines: on a terminal, and elsewhere."""
+
+PATIENCE = 10.0
+"""Seconds without a run in training, after which `watch` ends: between two there are some."""
+
+SHARE = 0.02
+"""Of the time, at most that part is spent on reading how far the runs are."""
+
+
+class LiveLine:
+    """Draws the line in a thread of its own, while runs train in this process or in others.
+
+    Its source is the sweep's folder alone, as that of `status`. It is drawn on standard error if
+    that is a terminal, and printed on standard output otherwise.
+    """
+
+    def __init__(self, sweep: Path) -> None:
+        self.reader = RunReader(sweep)
+        self.is_drawn = console.is_terminal(sys.stderr)
+        self.started = time.perf_counter()
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run, name="live line", daemon=True)
+
+    def __enter__(self) -> "LiveLine":
+        if self.is_drawn:
+            os.environ[console.LIVE] = "1"
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.ended.set()
+        self.thread.join()
+        os.environ.pop(console.LIVE, None)
+
+    def run(self) -> None:
+        every = EVERY if self.is_drawn else EVERY_PLAIN
+        say = self.draw if self.is_drawn else self.print
+        pause = every
+        with suppress(OSError, ValueError):  # the terminal is gone, or the stream closed
+            while not self.ended.wait(pause):
+                started = time.perf_counter()
+                say(self.text())
+                pause = max(every, (time.perf_counter() - started) / SHARE)
+            say("")
+
+    def text(self) -> str:
+        width = console.columns(sys.stderr) - 1 if self.is_drawn else console.columns()
+        try:
+            return sweep_status(self.reader).line(width)
+        except ValueError:  # no run has begun
+            seconds = time.perf_counter() - self.started
+            return f"starting … {seconds:.0f} s" if self.is_drawn else ""
+
+    def draw(self, text: str) -> None:
+        """In place of what is drawn there; whatever is written next takes its place."""
+        sys.stderr.write(f"{console.ERASE}{text}")
+        sys.stderr.flush()
+
+    def print(self, text: str) -> None:
+        if text:
+            print(text, flush=True)
+
+
+def watch(sweep: Path, every: float) -> None:
+    """Shows how far a sweep is until nothing is being trained: on a terminal in one place.
+
+    Raises:
+        ValueError: where there are no runs.
+    """
+    reader, shown = RunReader(sweep), 0
+    is_drawn = console.is_terminal(sys.stdout)
+    seen = time.monotonic() - PATIENCE  # when a run was trained last
+    while True:
+        status = sweep_status(reader)
+        if status.with_status("running"):
+            seen = time.monotonic()
+        is_over = time.monotonic() - seen >= PATIENCE
+        if is_drawn:
+            lines = status.terminal().split("\n")
+            rows = len(lines) if is_over else min(len(lines), console.rows() - 1)
+            up = f"\x1b[{shown}A\r\x1b[J" if shown else ""
+            print(up + "\n".join(lines[:rows]), flush=True)
+            shown = rows
+        elif is_over:
+            print(status.terminal(), flush=True)
+        else:
+            print(status.line(console.columns()), flush=True)
+        if is_over:
+            return
+        time.sleep(every)
