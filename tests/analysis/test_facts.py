@@ -99,7 +99,7 @@ def test_a_comparison_reads_the_title_that_runs_declare(tmp_path: Path) -> None:
             entry = json.loads((folder / "run.json").read_text())
             (folder / "run.json").write_text(json.dumps(entry | {"parameters": 7}))
     comparison = compare(tmp_path)
-    assert comparison.headlines == [
+    assert [card.headline for card in comparison.cards] == [
         "Too few seeds to say whether cross_entropy or squared error is better"
     ]
     assert comparison.facts["network"] == "MLP, 7 parameters"

@@ -40,7 +40,7 @@ def test_where_every_resample_agrees_all_files_say_so(tmp_path: Path) -> None:
     folder = write(comparison)
     assert f"  {sentence}" in terminal(comparison).splitlines()
     assert f". {sentence}.\n" in (folder / "comparison.md").read_text()
-    assert f'<p class="repeat">{sentence}.</p>' in (folder / "comparison.html").read_text()
+    assert f'<span class="minus">{sentence}.</span>' in (folder / "comparison.html").read_text()
     table = pd.read_csv(folder / "differences.csv")
     assert table[["verdict", "resamples", "repeat_arm_better"]].to_numpy().tolist() == [
         ["arm better", 1_000, 1.0]

@@ -10,10 +10,12 @@ import pandas as pd
 
 from runlab.analysis import reach
 from runlab.analysis.cells import select_chosen
-from runlab.analysis.headlines import headline
+from runlab.analysis.conclusions import better_first, count_tests, reservations
+from runlab.analysis.headlines import Card, figures, headline
 from runlab.analysis.learning_rates import Rate
 from runlab.analysis.palette import Style
 from runlab.analysis.runs import ended_runs
+from runlab.analysis.validity import find_tuning
 from runlab.config.axes import Axes
 from runlab.measure import Measure
 from runlab.text import file_name
@@ -83,11 +85,20 @@ class Comparison:
         return list(zip_longest(self.conclusions, repeatability, fillvalue=""))
 
     @property
-    def headlines(self) -> list[str]:
-        """Each conclusion on a pair of arms in a few plain words."""
+    def cards(self) -> list[Card]:
+        """Each conclusion on a pair of arms at one look."""
+        tuning, tests = find_tuning(self.cells, self.rate), count_tests(self.differences)
         return [
-            headline(row, self.measure, self.margin, self.known_styles)
-            for _, row in self.differences.iterrows()
+            Card(
+                headline=headline(row, self.measure, self.margin, self.known_styles),
+                arms=better_first(row),
+                figures=figures(row, self.measure, tests) or [conclusion],
+                reservations=reservations(row, self.arms, tuning),
+                repeats=reach.repeats(row),
+            )
+            for (_, row), conclusion in zip(
+                self.differences.iterrows(), self.conclusions, strict=False
+            )
         ]
 
     @property

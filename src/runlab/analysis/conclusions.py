@@ -43,7 +43,12 @@ def conclude(
         return [_alone(arms.iloc[0], measure, tuning.rate)]
     tests = count_tests(differences)
     return [
-        _conclusion(row, measure, margin, tests, tuning.rate) + _reservations(row, arms, tuning)
+        "; ".join(
+            [
+                _conclusion(row, measure, margin, tests, tuning.rate),
+                *reservations(row, arms, tuning),
+            ]
+        )
         for _, row in differences.iterrows()
     ]
 
@@ -70,14 +75,6 @@ LEADS = {
     Verdict.UNDECIDED: "Undecided between {arm} and {other}",
 }
 """How a conclusion begins that names no better arm."""
-
-
-def evidence(conclusion: str, row: pd.Series | Mapping[str, Any]) -> str:
-    """What follows a conclusion's first words, which a headline says already."""
-    better, worse = better_first(row)
-    lead = LEADS.get(row["verdict"], "{arm} better than {other} by").format(arm=better, other=worse)
-    rest = conclusion.removeprefix(lead).lstrip(":; ")
-    return rest[:1].upper() + rest[1:]
 
 
 def better_first(row: pd.Series | Mapping[str, Any]) -> tuple[str, str]:
@@ -172,7 +169,8 @@ def _missing(row: pd.Series, measure: Measure, margin: float | None, tests: int)
     return f"{nothing}: if there is none, a new sweep of {ways} seeds would show it 4 times in 5"
 
 
-def _reservations(row: pd.Series, arms: pd.DataFrame, tuning: Tuning) -> str:
+def reservations(row: pd.Series, arms: pd.DataFrame, tuning: Tuning) -> list[str]:
+    """What may make a conclusion on this pair another one: bad ends, and how each arm was tuned."""
     pair = [row["arm"], row["other"]]
     of_pair = arms.set_index("arm").loc[pair]
     parts = [end for arm, own in of_pair.iterrows() if (end := bad_ends(own, str(arm)))]
@@ -183,7 +181,7 @@ def _reservations(row: pd.Series, arms: pd.DataFrame, tuning: Tuning) -> str:
     if single := [arm for arm in sound if arm in tuning.at_one_rate]:
         of_whom = f" of {single[0]}" if len(single) < len(pair) else ""
         parts.append(with_rate(tuning.rate, "untuned: one {title} was tried") + of_whom)
-    return "".join(f"; {part}" for part in parts)
+    return parts
 
 
 def _test(row: pd.Series, tests: int) -> str:

@@ -1,13 +1,36 @@
-"""Each conclusion as a headline: who is better and by how much, without the statistics."""
+"""Each conclusion at one look: who is better and by how much, with as few figures as it takes."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 
 from runlab.analysis.conclusions import LEADS, better_first
-from runlab.analysis.formatting import number
+from runlab.analysis.formatting import bounds, number, p_value
 from runlab.analysis.palette import Style, arm_title
+from runlab.analysis.statistics import seeds_needed
+from runlab.analysis.verdicts import Verdict
 from runlab.measure import Measure
+from runlab.text import plural
+
+
+@dataclass(frozen=True)
+class Card:
+    """A conclusion on a pair of arms.
+
+    Attributes:
+        arms: the better one first.
+        figures: the difference with its interval, and the test; or why there is none.
+        reservations: what may make it another one.
+        repeats: how often resamples of the seeds conclude the same; empty where it is not known.
+    """
+
+    headline: str
+    arms: tuple[str, str]
+    figures: list[str]
+    reservations: list[str]
+    repeats: str
 
 
 def headline(
@@ -29,7 +52,37 @@ def headline(
     return text if arm == names[0] else text[0].upper() + text[1:]
 
 
+def figures(row: pd.Series, measure: Measure, tests: int) -> list[str]:
+    """As in `0.42 points, 95% [0.30, 0.50]` and `p = 0.020 after Holm, 10 paired seeds`.
+
+    The better arm minus the other, with the interval that decides.
+    """
+    if row["verdict"] in (Verdict.UNKNOWN, Verdict.UNPAIRED, Verdict.NONE_SOUND):
+        return []
+    seeds = plural(int(row["pairs"]), "paired seed")
+    if row["verdict"] == Verdict.TOO_FEW:
+        return [f"{_effect(row, measure)} so far", f"{seeds}, a test needs {seeds_needed(tests)}"]
+    if row["verdict"] == Verdict.EQUIVALENT:
+        size, p = _effect(row, measure, "equivalence_"), row["p_equivalent_holm"]
+    else:
+        size, p = _effect(row, measure), row["p_holm"]
+    return [size, f"{p_value(p)}{' after Holm' * (tests > 1)}, {seeds}"]
+
+
+def _effect(row: pd.Series, measure: Measure, of: str = "") -> str:
+    value, low, high = row["difference"], row[f"{of}low"], row[f"{of}high"]
+    if better_first(row)[0] != row["arm"]:
+        value, low, high = -value, -high, -low
+    size = f"{number(value, measure.digits)}{_unit(measure)}"
+    if math.isnan(low):
+        return size
+    return f"{size}, {'90%' if of else '95%'} {bounds(low, high, measure.digits)}"
+
+
 def _size(row: pd.Series, measure: Measure) -> str:
     size = number(abs(row["difference"]), measure.digits)
-    unit = measure.difference_unit or f"in test {measure.title}"
-    return f"{size} {unit}"
+    return f"{size}{_unit(measure) or f' in test {measure.title}'}"
+
+
+def _unit(measure: Measure) -> str:
+    return f" {measure.difference_unit}" if measure.difference_unit else ""

@@ -19,6 +19,7 @@ from runlab.analysis.formatting import (
     pair_name,
     spread,
 )
+from runlab.analysis.headlines import Card
 from runlab.analysis.learning_rates import Rate, rate_text, with_rate
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section
@@ -45,7 +46,7 @@ def to_markdown(
     said = _said(rate)
     parts = [
         [f"# Comparison of {markdown(comparison.sweep.name)}"],
-        [_statement(*each) for each in zip_longest(comparison.statements, comparison.headlines)],
+        [_statement(*each) for each in zip_longest(comparison.statements, comparison.cards)],
         _facts(comparison),
         _bulleted("Warnings:", comparison.warnings),
         ["## Paired differences"],
@@ -78,12 +79,12 @@ def to_markdown(
     return "\n\n".join(filter(None, map("\n".join, parts))) + "\n"
 
 
-def _statement(statement: tuple[str, str], headline: str | None) -> str:
+def _statement(statement: tuple[str, str], card: Card | None) -> str:
     conclusion, repeatability = statement
     how = f" {markdown(repeatability)}." if repeatability else ""
-    if headline is None:
+    if card is None:
         return f"- **{markdown(conclusion)}.**{how}"
-    return f"- **{markdown(headline)}.** {markdown(conclusion)}.{how}"
+    return f"- **{markdown(card.headline)}.** {markdown(conclusion)}.{how}"
 
 
 def _facts(comparison: Comparison) -> list[str]:

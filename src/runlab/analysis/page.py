@@ -117,7 +117,6 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.globals.update({name: getattr(formatting, name) for name in FORMATTING})
     environment.globals.update(plural=plural, seeds_needed=seeds_needed, method=method)
-    environment.globals.update(evidence=conclusions.evidence)
     environment.globals.update(with_rate=with_rate, rate_text=rate_text)
     environment.tests["known"] = _is_known
     environment.filters.update(bound=_bound, with_code=_with_code)

@@ -13,6 +13,19 @@ RARE = 0.01
 """A cell that fewer resamples choose is not told."""
 
 
+def repeats(row: pd.Series) -> str:
+    """As in `54% of resamples of the seeds agree`; empty where there is no verdict to repeat."""
+    if row["resamples"] == 0:
+        return ""
+    share = row[_own_share(row)]
+    agree = f"{'all' if share == 1 else f'{percentage(share)} of'} resamples of the seeds agree"
+    return agree[0].upper() + agree[1:]
+
+
+def _own_share(row: pd.Series) -> str:
+    return next(column for column, kinds in SHARES.items() if row["verdict"] in kinds)
+
+
 def repeatability(row: pd.Series) -> str:
     """As in `54% of 1,000 resamples of the seeds conclude the same; 40% are undecided`.
 
@@ -20,7 +33,7 @@ def repeatability(row: pd.Series) -> str:
     """
     if row["resamples"] == 0:
         return ""
-    own = next(column for column, kinds in SHARES.items() if row["verdict"] in kinds)
+    own = _own_share(row)
     endings = {
         "repeat_arm_better": f"find {row['arm']} better",
         "repeat_other_better": f"find {row['other']} better",
