@@ -61,7 +61,8 @@ def test_markdown_has_every_cell_and_the_choice_in_bold(
     comparison: Comparison, folder: Path
 ) -> None:
     page = (folder / "comparison.md").read_text()
-    assert page.splitlines()[2] == f"- **{comparison.verdict}.**"
+    headline = "Too few seeds to say whether cross_entropy or mse is better."
+    assert page.splitlines()[2].startswith(f"- **{headline}** {headline[:-1]}")
     cells = page.split("![Mean validation score")[1].split("## Speed of learning")[0]
     assert cells.count("\n| ") + cells.count("\n| **") == 2 + 21 + 3
     assert "Naive: both arms at the same learning rate" in page

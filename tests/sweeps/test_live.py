@@ -150,13 +150,13 @@ def test_a_terminal_that_is_gone_ends_the_line_and_nothing_else(sweep, monkeypat
 def test_what_runs_say_stands_on_lines_of_its_own(tiny, tmp_path, launcher):
     drawn = on_terminal(
         80, 24, TRAIN, "-m", *tiny, f"hydra/launcher={launcher}", "loss=mse,cross_entropy",
-        "optimizer.lr=0.1,-1", "name=sweep", folder=tmp_path,
+        "optimizer.weight_decay=0,-1", "name=sweep", folder=tmp_path,
     )  # fmt: skip
     lines = seen(drawn)
     assert drawn.count(console.ERASE) > 1
     ended = [line for line in lines if line.startswith("[")]
     assert sorted(line[:5] for line in ended) == ["[1/4]", "[3/4]"], lines
     assert all(" val " in line and " test " in line and line[-2:] == " s" for line in ended)
-    assert "\x1b[31mloss=mse,lr=-1,seed=0" in drawn
+    assert "\x1b[31mloss=mse,lr=0.1,seed=0" in drawn
     assert not [line for line in lines if "starting" in line or ", epoch " in line]
     assert any(line.endswith("comparison.html") for line in lines)

@@ -12,6 +12,7 @@ from runlab.config.axes import Axes
 from runlab.runs import record
 from runlab.sweeps.stacked import describe_stacks, group_jobs, picklable, stacked_keys
 from tests.runs.test_resume import curves
+from tests.sweeps.failing import AT_A_RATE_OF_9
 
 TRAIN = "scripts/train.py"
 STACKED = "hydra/launcher=stacked"
@@ -141,13 +142,14 @@ def test_the_same_command_again_trains_nothing(sweeps, commands, tiny):
 @pytest.mark.long
 def test_a_run_that_fails_leaves_the_others_their_results(sweeps, commands, tiny):
     folder, *_ = sweeps
-    grid = [*tiny, *BARE, "optimizer.lr=0.1,-1", "seed=0,1", "name=partly"]
+    grid = [*tiny, *BARE, AT_A_RATE_OF_9, "optimizer.lr=0.1,9", "seed=0,1", "name=partly"]
     done = commands.run(folder, TRAIN, "-m", *grid, STACKED)
     assert done.returncode == 1
     found = {n: record.read(run)["status"] for n, run in runs(folder / "logs" / "partly").items()}
     assert sorted(found.values()) == ["failed", "failed", "finished", "finished"]
-    assert all(("lr=-1" in name) == (status == "failed") for name, status in found.items())
-    assert done.stdout.count(": failed: ") == 2
+    assert all(("lr=9" in name) == (status == "failed") for name, status in found.items())
+    assert done.stdout.count(": failed: ") == 1  # the same reason is told once
+    assert "2 runs left out as failed" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -204,10 +206,17 @@ def test_a_stopped_stack_is_gone_on_with_by_either_launcher(tmp_path, commands, 
 
 @pytest.mark.long
 def test_fail_fast_stops_every_run_of_a_stack(tmp_path, commands, tiny):
-    grid = [*tiny, *BARE, "optimizer.lr=0.1,0.2,-1,0.3", "name=fast", "fail_fast=true"]
+    grid = [
+        *tiny,
+        *BARE,
+        AT_A_RATE_OF_9,
+        "optimizer.lr=0.1,0.2,9,0.3",
+        "name=fast",
+        "fail_fast=true",
+    ]
     done = commands.run(tmp_path, TRAIN, "-m", *grid, STACKED)
     assert done.returncode == 1
-    assert "got -1 (fail_fast)" in done.stderr
+    assert "got 9 (fail_fast)" in done.stderr
     statuses = [record.read(run)["status"] for run in runs(tmp_path / "logs" / "fast").values()]
     assert sorted(statuses) == ["failed", "interrupted", "interrupted"]
 

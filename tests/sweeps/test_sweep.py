@@ -7,6 +7,7 @@ import pytest
 
 from runlab.runs import record
 from tests.loggers.test_hparams import hparams
+from tests.sweeps.failing import AT_A_RATE_OF_9
 
 TRAIN, COMPARE = "scripts/train.py", "scripts/compare.py"
 
@@ -104,12 +105,14 @@ def test_the_launcher_does_not_change_a_runs_result(sweep, commands, tiny):
 @pytest.mark.long
 def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, commands, tiny):
     folder, _ = sweep
-    done = commands.run(folder, TRAIN, "-m", *tiny, "optimizer.lr=-1,0.1", "name=partly")
+    done = commands.run(
+        folder, TRAIN, "-m", *tiny, AT_A_RATE_OF_9, "optimizer.lr=9,0.1", "name=partly"
+    )
     assert done.returncode == 1
     [line] = [line for line in done.stdout.splitlines() if ": failed: " in line]
-    assert line.startswith("loss=cross_entropy,lr=-1,seed=0")
-    assert line.endswith("expected optimizer.lr to be a finite number of at least 0, got -1")
-    assert "expected optimizer.lr to be a finite number of at least 0, got -1" in done.stderr
+    assert line.startswith("loss=cross_entropy,lr=9,seed=0")
+    assert line.endswith("expected another rate, got 9")
+    assert "expected another rate, got 9" in done.stderr
     assert "Traceback" not in done.stderr
     statuses = [
         record.read(path.parent)["status"]
@@ -123,10 +126,15 @@ def test_a_failing_run_is_named_the_others_go_on_and_the_exit_code_tells(sweep, 
 @pytest.mark.parametrize("launcher", ["basic", "processes"])
 def test_fail_fast_stops_a_sweep_at_its_first_failure(sweep, commands, tiny, launcher):
     folder, _ = sweep
-    grid = ["optimizer.lr=-1,0.1,0.2,0.3,0.4", f"name=fast_{launcher}", "fail_fast=true"]
+    grid = [
+        AT_A_RATE_OF_9,
+        "optimizer.lr=9,0.1,0.2,0.3,0.4",
+        f"name=fast_{launcher}",
+        "fail_fast=true",
+    ]
     done = commands.run(folder, TRAIN, "-m", *tiny, *grid, f"hydra/launcher={launcher}")
     assert done.returncode == 1
-    assert "got -1 (fail_fast)" in done.stderr
+    assert "got 9 (fail_fast)" in done.stderr
     assert "Traceback" not in done.stderr
     left = [path.name for path in (folder / "logs" / f"fast_{launcher}").glob("loss=*")]
     assert not any("lr=0.4" in name for name in left)

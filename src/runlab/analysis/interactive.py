@@ -32,6 +32,8 @@ MARKERS = {"o": "circle", "s": "square", "^": "triangle", "v": "inverted_triangl
            "P": "plus", "X": "x", "h": "hex", "*": "star"}  # fmt: skip
 DASHES = {"-": "solid", "--": "dashed", ":": "dotted", "-.": "dashdot"}
 HEIGHT = 380  # pixels
+IDS = ("id", "root_id")
+"""Where Bokeh's JSON names a model."""
 
 Transform = Callable[[Any], NDArray[np.float64]]
 
@@ -80,10 +82,24 @@ def _plots(comparison: Comparison) -> dict[str, Any]:
         "run": [_run_curve(comparison)],
     }
     items = {
-        name: [json_item(plot) for plot in plots if plot is not None]
+        name: [_numbered(json_item(plot)) for plot in plots if plot is not None]
         for name, plots in made.items()
     }
     return {name: own for name, own in items.items() if own}
+
+
+def _numbered(item: dict[str, Any]) -> dict[str, Any]:
+    """With ids from 1 on, so that the same runs make the same file: Bokeh never starts anew."""
+    numbers: dict[str, str] = {}
+
+    def renumber(part: Any, name: str = "") -> Any:
+        if isinstance(part, dict):
+            return {own: renumber(inner, own) for own, inner in part.items()}
+        if isinstance(part, (list, tuple)):
+            return [renumber(inner) for inner in part]
+        return numbers.setdefault(part, f"p{len(numbers) + 1}") if name in IDS and part else part
+
+    return renumber(item)
 
 
 def _new_plot(**options: Any) -> Any:
