@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from runlab.analysis.palette import INK, LINES, MUTED, PAPER
+from runlab.analysis.greys import INK, LINES, MUTED, PAPER
 
 
 def drawn(figure: Figure | None) -> Figure:

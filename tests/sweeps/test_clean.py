@@ -155,7 +155,7 @@ def test_checkpoints_stay_where_it_is_not_known_what_was_chosen(sweep, content):
 def test_runs_that_any_comparison_chose_keep_their_checkpoints(sweep):
     (sweep / "comparison_nll").mkdir()
     (sweep / "comparison_nll" / "comparison.md").touch()
-    content = json.dumps({"chosen": [BAD], "ended": 2})
+    content = json.dumps({"verdict": "", "chosen": [BAD], "ended": 2})
     (sweep / "comparison_nll" / "conclusion.json").write_text(content)
     assert clean.spare_checkpoints(sweep) == ([], [])
 

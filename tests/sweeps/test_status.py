@@ -566,11 +566,13 @@ def test_the_script_prints_the_status_or_one_sentence(tmp_path, commands):
     assert refused.stderr.count("\n") == 1
 
 
-def test_it_is_quick_to_import():
-    code = "import sys, runlab.sweeps.status; print(*sys.modules)"
+@pytest.mark.parametrize("module", ["status", "index"])
+def test_it_is_quick_to_import(module):
+    code = f"import sys, runlab.sweeps.{module}; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = {name.partition(".")[0] for name in run.stdout.split()}
-    assert not modules & {"torch", "lightning", "pandas", "numpy", "hydra", "omegaconf"}
+    slow = {"torch", "lightning", "pandas", "numpy", "matplotlib", "scipy", "hydra", "omegaconf"}
+    assert not modules & slow
 
 
 def test_what_fails_alike_is_told_once_and_stacks_take_a_line(tmp_path, training, monkeypatch):

@@ -15,9 +15,9 @@ from markupsafe import Markup, escape
 from runlab.analysis import conclusions, formatting, interactive, method
 from runlab.analysis.cells import milestone_measure
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.greys import CSS_VARIABLES, css_variables
 from runlab.analysis.learning_rates import rate_text, with_rate
 from runlab.analysis.palette import select_styles
-from runlab.analysis.rendering import CSS_VARIABLES, css_variables
 from runlab.analysis.section import Section
 from runlab.analysis.statistics import seeds_needed
 from runlab.text import plural, printable

@@ -9,12 +9,7 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from runlab.analysis.arms import order_arms, parts_of, same_spelling
-
-INK = "#1a1a1a"
-MUTED = "#5a5a5a"
-LINES = "#d8d8d8"
-PAPER = "#ffffff"
-"""Text, less important text, grid lines and ground. In the page they follow light and dark."""
+from runlab.analysis.greys import INK
 
 BLUE = "#0072B2"
 VERMILION = "#D55E00"

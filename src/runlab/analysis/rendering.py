@@ -9,17 +9,11 @@ import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from runlab.analysis.palette import INK, LINES, MUTED, PAPER
+from runlab.analysis.greys import CSS_VARIABLES, css_variables
 from runlab.text import spreadsheet
 
 FORMATS = ("png", "svg")
 DOTS_PER_INCH = 160
-
-CSS_VARIABLES = {INK: "--ink", MUTED: "--muted", LINES: "--lines", PAPER: "--paper"}
-"""Of the page, by the grey that each replaces: so that figures follow light and dark."""
-
-DARK = {INK: "#e8e6e3", MUTED: "#a9adb3", LINES: "#3a4048", PAPER: "#15181c"}
-"""What each of them is on a dark screen."""
 
 NOT_INLINE = (r"<!--.*?-->", r"<metadata>.*?</metadata>", r"<style.*?</style>")
 """What an SVG file needs, and an SVG element of a page does not."""
@@ -82,13 +76,3 @@ def with_css_variables(svg: str) -> str:
     for color, variable in CSS_VARIABLES.items():
         svg = re.sub(re.escape(color), f"var({variable})", svg, flags=re.IGNORECASE)
     return svg
-
-
-def css_variables() -> Markup:
-    """Their values, by day and by night."""
-    light, dark = (
-        " ".join(f"{variable}: {shade(color)};" for color, variable in CSS_VARIABLES.items())
-        for shade in (str, DARK.__getitem__)
-    )
-    by_night = "@media screen and (prefers-color-scheme: dark)"
-    return Markup(f":root {{ {light} }}\n{by_night} {{ :root {{ {dark} }} }}")

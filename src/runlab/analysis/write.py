@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from runlab import atomic
 from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.conclusion_file import CONCLUSION
 from runlab.analysis.figures import (
     grid_figure,
     learning_curves_figure,
@@ -26,9 +27,6 @@ from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render,
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section, load_sections
 from runlab.runs.record import ENDED
-
-CONCLUSION = "conclusion.json"
-"""What is concluded, for programs and for the index of all sweeps."""
 
 ALT_TEXTS = {
     "sensitivity": "Validation score against the setting that is tuned, a line for each arm",

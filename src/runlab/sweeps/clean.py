@@ -1,6 +1,5 @@
 """What a sweep no longer needs on disk: partial runs, and checkpoints that no comparison chose."""
 
-import json
 import os
 import shlex
 import shutil
@@ -10,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runlab.analysis.conclusion_file import read_conclusion
 from runlab.analysis.rebuild import comparison_lock
-from runlab.analysis.write import CONCLUSION
 from runlab.runs import lock, record
 
 PARTIAL = ("interrupted", "failed")
@@ -139,17 +138,13 @@ def chosen_runs(sweep: Path) -> set[str]:
     chosen: set[str] = set()
     folders = [path for path in sweep.glob("comparison*") if (path / "comparison.md").exists()]
     for folder in folders:
-        try:
-            content = json.loads((folder / CONCLUSION).read_text(encoding="utf-8"))
-            chosen |= {str(run) for run in content["chosen"]}
-            is_current = content["ended"] == ended
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            is_current = False
-        if not is_current:
+        content = read_conclusion(folder)
+        if content is None or content.get("ended") != ended:
             raise ValueError(
                 f"expected a comparison of the {ended} runs that have ended, got an earlier one in "
                 f"{folder}: write it again by losslab compare {shlex.quote(str(sweep))}"
             )
+        chosen |= {str(run) for run in content["chosen"]}
     if not folders:
         raise ValueError(
             f"expected a comparison of {sweep}, which says whose checkpoints to keep, got none: "

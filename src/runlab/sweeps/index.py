@@ -1,6 +1,5 @@
 """All sweeps of a folder of logs at one look: a page and a table, newest first."""
 
-import json
 import os
 import shlex
 from collections import Counter
@@ -14,8 +13,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runlab import atomic
-from runlab.analysis import rendering
-from runlab.analysis.write import CONCLUSION
+from runlab.analysis import greys
+from runlab.analysis.conclusion_file import read_conclusion
 from runlab.config.axes import ABSENT, Axes, value_at
 from runlab.console import UNDECIDED as BOLD
 from runlab.console import columns, painted
@@ -28,7 +27,7 @@ MARK = '<meta name="generator" content="runlab index">'
 """Tells a page that is written here from another file of its name."""
 
 TEMPLATE = "index.html.jinja"
-STYLES = Path(rendering.__file__).parent
+STYLES = Path(greys.__file__).parent
 """Where the style sheet of the comparison's page lies."""
 
 MOST_NAMED = 6
@@ -120,16 +119,6 @@ def read_sweep(folder: Path) -> Sweep:
         checkpoints=checkpoints,
         pages=dict(_pages(folder)),
     )
-
-
-def read_conclusion(comparison: Path) -> dict[str, Any] | None:
-    """What `write` has put there; None if that is absent, damaged or of an earlier release."""
-    try:
-        content = json.loads((comparison / CONCLUSION).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    is_sound = isinstance(content, dict) and isinstance(content.get("verdict"), str)
-    return content if is_sound else None
 
 
 def disk_use(folder: Path) -> tuple[int, int]:
@@ -253,7 +242,7 @@ def to_index_page(sweeps: Sequence[Sweep]) -> str:
     environment.globals.update(plural=plural, size_text=size_text)
     return environment.get_template(TEMPLATE).render(
         sweeps=sweeps,
-        css_variables=rendering.css_variables(),
+        css_variables=greys.css_variables(),
         written=f"{datetime.now():%Y-%m-%d %H:%M}",
         total=size_text(sum(sweep.size for sweep in sweeps)),
     )

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from runlab.analysis.palette import INK, LINES, MUTED, PAPER
+from runlab.analysis.greys import INK, LINES, MUTED, PAPER
 from runlab.text import printable
 
 FIGURE_WIDTH = 7.2

@@ -23,8 +23,9 @@ from runlab.analysis.figures.canvas import (
 )
 from runlab.analysis.figures.scales import goodness
 from runlab.analysis.formatting import ABSENT, marked, marks, number
+from runlab.analysis.greys import INK, MUTED
 from runlab.analysis.learning_rates import Rate, rate_text, with_rate
-from runlab.analysis.palette import INK, MUTED, Style, select_styles
+from runlab.analysis.palette import Style, select_styles
 from runlab.measure import Measure
 
 

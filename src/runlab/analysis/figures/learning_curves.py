@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from runlab.analysis.figures.canvas import add_legend, apply_style, new_figure, wrap_label
 from runlab.analysis.figures.scales import scale_measure
+from runlab.analysis.greys import MUTED
 from runlab.analysis.learning_rates import Rate, rate_text, with_rate
-from runlab.analysis.palette import MUTED, Style, select_styles
+from runlab.analysis.palette import Style, select_styles
 from runlab.measure import Measure
 
 

@@ -21,7 +21,8 @@ from runlab.analysis.figures.canvas import (
 )
 from runlab.analysis.figures.scales import tick_labels
 from runlab.analysis.formatting import MINUS
-from runlab.analysis.palette import INK, MUTED, Style, select_styles
+from runlab.analysis.greys import INK, MUTED
+from runlab.analysis.palette import Style, select_styles
 from runlab.measure import Measure
 
 MAX_PAIRS = 6

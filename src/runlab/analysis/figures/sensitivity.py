@@ -17,8 +17,9 @@ from runlab.analysis.figures.canvas import (
     wrap_label,
 )
 from runlab.analysis.figures.scales import scale_learning_rate, scale_measure
+from runlab.analysis.greys import INK, MUTED
 from runlab.analysis.learning_rates import NO_RATE, Rate
-from runlab.analysis.palette import INK, MUTED, Style, select_styles
+from runlab.analysis.palette import Style, select_styles
 from runlab.measure import Measure
 from runlab.runs.record import UNSOUND
 

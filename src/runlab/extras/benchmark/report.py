@@ -10,7 +10,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from runlab.analysis.figures.canvas import add_legend, apply_style, new_figure, set_title
 from runlab.analysis.figures.scales import scale_positive
-from runlab.analysis.palette import BLUE, GREEN, MUTED, VERMILION
+from runlab.analysis.greys import MUTED
+from runlab.analysis.palette import BLUE, GREEN, VERMILION
 from runlab.extras.benchmark.results import Memory, Results, Spread, spread, three_digits
 from runlab.stacks import FEWEST_PER_PROCESS
 from runlab.text import aligned, piped, plural, wrapped

@@ -22,7 +22,7 @@ from runlab.analysis.figures.canvas import (
     wrap_label,
 )
 from runlab.analysis.figures.scales import logarithmic_ticks, scale_positive
-from runlab.analysis.palette import INK, MUTED, PAPER
+from runlab.analysis.greys import INK, MUTED, PAPER
 from runlab.extras.landscape.landscape import ArmResult, Landscape
 
 LEVELS = 15

@@ -22,7 +22,8 @@ from runlab.analysis.figures.canvas import (
     write_cell,
 )
 from runlab.analysis.formatting import number
-from runlab.analysis.palette import INK, LINES, MUTED, Style, select_styles
+from runlab.analysis.greys import INK, LINES, MUTED
+from runlab.analysis.palette import Style, select_styles
 
 RELIABILITY_COLUMNS = 3
 RELIABILITY_HEIGHTS = {1: 3.8, 2: 3.4, 3: 2.7}

@@ -18,8 +18,9 @@ from runlab.analysis.figures.learning_curves import (
     scale_epochs,
 )
 from runlab.analysis.figures.scales import scale_positive, tick_label
+from runlab.analysis.greys import INK
 from runlab.analysis.learning_rates import Rate
-from runlab.analysis.palette import INK, Style, select_styles
+from runlab.analysis.palette import Style, select_styles
 
 MEASURED = {
     "train/output_gradient_norm": ("While training", "mean over the images of a batch"),
