@@ -136,7 +136,7 @@ def require_one_run(overrides: Sequence[str]) -> None:
         if of_sweep or is_sweep(each):
             raise ValueError(
                 f"expected settings of one run, got {each}: compose and train each run in a loop, "
-                "or launch a sweep by python scripts/train.py -m"
+                "or launch a sweep by losslab train -m"
             )
 
 

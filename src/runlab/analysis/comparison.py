@@ -92,13 +92,11 @@ class Comparison:
             Card(
                 headline=headline(row, self.measure, self.margin, self.known_styles),
                 arms=better_first(row),
-                figures=figures(row, self.measure, tests) or [conclusion],
+                figures=figures(row, self.measure, tests),
                 reservations=reservations(row, self.arms, tuning),
                 repeats=reach.repeats(row),
             )
-            for (_, row), conclusion in zip(
-                self.differences.iterrows(), self.conclusions, strict=False
-            )
+            for _, row in self.differences.iterrows()
         ]
 
     @property

@@ -55,9 +55,11 @@ def conclude(
 
 def _alone(arm: pd.Series, measure: Measure, rate: Rate | None) -> str:
     reached = interval(arm["test_mean"], arm["test_low"], arm["test_high"], digits=measure.digits)
+    mean, *bounds = reached.split(" ", 1)
+    reached = " ".join([with_unit(mean, measure.unit), *bounds])
     where = with_rate(rate, f" at {{title}} {rate_text(arm['learning_rate'])}")
     return (
-        f"{arm['arm']}: {with_unit(reached, measure.unit)} test {measure.title}{where}, "
+        f"{arm['arm']}: {reached} test {measure.title}{where}, "
         f"{plural(int(arm['n']), 'seed')}; a single arm, nothing to compare it with"
     )
 

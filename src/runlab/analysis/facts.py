@@ -127,7 +127,7 @@ def _command(records: Sequence[Record]) -> str | None:
         return None
     is_sweep = nested_dict(records[0], "launch") != {}
     order = sorted(values, key=lambda key: (key != "experiment", len(values[key]) > 1))
-    words = ["python", "scripts/train.py", *["-m"] * is_sweep, *(_joined(values[k]) for k in order)]
+    words = ["losslab", "train", *["-m"] * is_sweep, *(_joined(values[k]) for k in order)]
     return " ".join(map(_quoted, words))
 
 

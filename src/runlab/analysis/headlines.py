@@ -52,13 +52,21 @@ def headline(
     return text if arm == names[0] else text[0].upper() + text[1:]
 
 
+REASONS: dict[str, list[str]] = {
+    Verdict.NONE_SOUND: [],
+    Verdict.UNPAIRED: ["What is compared of them shares no seed"],
+    Verdict.UNKNOWN: ["A run that is compared lacks its result"],
+}
+"""What a card says where no difference is known; of runs without an outcome, reservations tell."""
+
+
 def figures(row: pd.Series, measure: Measure, tests: int) -> list[str]:
     """As in `0.42 points, 95% [0.30, 0.50]` and `p = 0.020 after Holm, 10 paired seeds`.
 
     The better arm minus the other, with the interval that decides.
     """
-    if row["verdict"] in (Verdict.UNKNOWN, Verdict.UNPAIRED, Verdict.NONE_SOUND):
-        return []
+    if row["verdict"] in REASONS:
+        return REASONS[row["verdict"]]
     seeds = plural(int(row["pairs"]), "paired seed")
     if row["verdict"] == Verdict.TOO_FEW:
         return [f"{_effect(row, measure)} so far", f"{seeds}, a test needs {seeds_needed(tests)}"]

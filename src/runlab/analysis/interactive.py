@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from runlab.analysis.figures.learning_curves import (
 from runlab.analysis.figures.scales import ErrorScale, logarithmic_ticks, tick_labels
 from runlab.analysis.formatting import interval, marked, number, spread
 from runlab.analysis.learning_rates import rate_text
-from runlab.analysis.palette import select_styles
+from runlab.analysis.palette import Style, select_styles
 from runlab.analysis.runs import ended_runs
 from runlab.measure import Measure
 
@@ -32,6 +33,8 @@ MARKERS = {"o": "circle", "s": "square", "^": "triangle", "v": "inverted_triangl
            "P": "plus", "X": "x", "h": "hex", "*": "star"}  # fmt: skip
 DASHES = {"-": "solid", "--": "dashed", ":": "dotted", "-.": "dashdot"}
 HEIGHT = 380  # pixels
+MOST_TICKS = 12
+"""Of an axis that names each epoch, or each learning rate."""
 IDS = ("id", "root_id")
 """Where Bokeh's JSON names a model."""
 
@@ -88,7 +91,7 @@ def _plots(comparison: Comparison) -> dict[str, Any]:
     return {name: own for name, own in items.items() if own}
 
 
-def _numbered(item: dict[str, Any]) -> dict[str, Any]:
+def _numbered(item: Any) -> Any:
     """With ids from 1 on, so that the same runs make the same file: Bokeh never starts anew."""
     numbers: dict[str, str] = {}
 
@@ -125,6 +128,7 @@ def _finish(plot: Any, renderers: list[Any], tooltips: list[tuple[str, str]]) ->
         plot.legend.orientation = "horizontal"
         plot.legend.ncols = "auto"
         plot.legend.location = "center_left"
+        plot.legend.spacing, plot.legend.label_standoff = 16, 6
         plot.legend.background_fill_alpha = 0
         plot.legend.border_line_color = None
     return plot
@@ -170,7 +174,7 @@ def _sensitivity(comparison: Comparison) -> Any:
     )
     place = _scaled(plot, [*cells["low"], *cells["high"]], measure, "validation")
     tried = sorted(set(cells["learning_rate"]))
-    if len(tried) <= 12:
+    if len(tried) <= MOST_TICKS:
         plot.xaxis.ticker = tried
         plot.xaxis.major_label_overrides = tick_labels(tried)
     drawn = []
@@ -189,8 +193,8 @@ def _sensitivity(comparison: Comparison) -> Any:
         }
         points = _draw(plot, source, arm, style)
         ring = {name: [source[name][i] for i in np.flatnonzero(own["chosen"])] for name in "xy"}
-        plot.scatter(**ring, size=17, fill_color=None, line_color=style.color, line_width=2,
-                     legend_label=arm)  # fmt: skip
+        plot.scatter(**ring, size=17, marker=_marker(style), fill_color=None,
+                     line_color=style.color, line_width=2, legend_label=arm)  # fmt: skip
         drawn.append(points)
     tooltips = [("arm", "@arm"), (rate.title, "@rate"), ("validation", "@reached")]
     tooltips += [("test", "@test"), ("runs († diverged, ‡ collapsed)", "@runs")]
@@ -201,7 +205,11 @@ def _texts(rows: pd.DataFrame, text: Callable[[pd.Series], str]) -> list[str]:
     return [text(row) for _, row in rows.iterrows()]
 
 
-def _draw(plot: Any, columns: Mapping[str, list[Any]], arm: str, style: Any) -> Any:
+def _marker(style: Style) -> str:
+    return MARKERS.get(style.marker, "circle")
+
+
+def _draw(plot: Any, columns: Mapping[str, list[Any]], arm: str, style: Style) -> Any:
     """An arm's band, line and points; the legend names all three at once."""
     from bokeh.models import ColumnDataSource
 
@@ -209,7 +217,7 @@ def _draw(plot: Any, columns: Mapping[str, list[Any]], arm: str, style: Any) -> 
     look = {"color": style.color, "legend_label": arm, "source": source}
     plot.varea("x", "low", "high", fill_alpha=0.18, **look)
     plot.line("x", "y", line_width=2, line_dash=DASHES.get(style.dashes, "solid"), **look)
-    return plot.scatter("x", "y", marker=MARKERS.get(style.marker, "circle"), size=7, **look)
+    return plot.scatter("x", "y", marker=_marker(style), size=7, **look)
 
 
 def _learning_curves(comparison: Comparison, measure: Measure) -> Any:
@@ -218,6 +226,9 @@ def _learning_curves(comparison: Comparison, measure: Measure) -> Any:
     if not has_values(curves, column):
         return None
     plot = _new_plot(x_axis_label="epoch")
+    whole = range(math.ceil(curves["epoch"].min()), math.floor(curves["epoch"].max()) + 1)
+    if 1 <= len(whole) <= MOST_TICKS:
+        plot.xaxis.ticker = list(whole)
     styles = select_styles(curves["arm"], comparison.arm_styles)
     tables = {arm: summarize_curve(curves[curves["arm"] == arm], column) for arm in styles}
     seen = [value for table in tables.values() for value in [*table["low"], *table["high"]]]

@@ -133,8 +133,9 @@ def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def _bound(text: str) -> str:
-    """With `p = 0.002` kept on one line."""
-    return re.sub(" ([=<]) ", "\N{NBSP}\\1\N{NBSP}", text)
+    """With `p = 0.002` and `cross-entropy` kept on one line."""
+    text = re.sub(" ([=<]) ", "\N{NBSP}\\1\N{NBSP}", text)
+    return re.sub(r"\b-\b", "\N{NON-BREAKING HYPHEN}", text)
 
 
 def _with_code(text: str) -> Markup:

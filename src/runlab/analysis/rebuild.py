@@ -73,7 +73,7 @@ def comparison_lock(sweep: Path, limit: float = 600.0) -> Iterator[None]:
         except OSError as error:
             raise ValueError(
                 f"expected to write the comparison into {sweep}, got: {error.strerror}; free the "
-                "place or its permissions and run scripts/compare.py again"
+                "place or its permissions and run losslab compare again"
             ) from error
         yield
 

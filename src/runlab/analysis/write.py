@@ -56,7 +56,7 @@ def write(comparison: Comparison) -> Path:
     except OSError as error:
         raise ValueError(
             f"expected to write the comparison into {folder}, got: {error.strerror}; "
-            "free the place or its permissions and run scripts/compare.py again"
+            "free the place or its permissions and run losslab compare again"
         ) from error
     return folder
 

@@ -78,7 +78,7 @@ def interrupted() -> str:
     ended = sum(entry["status"] in record.ENDED for _, entry in record.readable(sweep))
     if not ended:
         return text
-    command = shlex.join(["python", "scripts/compare.py", os.path.relpath(sweep)])
+    command = shlex.join(["losslab", "compare", os.path.relpath(sweep)])
     return f"{text}; {printable(command)} compares what has ended ({plural(ended, 'run')})"
 
 

@@ -168,7 +168,7 @@ def description(entry: Mapping[str, Any], folder: Path) -> dict[str, str]:
 def rerun_command(overrides: Iterable[str], name: str) -> str:
     """The command line for a run of its own with these overrides, in another sweep."""
     own = [each for each in overrides if key_of(each) not in LAUNCH_KEYS]
-    return shlex.join(["python", "scripts/train.py", *own, f"name={name}"])
+    return shlex.join(["losslab", "train", *own, f"name={name}"])
 
 
 def provenance_rows(entry: Mapping[str, Any]) -> list[list[str]]:

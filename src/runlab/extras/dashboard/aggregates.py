@@ -121,7 +121,7 @@ def write_aggregates(comparison: Comparison) -> Path:
     except OSError as error:
         raise ValueError(
             f"expected to write the aggregates into {folder}, got: {error.strerror}; free the "
-            "place or its permissions and run scripts/compare.py again"
+            "place or its permissions and run losslab compare again"
         ) from error
     return folder
 
@@ -167,8 +167,8 @@ def _readme(sweep: Path) -> str:
     show, argument = f"make dashboard SWEEP={name}", f"logs/{name}"
     if folder.parent != Path("logs").resolve() or shlex.quote(name) != name:
         argument = shlex.quote(str(folder))
-        show = f"python scripts/dashboard.py {argument}"
-    compare = f"python scripts/compare.py {argument}"
+        show = f"losslab dashboard {argument}"
+    compare = f"losslab compare {argument}"
     return (
         f"{HEADING}{markdown(sweep.name)} for TensorBoard\n\n"
         f"Means over seeds, a run for each arm, and the comparison: {code(show)} shows them.\n"

@@ -236,7 +236,7 @@ def newest_sweep(logs: Path) -> Path:
             "a moment"
         )
     raise ValueError(
-        f"expected a sweep in {logs}, got none: launch one, such as python scripts/train.py -m "
+        f"expected a sweep in {logs}, got none: launch one, such as losslab train -m "
         "loss=mse,cross_entropy, or name its folder"
     )
 

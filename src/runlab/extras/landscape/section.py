@@ -61,5 +61,5 @@ def read_landscape(comparison: Comparison) -> tuple[str, str] | None:
 
 def how_to_draw(sweep: Path) -> str:
     folder = f"logs/{sweep.name}" if sweep.parent.name == "logs" else str(sweep)
-    command = code(shlex.join(["python", "scripts/landscape.py", folder]))
+    command = code(shlex.join(["losslab", "landscape", folder]))
     return f"Not drawn for these runs. {command} draws it for two arms with the same network."
