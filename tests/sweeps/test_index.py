@@ -54,20 +54,20 @@ def test_sweeps_are_listed_with_what_they_conclude_newest_first(logs):
     sweeps = read_sweeps(logs)
     assert [sweep.name for sweep in sweeps] == ["torn", HOSTILE, "first", "launched"]
     torn, failed, first, launched = sweeps
-    assert first.verdict == compare(logs / "first").verdict
+    assert first.verdicts == [card.headline for card in compare(logs / "first").cards]
     assert first.question == "Which loss: cross_entropy, mse? mnist, mlp, 3 epochs"
     assert (first.runs, first.ends, first.is_concluded) == (12, "", True)
     assert first.checkpoints == 1_200_000 < first.size
     assert (torn.runs, torn.ends) == (2, "1 unreadable")
-    assert torn.verdict == f"Not compared yet: losslab compare {logs / 'torn'}"
-    assert failed.verdict == "Nothing has ended: a loss <b>with\x1b[2J markup"
-    assert (launched.runs, launched.verdict) == (0, "No run has begun")
+    assert torn.verdicts == [f"Not compared yet: losslab compare {logs / 'torn'}"]
+    assert failed.verdicts == ["Nothing has ended: a loss <b>with\x1b[2J markup"]
+    assert (launched.runs, launched.verdicts) == (0, ["No run has begun"])
 
 
 def test_a_conclusion_that_lacks_runs_says_so(logs):
     write_run(logs / "first", "mse", 0.1, 6)
-    verdict = next(sweep.verdict for sweep in read_sweeps(logs) if sweep.name == "first")
-    assert verdict.endswith(f" (1 run ended since: losslab compare {logs / 'first'})")
+    [*_, more] = next(sweep.verdicts for sweep in read_sweeps(logs) if sweep.name == "first")
+    assert more == f"1 run ended since: losslab compare {logs / 'first'}"
 
 
 def test_a_damaged_conclusion_is_none(logs):

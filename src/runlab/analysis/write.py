@@ -101,6 +101,7 @@ def _conclusion(comparison: Comparison) -> dict[str, object]:
     chosen = select_chosen(ended_runs(comparison.runs), comparison.cells)
     return {
         "verdict": comparison.verdict,
+        "headlines": [card.headline for card in comparison.cards],
         "conclusions": comparison.conclusions,
         "measure": comparison.measure.name,
         "arms": comparison.arms["arm"].tolist(),

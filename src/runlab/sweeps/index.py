@@ -30,6 +30,7 @@ TEMPLATE = "index.html.jinja"
 STYLES = Path(greys.__file__).parent
 """Where the style sheet of the comparison's page lies."""
 
+MOST_VERDICTS = 3
 MOST_NAMED = 6
 """Arms of a question."""
 
@@ -41,8 +42,8 @@ class Sweep:
     Attributes:
         date: Unix time of its latest run's start, or of the folder where no run has begun.
         question: what its runs differ in, and what they share.
-        verdict: what is concluded, or why nothing is.
-        is_concluded: whether `verdict` is a conclusion.
+        verdicts: what is concluded, or why nothing is.
+        is_concluded: whether `verdicts` are conclusions.
         runs: how many there are; ends: how many of them did not just finish, as in `2 failed`.
         size: bytes on disk; checkpoints: those of them in checkpoints.
         pages: relative addresses of its comparisons, by what they are called.
@@ -51,7 +52,7 @@ class Sweep:
     folder: Path
     date: float
     question: str
-    verdict: str
+    verdicts: Sequence[str]
     is_concluded: bool
     runs: int
     ends: str
@@ -111,7 +112,7 @@ def read_sweep(folder: Path) -> Sweep:
         folder=folder,
         date=max(starts, default=folder.stat().st_mtime),
         question=_question([entry for _, entry in record.readable(folder)]),
-        verdict=_verdict(status, conclusion),
+        verdicts=_verdicts(status, conclusion),
         is_concluded=is_concluded,
         runs=len(runs),
         ends=_ends(runs),
@@ -154,7 +155,7 @@ def _question(entries: Sequence[Mapping[str, Any]]) -> str:
     shared = [_kinds(_value(entry, key) for entry in entries) for key in ("data", "model")]
     epochs = _kinds(_value(entry, "trainer.max_epochs") for entry in entries)
     held = [kinds[0] for kinds in shared if len(kinds) == 1]
-    held += [f"{kinds} epochs" for kinds in epochs if len(epochs) == 1]
+    held += [f"{kinds} epoch{'s' * (kinds != '1')}" for kinds in epochs if len(epochs) == 1]
     named = ", ".join(arms[:MOST_NAMED])
     named += f" and {len(arms) - MOST_NAMED} more" if len(arms) > MOST_NAMED else ""
     asked = f"Which {axes.arm}: {named}?" if len(arms) > 1 else named and f"{axes.arm} {named}."
@@ -174,24 +175,32 @@ def _kinds(values: Iterator[str]) -> list[str]:
     return [value for value in dict.fromkeys(values) if value]
 
 
-def _verdict(status: SweepStatus | None, conclusion: Mapping[str, Any] | None) -> str:
+def _verdicts(status: SweepStatus | None, conclusion: Mapping[str, Any] | None) -> list[str]:
     if status is None:
-        return "No run has begun"
+        return ["No run has begun"]
     ended = [run for run in status.runs if run.status in record.ENDED]
     running = status.with_status("running")
     if running:
         total = len(status.runs) + status.not_started
         left = "" if status.remaining is None else f", about {duration(status.remaining)} left"
-        return f"Running: {len(ended)} of {plural(total, 'run')} ended{left}"
+        return [f"Running: {len(ended)} of {plural(total, 'run')} ended{left}"]
     compare = f"losslab compare {shlex.quote(str(status.sweep))}"
     if conclusion is not None:
         more = len(ended) - conclusion.get("ended", len(ended))
-        since = f" ({plural(more, 'run')} ended since: {compare})" if more > 0 else ""
-        return f"{conclusion['verdict']}{since}"
+        since = [f"{plural(more, 'run')} ended since: {compare}"] if more > 0 else []
+        return _headlines(conclusion) + since
     if ended:
-        return f"Not compared yet: {compare}"
+        return [f"Not compared yet: {compare}"]
     problems = [run.problem for run in status.runs if run.problem]
-    return "Nothing has ended" + (f": {problems[0]}" if problems else "")
+    return ["Nothing has ended" + (f": {problems[0]}" if problems else "")]
+
+
+def _headlines(conclusion: Mapping[str, Any]) -> list[str]:
+    """At most three; the sentence where there is none, as of a single arm."""
+    known = conclusion.get("headlines")
+    told = [str(each) for each in known] if isinstance(known, list) else []
+    more = [f"{len(told) - MOST_VERDICTS} more in the report"] if len(told) > MOST_VERDICTS else []
+    return told[:MOST_VERDICTS] + more or [conclusion["verdict"]]
 
 
 def _ends(runs: Sequence[RunStatus]) -> str:
@@ -261,7 +270,7 @@ def index_table(sweeps: Sequence[Sweep]) -> list[str]:
     lines.append("-" * len(lines[0]))
     for name, sweep in zip(names, sweeps, strict=True):
         numbers = NUMBERS.format(sweep.day, sweep.runs, size_text(sweep.size))
-        told = wrapped(sweep.verdict, bullet="  ")
+        told = [line for verdict in sweep.verdicts for line in wrapped(verdict, bullet="  ")]
         lines.append(f"{name:{width}}  {numbers}")
         lines += [painted(line, BOLD) for line in told] if sweep.is_concluded else told
     return lines
