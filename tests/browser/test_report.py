@@ -26,17 +26,24 @@ def test_the_table_filters_sorts_and_opens_the_curve_of_a_run(report):
     expect(table.locator(".opened")).to_contain_text("seed 3")
 
 
-def test_values_stand_at_the_pointer(report):
-    plot = report.locator("#sensitivity [data-plot]")
+def test_values_stand_below_where_a_pointer_is(report):
+    plot = report.locator("#sensitivity [data-plot] > div")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
-    tooltip = report.locator(".bk-Tooltip").first
-    for pixels in range(0, round(box["width"]), 3):
-        report.mouse.move(box["x"] + pixels, box["y"] + box["height"] / 2)
-        report.wait_for_timeout(30)
-        if tooltip.is_visible():
-            return
-    pytest.fail("no tooltip anywhere along the axis", pytrace=False)
+    report.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] / 3)
+    expect(plot.locator(".values")).to_contain_text("0.5mse")
+
+
+def test_values_stand_below_where_a_finger_taps(browser, sweep):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto((sweep / "comparison" / "comparison.html").as_uri())
+    plot = page.locator("#sensitivity [data-plot] > div")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] - 20, box["y"] + box["height"] / 3)
+    expect(plot.locator(".values")).to_contain_text("0.5mse")
+    context.close()
 
 
 def test_a_command_is_copied(report):

@@ -117,18 +117,20 @@ def _new_plot(**options: Any) -> Any:
     return plot
 
 
-def _finish(plot: Any, renderers: list[Any], tooltips: list[tuple[str, str]]) -> Any:
-    """With values at the pointer, and a legend above that hides and shows arms."""
-    from bokeh.models import HoverTool
+def _finish(plot: Any, values: list[tuple[str, str]]) -> Any:
+    """With a legend above that hides and shows arms; the page writes below what a pointer is at.
 
-    plot.add_tools(HoverTool(tooltips=tooltips, renderers=renderers, mode="vline"))
+    Args:
+        values: title and column of each, of the data that points are drawn by.
+    """
+    plot.tags = [list(part) for part in zip(*values, strict=True)]
     if plot.legend:
         plot.add_layout(plot.legend[0], "above")
         plot.legend.click_policy = "hide"
         plot.legend.orientation = "horizontal"
         plot.legend.ncols = "auto"
         plot.legend.location = "center_left"
-        plot.legend.spacing, plot.legend.label_standoff = 16, 6
+        plot.legend.spacing = 10
         plot.legend.background_fill_alpha = 0
         plot.legend.border_line_color = None
     return plot
@@ -177,7 +179,6 @@ def _sensitivity(comparison: Comparison) -> Any:
     if len(tried) <= MOST_TICKS:
         plot.xaxis.ticker = tried
         plot.xaxis.major_label_overrides = tick_labels(tried)
-    drawn = []
     for arm, style in select_styles(cells["arm"], comparison.arm_styles).items():
         own = cells[cells["arm"] == arm].dropna(subset="val_mean").sort_values("learning_rate")
         source = {
@@ -191,14 +192,12 @@ def _sensitivity(comparison: Comparison) -> Any:
             "test": _texts(own, lambda c: spread(c["test_mean"], c["test_sd"], measure.digits)),
             "runs": _texts(own, lambda c: f"{c['n']} {marked(c)}".strip()),
         }
-        points = _draw(plot, source, arm, style)
+        _draw(plot, source, arm, style)
         ring = {name: [source[name][i] for i in np.flatnonzero(own["chosen"])] for name in "xy"}
         plot.scatter(**ring, size=17, marker=_marker(style), fill_color=None,
                      line_color=style.color, line_width=2, legend_label=arm)  # fmt: skip
-        drawn.append(points)
-    tooltips = [("arm", "@arm"), (rate.title, "@rate"), ("validation", "@reached")]
-    tooltips += [("test", "@test"), ("runs († diverged, ‡ collapsed)", "@runs")]
-    return _finish(plot, drawn, tooltips)
+    values = [(rate.title, "rate"), ("arm", "arm"), ("validation", "reached"), ("test", "test")]
+    return _finish(plot, [*values, ("runs († diverged, ‡ collapsed)", "runs")])
 
 
 def _texts(rows: pd.DataFrame, text: Callable[[pd.Series], str]) -> list[str]:
@@ -209,15 +208,16 @@ def _marker(style: Style) -> str:
     return MARKERS.get(style.marker, "circle")
 
 
-def _draw(plot: Any, columns: Mapping[str, list[Any]], arm: str, style: Style) -> Any:
+def _draw(plot: Any, columns: Mapping[str, list[Any]], arm: str, style: Style) -> None:
     """An arm's band, line and points; the legend names all three at once."""
     from bokeh.models import ColumnDataSource
 
     source = ColumnDataSource(dict(columns))
     look = {"color": style.color, "legend_label": arm, "source": source}
     plot.varea("x", "low", "high", fill_alpha=0.18, **look)
-    plot.line("x", "y", line_width=2, line_dash=DASHES.get(style.dashes, "solid"), **look)
-    return plot.scatter("x", "y", marker=_marker(style), size=7, **look)
+    dash = DASHES.get(style.dashes, "solid")
+    plot.line("x", "y", line_width=2, line_dash=dash, **look)
+    plot.scatter("x", "y", marker=_marker(style), size=7, **look)
 
 
 def _learning_curves(comparison: Comparison, measure: Measure) -> Any:
@@ -233,11 +233,11 @@ def _learning_curves(comparison: Comparison, measure: Measure) -> Any:
     tables = {arm: summarize_curve(curves[curves["arm"] == arm], column) for arm in styles}
     seen = [value for table in tables.values() for value in [*table["low"], *table["high"]]]
     place = _scaled(plot, seen, measure, "validation")
-    drawn = []
     for arm, table in tables.items():
         epochs = table.index.tolist()
         source = {
             "x": epochs,
+            "epoch": [f"{epoch:g}" for epoch in epochs],
             "y": place(table["mean"]).tolist(),
             "low": place(table["low"]).tolist(),
             "high": place(table["high"]).tolist(),
@@ -247,9 +247,9 @@ def _learning_curves(comparison: Comparison, measure: Measure) -> Any:
             ),
             "runs": table["count"].astype(int).tolist(),
         }
-        drawn.append(_draw(plot, source, arm, styles[arm]))
-    tooltips = [("arm", "@arm"), ("epoch", "@x{0.##}"), ("mean [±1 sd]", "@reached")]
-    return _finish(plot, drawn, [*tooltips, ("runs", "@runs")])
+        _draw(plot, source, arm, styles[arm])
+    values = [("epoch", "epoch"), ("arm", "arm"), ("mean [±1 sd]", "reached"), ("runs", "runs")]
+    return _finish(plot, values)
 
 
 def _run_curve(comparison: Comparison) -> Any:
@@ -262,8 +262,8 @@ def _run_curve(comparison: Comparison) -> Any:
     plot = _new_plot(x_axis_label="epoch", y_axis_label=measure.axis("validation"))
     source = ColumnDataSource({"x": [], "y": []}, name="curve")
     plot.line("x", "y", source=source, line_width=2, color="#4477AA")
-    points = plot.scatter("x", "y", source=source, size=7, color="#4477AA")
-    return _finish(plot, [points], [("epoch", "@x{0.##}"), (measure.title, "@y{0.0000}")])
+    plot.scatter("x", "y", source=source, size=7, color="#4477AA")
+    return _finish(plot, [("epoch", "x"), (measure.title, "y")])
 
 
 def _runs(comparison: Comparison) -> dict[str, Any]:

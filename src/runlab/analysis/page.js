@@ -58,13 +58,52 @@ function findInked(view) {
   return inked;
 }
 
+const HINT = "values at the pointer";
+
+// Values where a pointer is, or a finger taps: below the figure, a line for each arm shown.
+function readOut(view, place) {
+  const [titles, columns] = view.model.tags;
+  const table = Object.assign(document.createElement("table"), { className: "values" });
+  const row = (cells) => {
+    const line = document.createElement("tr");
+    for (const cell of cells) line.insertCell().textContent = cell;
+    return line;
+  };
+  const box = Object.assign(document.createElement("div"), { className: "box", tabIndex: 0, role: "group", ariaLabel: HINT });
+  box.append(table);
+  place.append(box);
+  function tell(choose) {
+    const sources = view.model.renderers
+      .filter(({ visible, glyph }) => visible && glyph.type === "Scatter")
+      .map((renderer) => renderer.data_source.data)
+      .filter((data) => columns.every((name) => name in data));
+    const x = choose(sources.flatMap((data) => [...data.x]));
+    const rows = sources.flatMap((data) => {
+      const index = [...data.x].indexOf(x);
+      return index < 0 ? [] : [row(columns.map((name) => data[name][index]))];
+    });
+    if (!rows.length) return;
+    table.replaceChildren(row(titles), ...rows);
+    table.createCaption().textContent = HINT;
+  }
+  function tellNearest(event) {
+    const { left } = view.canvas_view.el.getBoundingClientRect();
+    const away = (x) => Math.abs(view.frame.x_scale.compute(x) + left - event.clientX);
+    tell((all) => all.sort((a, b) => away(a) - away(b))[0]);
+  }
+  for (const kind of ["pointermove", "pointerdown"]) place.firstChild.addEventListener(kind, tellNearest);
+  tell((all) => all.sort((a, b) => a - b)[all.length >> 1]);
+}
+
 async function show(name, items) {
   const place = document.querySelector(`[data-plot="${name}"]`);
   if (!place) return;
   place.hidden = name === "run"; // until a reader opens one
   const views = [];
   for (const item of items) {
-    const [view] = await Bokeh.embed.embed_item(item, place.appendChild(document.createElement("div")));
+    const own = place.appendChild(document.createElement("div"));
+    const [view] = await Bokeh.embed.embed_item(item, own.appendChild(document.createElement("div")));
+    readOut(view, own);
     const inked = findInked(view);
     paint(view, inked);
     night.addEventListener("change", () => paint(view, inked));
