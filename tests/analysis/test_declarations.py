@@ -71,7 +71,12 @@ def test_nothing_of_a_regression_speaks_of_classification(regression: Path) -> N
     page = (folder / "comparison.html").read_text()
     texts = [
         terminal(comparison),
-        re.sub("<style>.*?</style>|<svg.*?</svg>", "", page, flags=re.DOTALL),
+        re.sub(
+            "<style>.*?</style>|<svg.*?</svg>|<script type=.text/plain.*?</script>",
+            "",
+            page,
+            flags=re.DOTALL,
+        ),
         (folder / "comparison.md").read_text(),
         *((folder / f"{name}.csv").read_text() for name in ("cells", "arms", "differences")),
     ]

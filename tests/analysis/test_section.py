@@ -99,7 +99,7 @@ def test_a_section_has_its_place_in_page_and_markdown(comparison: Comparison) ->
     assert "12 arms, of which the first is" in page
     assert "What is drawn, &amp; why" in page
     text = (comparison.folder / "comparison.md").read_text()
-    part = text.split("## An extra part\n\n")[1].split("\n\n## The same learning rate")[0]
+    part = text.split("## An extra part\n\n")[1].split("\n\n## Naive: ")[0]
     assert part == "12 extra\n\n![A line](extra.svg)\n\n![A figure that lay there](stored.svg)"
 
 
