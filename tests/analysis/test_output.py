@@ -51,7 +51,7 @@ def test_terminal_begins_with_the_verdict_and_marks_choice_and_divergence(tmp_pa
         write_run(tmp_path, "mse", 0.1, seed, accuracy)
         write_run(tmp_path, "mse", 0.2, seed, 0.1, status="diverged" if seed else "finished")
     lines = terminal(compare(tmp_path)).splitlines()
-    assert lines[0].startswith("mse: 98.00 [85.29, 110.71]% test accuracy at learning rate 0.1")
+    assert lines[0].startswith("mse: 98.00% [85.29, 110.71] test accuracy at learning rate 0.1")
     assert "0.1  98.00 ± 1.41 *" in lines
     assert "0.2  10.00 ± 0.00   †1" in lines
 

@@ -18,8 +18,12 @@ def repeats(row: pd.Series) -> str:
     if row["resamples"] == 0:
         return ""
     share = row[_own_share(row)]
-    agree = f"{'all' if share == 1 else f'{percentage(share)} of'} resamples of the seeds agree"
-    return agree[0].upper() + agree[1:]
+    how_many = "all" if share == 1 else f"{percentage(share)} of"
+    return _capitalized(f"{how_many} resamples of the seeds agree")
+
+
+def _capitalized(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
 
 
 def _own_share(row: pd.Series) -> str:
@@ -46,7 +50,7 @@ def repeatability(row: pd.Series) -> str:
         return f"All {resamples} conclude the same"
     others = sorted((-row[column], column) for column in SHARES if column != own and row[column])
     told = ", ".join(f"{percentage(-share)} {endings[column]}" for share, column in others)
-    return f"{percentage(row[own])} of {resamples} conclude the same; {told}"
+    return _capitalized(f"{percentage(row[own])} of {resamples} conclude the same; {told}")
 
 
 def choices(cells: pd.DataFrame, measure: Measure) -> list[str]:
