@@ -15,8 +15,11 @@ from tests.browser.chromium import chromium, watch
 from tests.browser.server import tensorboard
 
 WIDTH, HEIGHT = 1280, 880
-COLORS = 128  # of a palette: a third of the bytes, and no difference to see
+COLORS = 256  # of a palette: a third of the bytes, and no difference to see
 MAX_BYTES = 250_000  # bytes
+FIGURES = ("sensitivity", "landscape")
+"""Of the comparison, as they are."""
+
 SHOWN_AXES = {"loss", "lr", "best/accuracy", "final/accuracy", "test/accuracy"}
 
 
@@ -67,11 +70,13 @@ def draw(sweep: Path, out: Path, width: int = WIDTH) -> list[Path]:
 
     Raises:
         ValueError: if the sweep has no runs.
+        OSError: if the comparison lacks a figure.
         RuntimeError: if a page logs an error, or a picture is too large for a README.
     """
     folder = aggregates_folder(sweep)
     arms = len([path for path in folder.iterdir() if path.is_dir()])
-    paths = []
+    figures = {name: sweep / "comparison" / f"{name}.png" for name in FIGURES}
+    paths = [save(path.read_bytes(), out / f"{name}.png") for name, path in figures.items()]
     with (
         tensorboard(sweep, len(record.folders(sweep))) as runs,
         tensorboard(folder, arms) as means,
@@ -110,5 +115,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     try:
         print(*draw(arguments.sweep, arguments.out, arguments.width), sep="\n")
-    except (ValueError, RuntimeError, LookupError) as error:
+    except (ValueError, OSError, RuntimeError, LookupError) as error:
         sys.exit(str(error))
