@@ -56,7 +56,9 @@ def test_confusion_shows_errors_and_their_sums_but_not_what_is_right() -> None:
     (axes,) = drawn(confusion_figure(tables.confusion(("mse",), 2), STYLES)).axes
     *numbers, note = words(axes.texts)
     assert note == "15 errors (5.26%), mean of 2 runs"
-    assert sorted(numbers) == sorted(["1.5", "2.5", "1.5", "3.5", "2.5", "3.5", "4", "5", "6"])
+    assert sorted(numbers) == sorted(
+        ["1.5", "2.5", "1.5", "3.5", "2.5", "3.5", "4.0", "5.0", "6.0"]
+    )
 
 
 def test_confusion_of_arms_shares_one_scale_and_many_classes_have_a_bar() -> None:

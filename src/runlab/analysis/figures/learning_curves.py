@@ -115,7 +115,7 @@ def scale_epochs(axes: Axes, epochs: pd.Series) -> None:
     """From the first value to the last: before the first epoch's end there is nothing to see."""
     first, last = float(epochs.min()), float(epochs.max())
     room = 0.04 * (last - first) or 0.5
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     axes.set_xlim(first - room, last + room)
     axes.set_xlabel("epoch")
 

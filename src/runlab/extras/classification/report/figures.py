@@ -147,7 +147,8 @@ def _summary(table: NDArray[np.float64], runs: int) -> str:
     errors, images = _errors(table).sum(), table.sum()
     share = f" ({100 * errors / images:.2f}%)" if images else ""
     over = f", mean of {runs} runs" if runs > 1 else ", 1 run"
-    return f"{_count(errors)} errors{share}{over}"
+    digits = 0 if errors == round(errors) else 1
+    return f"{_count(errors, digits)} errors{share}{over}"
 
 
 def _draw_matrix(
@@ -171,15 +172,17 @@ def _draw_matrix(
 def _write_counts(axes: Axes, errors: NDArray[np.float64], width: float) -> None:
     """Into cells of so many points' width; the row's sum beside its end."""
     size = width / 2.1  # three digits and some room
+    digits = 0 if np.array_equal(errors, errors.round()) else 1
     for row, column in np.argwhere(errors > 0).tolist():
-        write_cell(axes, column, row, _count(errors[row, column]), size)
+        write_cell(axes, column, row, _count(errors[row, column], digits), size)
     for row, total in enumerate(errors.sum(axis=1).tolist()):
-        write_cell(axes, len(errors), row, _count(total), size, color=MUTED, fontweight="bold")
+        count = _count(total, digits)
+        write_cell(axes, len(errors), row, count, size, color=MUTED, fontweight="bold")
 
 
-def _count(images: float) -> str:
-    """A mean over runs: with tenths, where the number is small."""
-    return f"{images:.0f}" if images >= 9.95 or images == round(images) else f"{images:.1f}"
+def _count(images: float, digits: int) -> str:
+    """A mean over runs: with tenths, where the number is small and the others have them."""
+    return f"{images:.{digits}f}" if 0 < images < 9.95 else f"{images:.0f}"
 
 
 def _draw_colour_bar(figure: Figure, mesh: QuadMesh, axes: list[Axes]) -> None:

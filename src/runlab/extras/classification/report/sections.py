@@ -135,7 +135,7 @@ class Gradients(Section):
     note = (
         "The 2-norm of the gradient of one image's loss in the network's outputs. After a softmax "
         "the squared error hardly pulls on a confidently wrong image: of 10 classes, at a logit "
-        "gap of 10, its gradient is 4.8e-4, cross-entropy's 1.414."
+        "gap of 10, its gradient is 4.8·10⁻⁴, cross-entropy's 1.414."
     )
 
     def applies(self, comparison: Comparison) -> bool:
