@@ -19,6 +19,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from runlab.runs import record
+from runlab.sweeps.run_status import read_status
 from tests.commands import Commands
 from tests.runs import kill
 from tests.runs.kill import Kill, Launch
@@ -188,15 +189,19 @@ def statuses(folder: Path) -> Counter[str]:
     return Counter(record.read(path.parent)["status"] for path in records)
 
 
-def training(folder: Path, since: float, ended: int = 0) -> Callable[[], bool]:
-    """Whether a run has been training since then, and so many have ended."""
+def training(
+    folder: Path, since: float, ended: int = 0, most_epochs: int = 12
+) -> Callable[[], bool]:
+    """Whether a run has been training since then, up to that epoch, and so many have ended."""
 
     def trains() -> bool:
         paths = [*(folder / "logs" / "grid").glob("*/run.json")]
-        there = {path: record.read(path.parent)["status"] for path in paths}
-        latest = {path for path in paths if path.stat().st_mtime > since}
-        enough = sum(status == "finished" for status in there.values()) >= ended
-        return enough and any(there[path] == "running" for path in latest)
+        there = {path: read_status(path.parent) for path in paths}
+        latest = [there[path] for path in paths if path.stat().st_mtime > since]
+        enough = sum(run.status == "finished" for run in there.values()) >= ended
+        return enough and any(
+            run.status == "running" and run.epochs <= most_epochs for run in latest
+        )
 
     return trains
 
@@ -273,7 +278,8 @@ def test_a_sweep_that_is_asked_to_stop_does_so_and_says_how_to_go_on(
     for ended, number in [(1, signal.SIGINT), (2, signal.SIGTERM)]:
         started = time.time()
         process = start(command)
-        kill.wait_until(training(tmp_path, started, ended))
+        # far from its end: two that train at once end nearly together, and then none was stopped
+        kill.wait_until(training(tmp_path, started, ended, most_epochs=4))
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
         assert process.wait(timeout=30) == 128 + number, outputs(tmp_path)
         before = statuses(tmp_path)
