@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from runlab.analysis.figures import paired_figure
 from runlab.analysis.palette import arm_styles
+from runlab.analysis.verdicts import Verdict
 from tests.analysis import tables
 from tests.analysis.drawings import dots, drawn, legend, words
 from tests.analysis.tables import KNOWN, MEASURES, STYLES
@@ -37,6 +38,19 @@ def test_every_paired_seed_is_a_dot_in_the_colour_of_the_arm_that_did_better(
     (axes,) = drawn(paired_figure(*shown, None, NLL, STYLES)).axes
     assert [count for _, count in dots(axes)[:2]] == [1, 4]
     assert not axes.patches  # no margin, no band
+
+
+def test_the_better_arm_comes_first_as_in_the_conclusion() -> None:
+    paired, differences = tables.paired(ARMS, 5), tables.differences(ARMS, 5)
+    other = differences.assign(verdict=Verdict.OTHER_BETTER)
+    (axes,) = drawn(paired_figure(paired, other, 0.2, PRIMARY, STYLES)).axes
+    assert axes.get_title(loc="left") == "mse − cross_entropy"
+    (first,) = drawn(paired_figure(paired, differences, 0.2, PRIMARY, STYLES)).axes
+    (mean,), (turned,) = (
+        [m for m in a.get_lines() if m.get_marker() == "D"] for a in (first, axes)
+    )
+    assert turned.get_xdata().tolist() == [-value for value in mean.get_xdata().tolist()]
+    assert dots(axes)[:2] == dots(first)[:2]  # who did better is as it was
 
 
 def test_the_margin_is_a_band_and_named(figure: Figure) -> None:

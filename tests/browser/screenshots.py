@@ -39,7 +39,7 @@ def wait_for_bands(page: Page) -> None:
     expect(page.locator("tf-custom-scalar-margin-chart-card path.area").first).to_be_visible()
 
 
-NUMBERED = {"1": ".cards", "2": "figure", "3": ".facts"}
+NUMBERED = {"1": ".facts", "2": ".cards", "3": "figure"}
 """What README explains of the report, by its numbers there."""
 
 NUMBER = """(part, number) => {

@@ -85,6 +85,18 @@ def better_first(row: pd.Series | Mapping[str, Any]) -> tuple[str, str]:
     return (row["other"], row["arm"]) if turned else (row["arm"], row["other"])
 
 
+def turned_to_better(row: pd.Series) -> pd.Series:
+    """A row of the table of differences with its better arm first: where it was not, negated."""
+    if better_first(row)[0] == row["arm"]:
+        return row
+    turned = row.copy()
+    turned["arm"], turned["other"] = row["other"], row["arm"]
+    turned["difference"] = -row["difference"]
+    for of in ("", "equivalence_"):
+        turned[f"{of}low"], turned[f"{of}high"] = -row[f"{of}high"], -row[f"{of}low"]
+    return turned
+
+
 def _conclusion(
     row: pd.Series,
     measure: Measure,

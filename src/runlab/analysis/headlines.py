@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from runlab.analysis.conclusions import LEADS, better_first
+from runlab.analysis.conclusions import LEADS, better_first, turned_to_better
 from runlab.analysis.formatting import bounds, number, p_value
 from runlab.analysis.palette import Style, arm_title
 from runlab.analysis.statistics import seeds_needed
@@ -78,10 +78,9 @@ def figures(row: pd.Series, measure: Measure, tests: int) -> list[str]:
 
 
 def _effect(row: pd.Series, measure: Measure, of: str = "") -> str:
-    value, low, high = row["difference"], row[f"{of}low"], row[f"{of}high"]
-    if better_first(row)[0] != row["arm"]:
-        value, low, high = -value, -high, -low
-    size = f"{number(value, measure.digits)}{_unit(measure)}"
+    row = turned_to_better(row)
+    low, high = row[f"{of}low"], row[f"{of}high"]
+    size = f"{number(row['difference'], measure.digits)}{_unit(measure)}"
     if math.isnan(low):
         return size
     return f"{size}, {'90%' if of else '95%'} {bounds(low, high, measure.digits)}"

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from runlab.analysis.conclusions import better_first, turned_to_better
 from runlab.analysis.figures.canvas import (
     FONT_SIZE,
     add_legend,
@@ -53,6 +54,8 @@ def paired_figure(
         return None
     shown = pairs[:MAX_PAIRS]
     points = [known[(known["arm"] == p["arm"]) & (known["other"] == p["other"])] for p in shown]
+    points = [_turned(own, row) for own, row in zip(points, shown, strict=True)]
+    shown = [turned_to_better(row) for row in shown]
     shown_styles = select_styles(pd.concat([paired["arm"], paired["other"]]), arm_styles)
     titles = [_title(row, 28 if len(shown) > 1 else 90) for row in shown]
     figure, panels = _panels(titles, max(map(len, points)))
@@ -66,6 +69,13 @@ def paired_figure(
     direction = as_written(_direction(measure, len(pairs)))
     figure.supxlabel(direction, fontsize=FONT_SIZE + 1, color=INK)
     return figure
+
+
+def _turned(own: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
+    """The differences of the seeds with the better arm first, as the conclusion has them."""
+    arm, other = better_first(row)
+    sign = 1 if arm == row["arm"] else -1
+    return own.assign(arm=arm, other=other, difference=sign * own["difference"])
 
 
 def _title(row: pd.Series, width: int) -> str:
