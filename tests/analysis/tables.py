@@ -49,7 +49,7 @@ def comparison(
         "sections": (),
         "outputs": (),
         "facts": {"data": "MNIST, 10,000 test samples", "epochs": "3"},
-        "commands": ["python scripts/train.py -m seed=0,1,2 'model.widths=[8]'"],
+        "commands": ["losslab train -m seed=0,1,2 'model.widths=[8]'"],
         "conclusions": ["cross_entropy better than mse by 0.41 points of test accuracy"],
         "coverage": ["Held equal: model=mlp"],
         "warnings": ["two runs trained elsewhere"],

@@ -74,7 +74,7 @@ def test_the_command_of_a_grid_is_one_that_shells_take_apart_again(shell: str) -
 def test_there_is_no_command_for_what_no_grid_made() -> None:
     assert find_commands([record("lr=1", "seed=0"), record("lr=2", "seed=1")]) == []
     assert find_commands([record(launch=None, seed=seed) for seed in range(4)]) == []
-    assert find_commands([record("seed=1", launch=None)]) == ["python scripts/train.py seed=1"]
+    assert find_commands([record("seed=1", launch=None)]) == ["losslab train seed=1"]
 
 
 def test_headlines_call_arms_by_their_titles() -> None:

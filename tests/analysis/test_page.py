@@ -123,7 +123,7 @@ def test_what_was_held_equal_and_the_command_stand_above_the_verdict(page: Reade
     verdict = words.index("cross_entropy beats mse by 0.40 points")
     assert words.index("MNIST, 10,000 test samples") < verdict
     assert words.index("27: 3 arms × 3 learning rates × 3 seeds") < verdict
-    assert words.index("python scripts/train.py -m seed=0,1,2 'model.widths=[8]'") < verdict
+    assert words.index("losslab train -m seed=0,1,2 'model.widths=[8]'") < verdict
 
 
 def test_links_say_what_their_headings_say(page: Reader) -> None:

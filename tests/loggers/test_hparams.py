@@ -200,9 +200,9 @@ def test_a_resumed_run_is_one_session_described_once(run, tmp_path):
 def test_the_text_holds_what_trains_the_run_again_and_what_it_ran_on(run, tmp_path, tiny):
     entry = run("run", "loss=mse", "name=first", "overwrite=true", "model.widths=[8]")
     text = {tag.removeprefix("run/"): text for tag, _, text in events_of(tmp_path / "run")}
-    [command] = [line for line in text["command"].splitlines() if line.startswith("python ")]
+    [command] = [line for line in text["command"].splitlines() if line.startswith("losslab ")]
     program, script, *overrides = shlex.split(command)
-    assert (program, script) == ("python", "scripts/train.py")
+    assert (program, script) == ("losslab", "train")
     again = compose(*overrides, folder=tmp_path / "run")
     assert (again.name, again.overwrite) == ("first-again", False)
     assert train(again)["fingerprint"] == entry["fingerprint"]

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from runlab.cli import loading
+from runlab.program import name as program_name
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Command:
 
 
 def run_command(
-    program: str, commands: Mapping[str, Sequence[Command]], conf: Path, arguments: Sequence[str]
+    commands: Mapping[str, Sequence[Command]], conf: Path, arguments: Sequence[str]
 ) -> None:
     """Runs the command that the first argument names; without one, lists them.
 
@@ -42,7 +43,7 @@ def run_command(
         commands: by the headings under which they are listed.
         conf: the folder of configurations.
     """
-    loading.program = program
+    program = program_name()
     if "_ARGCOMPLETE" in os.environ:
         from runlab.cli.completion import complete
 

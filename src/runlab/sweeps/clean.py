@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runlab import program
 from runlab.analysis.rebuild import comparison_lock
 from runlab.analysis.write import CONCLUSION
 from runlab.runs import lock, record
@@ -148,12 +148,12 @@ def chosen_runs(sweep: Path) -> set[str]:
         if not is_current:
             raise ValueError(
                 f"expected a comparison of the {ended} runs that have ended, got an earlier one in "
-                f"{folder}: write it again by losslab compare {shlex.quote(str(sweep))}"
+                f"{folder}: write it again by {program.command('compare', str(sweep))}"
             )
     if not folders:
         raise ValueError(
             f"expected a comparison of {sweep}, which says whose checkpoints to keep, got none: "
-            f"write one by losslab compare {shlex.quote(str(sweep))}"
+            f"write one by {program.command('compare', str(sweep))}"
         )
     return chosen
 

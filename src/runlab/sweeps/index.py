@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from runlab import atomic
+from runlab import atomic, program
 from runlab.analysis import rendering
 from runlab.analysis.write import CONCLUSION
 from runlab.config.axes import ABSENT, Axes, value_at
@@ -194,7 +193,7 @@ def _verdict(status: SweepStatus | None, conclusion: Mapping[str, Any] | None) -
         total = len(status.runs) + status.not_started
         left = "" if status.remaining is None else f", about {duration(status.remaining)} left"
         return f"Running: {len(ended)} of {plural(total, 'run')} ended{left}"
-    compare = f"losslab compare {shlex.quote(str(status.sweep))}"
+    compare = program.command("compare", str(status.sweep))
     if conclusion is not None:
         more = len(ended) - conclusion.get("ended", len(ended))
         since = f" ({plural(more, 'run')} ended since: {compare})" if more > 0 else ""
@@ -250,7 +249,7 @@ def to_index_page(sweeps: Sequence[Sweep]) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )  # fmt: skip
-    environment.globals.update(plural=plural, size_text=size_text)
+    environment.globals.update(plural=plural, size_text=size_text, program=program.name())
     return environment.get_template(TEMPLATE).render(
         sweeps=sweeps,
         css_variables=rendering.css_variables(),

@@ -301,5 +301,5 @@ def test_their_readme_says_where_a_sweep_elsewhere_lies(tmp_path, monkeypatch):
     write_run(sweep, "mse", 0.1, 0)
     monkeypatch.chdir(tmp_path)
     about = (build(Path("my logs", "first")) / "README.md").read_text()
-    assert f"python scripts/compare.py '{sweep}'`" in about
-    assert f"python scripts/dashboard.py '{sweep}'`" in about
+    assert f"losslab compare '{sweep}'`" in about
+    assert f"losslab dashboard '{sweep}'`" in about

@@ -11,7 +11,7 @@ from runlab.analysis.write import figure_names, write
 from tests.analysis.synthetic import write_run
 
 SECTION = "runlab.extras.landscape.section.LandscapeSection"
-HOW = "Not drawn for these runs. `python scripts/landscape.py"
+HOW = "Not drawn for these runs. `losslab landscape"
 
 
 def write_sweep(sweep: Path) -> Path:
@@ -67,7 +67,7 @@ def test_a_landscape_of_other_runs_is_not_shown_but_how_to_draw_one(
     draw(write_sweep(tmp_path), **changes)
     page, text = texts(compare(tmp_path))
     assert '<figure id="landscape">' not in page
-    assert "<code>python scripts/landscape.py" in page
+    assert "<code>losslab landscape" in page
     assert HOW in text
     assert (tmp_path / "comparison" / "landscape.svg").exists()
 
@@ -99,4 +99,4 @@ def test_neither_picture_nor_caption_from_elsewhere_is_live(tmp_path: Path) -> N
 def test_without_a_landscape_the_command_names_the_sweep(tmp_path: Path) -> None:
     for sweep in (write_sweep(tmp_path / "logs" / "mine"), write_sweep(tmp_path / "mine")):
         shown = "logs/mine" if sweep.parent.name == "logs" else str(sweep)
-        assert f"`python scripts/landscape.py {shown}`" in texts(compare(sweep))[1]
+        assert f"`losslab landscape {shown}`" in texts(compare(sweep))[1]

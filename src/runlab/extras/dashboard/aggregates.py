@@ -7,12 +7,11 @@ in a logdir of their own, beside the sweep.
 import colorsys
 import json
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from runlab import atomic
+from runlab import atomic, program
 from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.learning_rates import with_rate
@@ -121,7 +120,7 @@ def write_aggregates(comparison: Comparison) -> Path:
     except OSError as error:
         raise ValueError(
             f"expected to write the aggregates into {folder}, got: {error.strerror}; free the "
-            "place or its permissions and run scripts/compare.py again"
+            f"place or its permissions and run {program.name()} compare again"
         ) from error
     return folder
 
@@ -165,10 +164,10 @@ def _remove(run: Path) -> None:
 def _readme(sweep: Path) -> str:
     folder, name = sweep.resolve(), sweep.name
     show, argument = f"make dashboard SWEEP={name}", f"logs/{name}"
-    if folder.parent != Path("logs").resolve() or shlex.quote(name) != name:
-        argument = shlex.quote(str(folder))
-        show = f"python scripts/dashboard.py {argument}"
-    compare = f"python scripts/compare.py {argument}"
+    if folder.parent != Path("logs").resolve() or program.quoted(name) != name:
+        argument = str(folder)
+        show = program.command("dashboard", argument)
+    compare = program.command("compare", argument)
     return (
         f"{HEADING}{markdown(sweep.name)} for TensorBoard\n\n"
         f"Means over seeds, a run for each arm, and the comparison: {code(show)} shows them.\n"
