@@ -88,7 +88,7 @@ def _plots(comparison: Comparison) -> dict[str, Any]:
     return {name: own for name, own in items.items() if own}
 
 
-def _numbered(item: dict[str, Any]) -> dict[str, Any]:
+def _numbered(item: Any) -> Any:
     """With ids from 1 on, so that the same runs make the same file: Bokeh never starts anew."""
     numbers: dict[str, str] = {}
 
