@@ -4,6 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 from jaxtyping import install_import_hook
 
 import tests.typechecker  # noqa: F401  the hook finds it by name
+from runlab import program
 from tests.commands import Commands
 from tests.idx import write_idx
 
 install_import_hook(["losslab", "runlab"], "tests.typechecker.check")
+import_module("losslab")  # which declares what the program is called
 torch.set_num_threads(1)  # several test processes share the cores
 for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):  # what is printed is what everybody gets
     os.environ.pop(name, None)
@@ -95,7 +98,8 @@ def _logging_as_it_was() -> Iterator[None]:
 def _no_sweep_is_told_of() -> Iterator[None]:
     """A sweep tells its runs, in whatever process, of itself; this one goes on with other tests."""
     yield
-    for name in [name for name in os.environ if name.startswith("RUNLAB_")]:
+    of_runs = [name for name in os.environ if name.startswith("RUNLAB_")]
+    for name in set(of_runs) - {program.VARIABLE}:
         del os.environ[name]
 
 

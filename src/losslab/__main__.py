@@ -147,7 +147,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command that the arguments name; without them, those of the command line."""
-    run_command("losslab", COMMANDS, CONF, sys.argv[1:] if arguments is None else arguments)
+    run_command(COMMANDS, CONF, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

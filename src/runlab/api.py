@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from runlab import program
 from runlab.analysis import runs
 from runlab.analysis.compare import compare as compare
 from runlab.components import literal, located, received_data
@@ -36,7 +37,7 @@ OF_SWEEPS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper
 
 
 def compose(*overrides: str, config_dir: str | Path | None = None) -> DictConfig:
-    """What `scripts/train.py` with these overrides trains: the configuration of one run.
+    """What the command `train` with these overrides trains: the configuration of one run.
 
     The run lies in `logs/<name>` under the working directory. It is named by the overrides, so the
     configuration is read-only: compose another for another run.
@@ -136,7 +137,7 @@ def require_one_run(overrides: Sequence[str]) -> None:
         if of_sweep or is_sweep(each):
             raise ValueError(
                 f"expected settings of one run, got {each}: compose and train each run in a loop, "
-                "or launch a sweep by losslab train -m"
+                f"or launch a sweep by {program.name()} train -m"
             )
 
 

@@ -10,6 +10,7 @@ import torch
 
 import runlab
 from losslab.__main__ import COMMANDS, CONF, main
+from runlab.cli.help import first_comment, groups_of
 from tests.compose import ROOT
 
 EVERY = list(chain.from_iterable(COMMANDS.values()))
@@ -63,6 +64,12 @@ def test_help_lists_the_choices_of_a_group_that_applies(capsys):
     assert "  huber            Regression: " in capsys.readouterr().out
     with pytest.raises(SystemExit, match="expected a group after --help, one of trainer, got loss"):
         main(["evaluate", "--help", "loss"])
+
+
+def test_each_choice_of_a_group_is_explained():
+    files = [path for group in groups_of(CONF, "train") for path in (CONF / group).glob("*.yaml")]
+    assert len(files) > 50
+    assert [path for path in files if not first_comment(path)] == []
 
 
 @pytest.mark.parametrize("arguments", [[], ["train"], ["status"]])

@@ -2,7 +2,6 @@
 
 import shlex
 import subprocess
-import sys
 
 import pytest
 
@@ -15,7 +14,6 @@ def run(tmp_path, monkeypatch):
     folder = tmp_path / "logs" / "train" / "widths=[8,4] $HOME"
     (folder / "checkpoints").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["losslab train", "seed=0"])
     return folder
 
 
@@ -40,9 +38,3 @@ def test_a_shell_reads_them_as_they_are_meant(run):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert shown.stdout == "logs/train/widths=[8,4] $HOME"
-
-
-def test_a_script_of_ones_own_is_told_of_no_command_of_ours(run, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["my_script.py"])
-    (run / "checkpoints" / "best.ckpt").touch()
-    assert next_steps(run) == ["  it lies in logs/train/widths=[8,4] $HOME"]

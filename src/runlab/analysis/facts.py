@@ -1,11 +1,11 @@
 """What was trained, in a few words: data, network, optimizer, size, date, and by which command."""
 
 import math
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from runlab import program
 from runlab.analysis.formatting import listed
 from runlab.config.axes import Axes
 from runlab.config.fingerprint import key_of
@@ -127,15 +127,8 @@ def _command(records: Sequence[Record]) -> str | None:
         return None
     is_sweep = nested_dict(records[0], "launch") != {}
     order = sorted(values, key=lambda key: (key != "experiment", len(values[key]) > 1))
-    words = ["losslab", "train", *["-m"] * is_sweep, *(_joined(values[k]) for k in order)]
-    return " ".join(map(_quoted, words))
-
-
-def _quoted(word: str) -> str:
-    """For bash and zsh; what is quoted for Hydra already gets the other quotes."""
-    if "'" in word and not set(word) & set('"$`!\\'):
-        return f'"{word}"'
-    return shlex.quote(word)
+    words = ["train", *["-m"] * is_sweep, *(_joined(values[k]) for k in order)]
+    return program.command(*words)
 
 
 def _joined(overrides: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from runlab.analysis.statistics import RESAMPLES, is_exact
 from runlab.runs.record import UNSOUND
 from runlab.text import latex, plural
 
-HEAD = r"""% Written by losslab with every comparison: copy what you need, as it is replaced then.
+HEAD = r"""% Written with every comparison: copy what you need, as it is replaced then.
 % The tables need \usepackage{booktabs}.
 """
 

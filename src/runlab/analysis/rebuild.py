@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from runlab import program
 from runlab.analysis.compare import compare
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.section import load_named, told
@@ -73,7 +74,7 @@ def comparison_lock(sweep: Path, limit: float = 600.0) -> Iterator[None]:
         except OSError as error:
             raise ValueError(
                 f"expected to write the comparison into {sweep}, got: {error.strerror}; free the "
-                "place or its permissions and run losslab compare again"
+                f"place or its permissions and run {program.name()} compare again"
             ) from error
         yield
 

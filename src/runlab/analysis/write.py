@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from runlab import atomic
+from runlab import atomic, program
 from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.conclusion_file import CONCLUSION
@@ -56,7 +56,7 @@ def write(comparison: Comparison) -> Path:
     except OSError as error:
         raise ValueError(
             f"expected to write the comparison into {folder}, got: {error.strerror}; "
-            "free the place or its permissions and run losslab compare again"
+            f"free the place or its permissions and run {program.name()} compare again"
         ) from error
     return folder
 

@@ -1,6 +1,7 @@
 """A command of a command line: its name, what it does, and where its code is."""
 
 import argparse
+import functools
 import os
 import pkgutil
 import sys
@@ -8,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from runlab.cli import loading
+from runlab.program import name as program_name
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Command:
 
 
 def run_command(
-    program: str, commands: Mapping[str, Sequence[Command]], conf: Path, arguments: Sequence[str]
+    commands: Mapping[str, Sequence[Command]], conf: Path, arguments: Sequence[str]
 ) -> None:
     """Runs the command that the first argument names; without one, lists them.
 
@@ -42,7 +45,7 @@ def run_command(
         commands: by the headings under which they are listed.
         conf: the folder of configurations.
     """
-    loading.program = program
+    program = program_name()
     if "_ARGCOMPLETE" in os.environ:
         from runlab.cli.completion import complete
 
@@ -78,6 +81,7 @@ def run_plain(program: str, command: Command, arguments: Sequence[str]) -> None:
             description=filled(code.__doc__ or ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        parser.error = functools.partial(refuse, program)  # type: ignore[method-assign]
         code.add_arguments(parser)
         shown = "\n".join(examples(program, command.examples))
         parser.epilog = f"{shown}\n\n{filled(parser.epilog)}" if parser.epilog else shown
@@ -107,11 +111,22 @@ def run_configured(program: str, command: Command, conf: Path, arguments: Sequen
 
         task = pkgutil.resolve_name(command.code)
     parser = get_args_parser()
-    parser.prog, parser.usage = program, f"{program} [KEY=VALUE …]; {program} --help says more"
-    parser.parse_args(arguments)  # ends the process with these words at an unknown option
+    parser.error = functools.partial(refuse, program)  # type: ignore[method-assign]
+    wants_sweep = parser.parse_args(arguments).multirun or "hydra.mode=MULTIRUN" in arguments
+    if wants_sweep and not any(each.startswith("-m ") for each in command.examples):
+        refuse(program, "expected one value of each key, got a sweep: leave -m out")
     # Lightning starts the other processes of trainer.strategy=ddp by this
     sys.argv = [str(conf.parent / "scripts" / f"{command.name}.py"), *arguments]
     main(task, command.config, conf, command.paths)
+
+
+def refuse(program: str, message: str) -> NoReturn:
+    """Ends the process with one sentence about its arguments, without the usage above it."""
+    from runlab import console
+    from runlab.text import printable
+
+    print(console.failure(printable(f"{message}; {program} --help says more")), file=sys.stderr)
+    sys.exit(2)
 
 
 def overview(program: str, commands: Mapping[str, Sequence[Command]]) -> str:

@@ -9,21 +9,22 @@ from typing import Any
 
 import argcomplete
 
+from runlab import program
+
 SHELLS = ("bash", "zsh")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        'Once: put eval "$(losslab completion bash)" into ~/.bashrc, or the same with zsh into '
-        "~/.zshrc, behind compinit."
+        f'Once: put eval "$({program.name()} completion bash)" into ~/.bashrc, or the same with '
+        "zsh into ~/.zshrc, behind compinit."
     )
     parser.add_argument("shell", choices=SHELLS)
-    parser.set_defaults(program=parser.prog.partition(" ")[0])
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints what the shell is to run."""
-    print(argcomplete.shellcode([arguments.program], shell=arguments.shell))
+    print(argcomplete.shellcode([program.name()], shell=arguments.shell))
 
 
 class Overrides:

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-program = "runlab"
-"""What the command line is called, which the sign of life begins with."""
+from runlab import program
 
 
 @contextmanager
@@ -17,7 +16,7 @@ def loading() -> Iterator[None]:
     if "torch" in sys.modules or multiprocessing.parent_process() is not None:
         yield
         return
-    text, is_terminal = f"{program}: loading PyTorch …", sys.stderr.isatty()
+    text, is_terminal = f"{program.name()}: loading PyTorch …", sys.stderr.isatty()
     with ended_by_ctrl_c():
         print(text, end="" if is_terminal else "\n", file=sys.stderr, flush=True)
         yield

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from runlab import console
+from runlab import console, program
 from runlab.cli import streams
 from runlab.cli.interrupt import answered, code_of_signal
 from runlab.cli.loading import ended_by_ctrl_c
@@ -78,7 +77,7 @@ def interrupted() -> str:
     ended = sum(entry["status"] in record.ENDED for _, entry in record.readable(sweep))
     if not ended:
         return text
-    command = shlex.join(["losslab", "compare", os.path.relpath(sweep)])
+    command = program.command("compare", os.path.relpath(sweep))
     return f"{text}; {printable(command)} compares what has ended ({plural(ended, 'run')})"
 
 

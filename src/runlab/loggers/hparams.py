@@ -8,7 +8,6 @@ first five by name. `result` gives each run those, finite also where it diverged
 """
 
 import logging
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 
+from runlab import program
 from runlab.config.fingerprint import flatten, key_of
 from runlab.loggers.services import close_service_runs
 from runlab.measure import Measure
@@ -158,7 +158,7 @@ def description(entry: Mapping[str, Any], folder: Path) -> dict[str, str]:
             f"What the sweep says, once it has ended: open\n\n"
             f"{fenced('', str(folder.parent / 'comparison' / 'comparison.html'))}\n\n"
             "Before that, or without it:\n\n"
-            f"{fenced('sh', shlex.join(['python', 'scripts/compare.py', str(folder.parent)]))}"
+            f"{fenced('sh', program.command('compare', str(folder.parent)))}"
         ),
         "configuration": fenced("yaml", yaml.safe_dump(entry["config"], sort_keys=False)),
         "provenance": "\n".join(piped(["", "of this run"], provenance_rows(entry))),
@@ -168,7 +168,7 @@ def description(entry: Mapping[str, Any], folder: Path) -> dict[str, str]:
 def rerun_command(overrides: Iterable[str], name: str) -> str:
     """The command line for a run of its own with these overrides, in another sweep."""
     own = [each for each in overrides if key_of(each) not in LAUNCH_KEYS]
-    return shlex.join(["losslab", "train", *own, f"name={name}"])
+    return program.command("train", *own, f"name={name}")
 
 
 def provenance_rows(entry: Mapping[str, Any]) -> list[list[str]]:

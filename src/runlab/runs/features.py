@@ -44,7 +44,7 @@ OFF = {
 
 REFUSED: Mapping[type[L.Callback], str] = {
     BasePredictionWriter: (
-        "it writes what trainer.predict gives, and a run predicts nothing: use scripts/predict.py"
+        "it writes what trainer.predict gives, and a run predicts nothing: use the command predict"
     ),
     OnExceptionCheckpoint: (
         "a run that was stopped goes on from its last checkpoint by itself, and could not from one "

@@ -2,19 +2,18 @@
 
 import os
 import shlex
-import sys
 from pathlib import Path
+
+from runlab import program
 
 
 def next_steps(folder: Path) -> list[str]:
     """One command a line, of those that the run's files serve."""
     place = os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
-    commands = {}
+    lines = []
     if any(folder.glob("events.out.tfevents.*")):
-        commands["curves"] = ["tensorboard", "--logdir", place]
-    program, _, command = sys.argv[0].rpartition(" ")  # as `run_command` leaves it
+        lines.append(f"  curves: {shlex.join(['tensorboard', '--logdir', place])}")
     best = Path(place) / "checkpoints" / "best.ckpt"
-    if program and command == "train" and best.exists():
-        commands["test it again"] = [program, "evaluate", f"checkpoint={best}"]
-    lines = [f"  {what}: {shlex.join(each)}" for what, each in commands.items()]
+    if best.exists():
+        lines.append(f"  test it again: {program.command('evaluate', f'checkpoint={best}')}")
     return lines or [f"  it lies in {place}"]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runlab import atomic
+from runlab import atomic, program
 from runlab.runs import record_rules
 from runlab.text import shortened
 
@@ -196,8 +196,8 @@ def why_no_checkpoint(path: Path) -> str:
         with suppress(ValueError):
             if when := read(folder).get(CHECKPOINTS_REMOVED):
                 return (
-                    f": the run's checkpoints were removed at {when} (losslab clean); train it "
-                    "again with overwrite=true"
+                    f": the run's checkpoints were removed at {when} ({program.name()} clean); "
+                    "train it again with overwrite=true"
                 )
     return ""
 

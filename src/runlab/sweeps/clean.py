@@ -1,7 +1,6 @@
 """What a sweep no longer needs on disk: partial runs, and checkpoints that no comparison chose."""
 
 import os
-import shlex
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runlab import program
 from runlab.analysis.conclusion_file import read_conclusion
 from runlab.analysis.rebuild import comparison_lock
 from runlab.runs import lock, record
@@ -142,13 +142,13 @@ def chosen_runs(sweep: Path) -> set[str]:
         if content is None or content.get("ended") != ended:
             raise ValueError(
                 f"expected a comparison of the {ended} runs that have ended, got an earlier one in "
-                f"{folder}: write it again by losslab compare {shlex.quote(str(sweep))}"
+                f"{folder}: write it again by {program.command('compare', str(sweep))}"
             )
         chosen |= {str(run) for run in content["chosen"]}
     if not folders:
         raise ValueError(
             f"expected a comparison of {sweep}, which says whose checkpoints to keep, got none: "
-            f"write one by losslab compare {shlex.quote(str(sweep))}"
+            f"write one by {program.command('compare', str(sweep))}"
         )
     return chosen
 

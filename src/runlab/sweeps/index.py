@@ -1,7 +1,6 @@
 """All sweeps of a folder of logs at one look: a page and a table, newest first."""
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from runlab import atomic
+from runlab import atomic, program
 from runlab.analysis import greys
 from runlab.analysis.conclusion_file import read_conclusion
 from runlab.config.axes import ABSENT, Axes, value_at
@@ -184,7 +183,7 @@ def _verdicts(status: SweepStatus | None, conclusion: Mapping[str, Any] | None) 
         total = len(status.runs) + status.not_started
         left = "" if status.remaining is None else f", about {duration(status.remaining)} left"
         return [f"Running: {len(ended)} of {plural(total, 'run')} ended{left}"]
-    compare = f"losslab compare {shlex.quote(str(status.sweep))}"
+    compare = program.command("compare", str(status.sweep))
     if conclusion is not None:
         more = len(ended) - conclusion.get("ended", len(ended))
         since = [f"{plural(more, 'run')} ended since: {compare}"] if more > 0 else []
@@ -248,7 +247,7 @@ def to_index_page(sweeps: Sequence[Sweep]) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )  # fmt: skip
-    environment.globals.update(plural=plural, size_text=size_text)
+    environment.globals.update(plural=plural, size_text=size_text, program=program.name())
     return environment.get_template(TEMPLATE).render(
         sweeps=sweeps,
         css_variables=greys.css_variables(),

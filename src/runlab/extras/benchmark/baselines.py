@@ -81,7 +81,7 @@ class Template:
     """
 
     name = "losslab"
-    description = "what scripts/train.py runs, with its callbacks, TensorBoard and checkpoints"
+    description = "what the command train runs, with its callbacks, TensorBoard and checkpoints"
 
     def __init__(self, cfg: DictConfig, steps_per_epoch: int) -> None:
         self.cfg, self.steps_per_epoch = cfg, steps_per_epoch

@@ -209,7 +209,7 @@ def run_in_new_process(script: str, cfg: DictConfig, argument: str) -> Any:
 
 
 def training_overrides() -> list[str]:
-    """The overrides of this command that scripts/train.py takes too."""
+    """The overrides of this command that the command `train` takes too."""
     overrides = HydraConfig.get().overrides.task
     return [each for each in overrides if key_of(each) not in OWN_KEYS]
 

@@ -7,12 +7,11 @@ in a logdir of their own, beside the sweep.
 import colorsys
 import json
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from runlab import atomic
+from runlab import atomic, program
 from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.learning_rates import with_rate
@@ -53,7 +52,7 @@ FIGURES = (
 """In the order in which they are shown: which arm, which learning rate, why; others follow."""
 
 HOW_TO_READ = """\
-In `losslab dashboard` these tabs show the comparison and the runs {at_the_choice}. The address \
+In `{dashboard}` these tabs show the comparison and the runs {at_the_choice}. The address \
 ending in `/all` shows all runs.
 
 | tab | what it shows | what to type into its filters |
@@ -121,7 +120,7 @@ def write_aggregates(comparison: Comparison) -> Path:
     except OSError as error:
         raise ValueError(
             f"expected to write the aggregates into {folder}, got: {error.strerror}; free the "
-            "place or its permissions and run losslab compare again"
+            f"place or its permissions and run {program.name()} compare again"
         ) from error
     return folder
 
@@ -165,10 +164,10 @@ def _remove(run: Path) -> None:
 def _readme(sweep: Path) -> str:
     folder, name = sweep.resolve(), sweep.name
     show, argument = f"make dashboard SWEEP={name}", f"logs/{name}"
-    if folder.parent != Path("logs").resolve() or shlex.quote(name) != name:
-        argument = shlex.quote(str(folder))
-        show = f"losslab dashboard {argument}"
-    compare = f"losslab compare {argument}"
+    if folder.parent != Path("logs").resolve() or program.quoted(name) != name:
+        argument = str(folder)
+        show = program.command("dashboard", argument)
+    compare = program.command("compare", argument)
     return (
         f"{HEADING}{markdown(sweep.name)} for TensorBoard\n\n"
         f"Means over seeds, a run for each arm, and the comparison: {code(show)} shows them.\n"
@@ -276,6 +275,7 @@ def _comparison_events(comparison: Comparison) -> list[Event]:
 def _how_to_read(comparison: Comparison) -> str:
     run = ended_runs(comparison.runs)["run"].iloc[0]
     return HOW_TO_READ.format(
+        dashboard=program.command("dashboard"),
         at_the_choice=with_rate(comparison.rate, "at the chosen {plural}") or "of each arm",
         run=code(run.partition(",seed=")[0]),
     )

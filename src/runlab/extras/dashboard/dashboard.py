@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from runlab import program
 from runlab.analysis.rebuild import rebuild
 from runlab.config.axes import Axes
 from runlab.extras.dashboard import servers
@@ -236,7 +237,7 @@ def newest_sweep(logs: Path) -> Path:
             "a moment"
         )
     raise ValueError(
-        f"expected a sweep in {logs}, got none: launch one, such as losslab train -m "
+        f"expected a sweep in {logs}, got none: launch one, such as {program.name()} train -m "
         "loss=mse,cross_entropy, or name its folder"
     )
 

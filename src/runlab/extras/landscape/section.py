@@ -1,13 +1,13 @@
-"""The loss landscape in a comparison, where scripts/landscape.py has drawn it."""
+"""The loss landscape in a comparison, where it was drawn."""
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
+from runlab import program
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.section import Findings, Section
 from runlab.measure import Measure
@@ -61,5 +61,5 @@ def read_landscape(comparison: Comparison) -> tuple[str, str] | None:
 
 def how_to_draw(sweep: Path) -> str:
     folder = f"logs/{sweep.name}" if sweep.parent.name == "logs" else str(sweep)
-    command = code(shlex.join(["losslab", "landscape", folder]))
+    command = code(program.command("landscape", folder))
     return f"Not drawn for these runs. {command} draws it for two arms with the same network."

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if not 0 <= arguments.tolerance < math.inf:
+        raise ValueError(f"expected a tolerance of at least 0, got {arguments.tolerance}")
     record.read_complete(arguments.run)  # told before torch is imported
     with loading():
         from runlab.extras.reproduce.reproduce import reproduce
