@@ -51,13 +51,14 @@ def run_command(
 
         complete(commands, conf)
     by_name = {each.name: each for group in commands.values() for each in group}
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(overview(program, commands))
-        return
-    if "--version" in arguments:
+    if list(arguments[:1]) == ["help"] and len(arguments) == 2:
+        arguments = [arguments[1], "--help"]
+    if not arguments or arguments[0] in ("-h", "--help", "help") or "--version" in arguments:
         from runlab.cli.help import version
+        from runlab.cli.script import script
 
-        print(version(program))
+        with script():
+            print(version(program) if "--version" in arguments else overview(program, commands))
         return
     name, *others = arguments
     if name not in by_name:
@@ -104,6 +105,10 @@ def run_configured(program: str, command: Command, conf: Path, arguments: Sequen
                     of_configured(program, command.summary, command.examples, conf, command.config)
                 )
         return
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        refuse(program, "expected a folder to work in, got one that was removed: cd to another")
     with loading.ended_by_ctrl_c():
         from hydra._internal.utils import get_args_parser
 

@@ -71,6 +71,8 @@ def of_group(program: str, group: str, conf: Path, config: str) -> str:
         ValueError: if the command has no such group.
     """
     groups = groups_of(conf, config)
+    if not groups:
+        raise ValueError(f"expected nothing after {program} --help, got {group}: it has no groups")
     if group not in groups:
         raise ValueError(f"expected a group after --help, one of {', '.join(groups)}, got {group}")
     files = sorted((conf / group).glob("*.yaml"))

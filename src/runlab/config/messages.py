@@ -194,6 +194,8 @@ def in_other_words(message: str) -> str:
 
 def unreadable(override: str) -> str:
     """For an argument that Hydra's grammar does not take."""
+    if not override.strip():
+        return "expected key=value, got an empty argument: leave it out"
     if "=" not in override and not override.startswith("~"):
         return f"expected key=value, got {override}: write {override}=…"
     return (

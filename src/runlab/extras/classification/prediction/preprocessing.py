@@ -105,6 +105,11 @@ def read_upright(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(image)
     except FileNotFoundError:
         raise ValueError(f"expected an image at {path}, got no such file") from None
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(
+            f"expected an image of at most {most:,} pixels in {path}, got more: make it smaller"
+        ) from None
     except Exception as error:  # Pillow raises whatever its many readers raise
         raise ValueError(
             f"expected an image in {path}, got a file that Pillow cannot read: damaged, or no image"
@@ -135,7 +140,9 @@ def pixels_of(image: Image.Image) -> Float32[np.ndarray, "height width channels"
     if not deep:
         return values / 255
     low, high = values.min(), values.max()  # 16-bit files often use a part of their range
-    return (values - low) / max(high - low, np.float32(1e-30))
+    if high - low <= MIN_CONTRAST * max(abs(low), abs(high)):  # and noise alone is not stretched
+        return np.zeros_like(values)
+    return (values - low) / (high - low)
 
 
 def extract_ink(
