@@ -7,6 +7,7 @@ import pytest
 
 from runlab.analysis.compare import compare
 from runlab.analysis.comparison import Comparison
+from runlab.analysis.page import to_page
 from runlab.analysis.papers import to_latex, to_paragraph
 from runlab.text import latex
 from tests.analysis.synthetic import write_module_run, write_run
@@ -59,6 +60,26 @@ def test_what_arms_are_called_is_no_command():
         r"\textbackslash{}a\{b\}\$\&\#\%\_\textasciicircum{}\textasciitilde{}\textasciigrave{}"
         r"\char34{}'\textbar{}$<$$>${[}1{]}-{}-'{}'\textbackslash{}x1b é"
     )
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    sweep = tmp_path_factory.mktemp("logs") / "uneven"
+    for seed in range(2):
+        for loss, rates in {"cross_entropy": (0.1, 0.2), "mse": (0.1, 0.2, 0.4)}.items():
+            for rate in rates:
+                write_run(sweep, loss, rate, seed)
+    return compare(sweep)
+
+
+def test_arms_that_were_not_tried_alike_are_told_so(uneven: Comparison):
+    assert "of those tried (2 to 3, by arm, from 0.1 to 0.4)" in to_paragraph(uneven)
+
+
+def test_no_product_counts_runs_that_are_no_grid(uneven: Comparison):
+    page = to_page(uneven, {}, [])
+    assert "10 runs of 2 arms" in page
+    assert "2 arms ×" not in page
 
 
 def test_where_nothing_is_tuned_or_compared_nothing_is_said_of_it(tmp_path: Path):

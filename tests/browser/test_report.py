@@ -18,6 +18,10 @@ def test_the_table_filters_sorts_and_opens_the_curve_of_a_run(report):
     expect(table.locator("output")).to_have_text("40 of 40 runs")
     table.locator("input").fill("mse seed=3")
     expect(table.locator("tbody tr")).to_have_count(4)
+    table.locator("input").fill("arm=ms")
+    expect(table.locator("output")).to_have_text("0 of 40 runs")  # a pair is a whole value
+    table.locator("input").fill("arm=mse seed=3")
+    expect(table.locator("tbody tr")).to_have_count(4)
     table.get_by_role("button", name="validation accuracy").click()
     shown = [float(text) for text in table.locator("tbody tr td:nth-child(5)").all_inner_texts()]
     assert shown == sorted(shown)

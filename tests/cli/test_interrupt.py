@@ -8,6 +8,8 @@ import time
 import pytest
 
 from runlab.cli.interrupt import answered
+from runlab.cli.main import interrupted
+from runlab.sweeps.callback import SweepCallback
 from tests.compose import ROOT
 
 STUBBORN = """
@@ -66,3 +68,11 @@ def test_a_command_gives_a_sign_of_life_and_ctrl_c_ends_it_while_torch_is_import
         assert process.wait(timeout=10) == -signal.SIGINT
         assert (process.stdout.read(), process.stderr.read()) == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_command_that_replaces_runs_is_not_said_to_go_on(monkeypatch):
+    monkeypatch.setattr(SweepCallback, "has_begun", True)
+    monkeypatch.setattr(SweepCallback, "folder", None)
+    assert interrupted() == "interrupted: the same command goes on with what is left"
+    monkeypatch.setattr(SweepCallback, "overwrites", True)
+    assert "with overwrite=true the same command starts all over" in interrupted()

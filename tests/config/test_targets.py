@@ -12,6 +12,7 @@ import losslab
 import losslab.schedulers
 from runlab import configurable
 from runlab.config import received, targets
+from runlab.config.kinds import annotations_of, check_kind
 from runlab.runs.lifecycle import resolved_config
 from tests.attacks import CALLED, RESOLVED, attacks, nested
 from tests.compose import compose
@@ -19,6 +20,10 @@ from tests.test_structure import MODULES
 
 HERE = "tests.config.test_targets"
 RELU = {"_target_": "torch.nn.ReLU"}
+
+
+class Same(nn.Conv2d):
+    """With the parameters that it inherits, and no `__init__` of its own."""
 
 
 class Net(nn.Module):
@@ -366,3 +371,9 @@ def test_nothing_else_builds_or_looks_up_what_a_configuration_names():
             looks |= {name} if words & looking else set()
     assert builds == BUILDERS
     assert looks == LOOKED_UP
+
+
+def test_inherited_parameters_are_checked_by_their_own_annotations():
+    check_kind("model.kernel_size", 3, annotations_of(Same)["kernel_size"])
+    with pytest.raises(ValueError, match="in_channels to be a whole number"):
+        check_kind("model.in_channels", "a", annotations_of(Same)["in_channels"])

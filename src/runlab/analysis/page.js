@@ -132,8 +132,9 @@ function makeTable({ columns, rows, curves }, plot) {
   function draw() {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     let found = rows.map((row, index) => index).filter((index) => {
-      const text = columns.map((name, column) => `${name}=${shown(rows[index][column])}`).join(" ").toLowerCase();
-      return words.every((word) => text.includes(word));
+      const pairs = columns.map((name, column) => `${name}=${shown(rows[index][column])}`);
+      const text = ` ${pairs.join(" ").toLowerCase()} `;
+      return words.every((word) => text.includes(word.includes("=") ? ` ${word} ` : word)); // seed=1 is not seed=10
     });
     if (order.column !== null) {
       const key = (index) => value(rows[index][order.column]);

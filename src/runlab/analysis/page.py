@@ -69,14 +69,13 @@ def _facts(comparison: Comparison) -> dict[str, str]:
     """What was held equal; and how many runs there are, as a product where they are a grid."""
     cells = comparison.cells
     arms, seeds = cells["arm"].nunique(), int(cells["n"].max())
-    runs, counted = plural(int(cells["n"].sum()), "run"), [plural(arms, "arm")]
-    rate = comparison.rate
-    if rate is not None and (rates := cells["learning_rate"].nunique()) > 1:
-        counted.append(f"{rates} {rate.plural}")
+    rates, runs = cells["learning_rate"].nunique(), f"{cells['n'].sum():,}"
+    counted = [plural(arms, "arm")]
+    if comparison.rate is not None and rates > 1:
+        counted.append(f"{rates} {comparison.rate.plural}")
     counted.append(plural(seeds, "seed"))
-    is_grid = len(cells) * seeds == cells["n"].sum() and (cells["n"] == seeds).all()
-    told = f"{runs}: {' × '.join(counted)}" if is_grid else runs
-    return {**comparison.facts, "runs": told.partition(" ")[0] + told.partition(" runs")[2]}
+    is_grid = len(cells) == arms * rates and (cells["n"] == seeds).all()
+    return {**comparison.facts, "runs": f"{runs}: {' × '.join(counted)}" if is_grid else runs}
 
 
 def _headings(comparison: Comparison, sections: Sequence[Section]) -> dict[str, str]:

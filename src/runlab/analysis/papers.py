@@ -20,7 +20,7 @@ from runlab.runs.record import UNSOUND
 from runlab.text import latex, plural
 
 HEAD = r"""% Written with every comparison: copy what you need, as it is replaced then.
-% The tables need \usepackage{booktabs}.
+% The tables need \usepackage{booktabs}; names with letters beyond Latin's need lualatex or xelatex.
 """
 
 
@@ -49,15 +49,24 @@ def _training(comparison: Comparison) -> str:
         return ""
     fewest, most = int(arms["n"].min()), int(arms["n"].max())
     seeds = plural(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
-    values = sorted(set(comparison.cells["learning_rate"]) - {NO_RATE})
-    if rate is None or not values:
+    cells = comparison.cells[comparison.cells["learning_rate"] != NO_RATE]
+    if rate is None or cells.empty:
         return f"Each arm was trained with {seeds}"
-    grid = f"{len(values)} from {values[0]:g} to {values[-1]:g}"
-    tried = grid if len(values) > 1 else f"{values[0]:g} alone"
+    tried = _tried(cells)
     return (
         f"Each arm was trained with {seeds} at the chosen {rate.title}, which is the best of those "
         f"tried ({tried}) by mean validation {comparison.measure.title} over seeds"
     )
+
+
+def _tried(cells: pd.DataFrame) -> str:
+    """Which learning rates each arm was tried at: not all need have been tried at as many."""
+    values, counts = cells["learning_rate"], cells.groupby("arm")["learning_rate"].nunique()
+    fewest, most = counts.min(), counts.max()
+    if values.nunique() == 1:
+        return f"{values.iloc[0]:g} alone"
+    number = f"{most}" if fewest == most else f"{fewest} to {most}, by arm,"
+    return f"{number} from {values.min():g} to {values.max():g}"
 
 
 def _tests(comparison: Comparison) -> Iterable[str]:

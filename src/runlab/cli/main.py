@@ -73,6 +73,11 @@ def interrupted() -> str:
     if not SweepCallback.has_begun:
         return "interrupted"
     text, sweep = "interrupted: the same command goes on with what is left", SweepCallback.folder
+    if SweepCallback.overwrites:
+        text = (
+            "interrupted: with overwrite=true the same command starts all over; without it, it "
+            "keeps what has ended and goes on with the rest"
+        )
     if sweep is None or not sweep.is_dir():
         return text
     lock.mark_dead_runs(sweep)

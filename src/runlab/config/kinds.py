@@ -98,7 +98,7 @@ def fits(value: Any, annotation: Any) -> bool:
 @cache
 def annotations_of(target: Any) -> Mapping[str, Any]:
     """The annotations of a class's or function's parameters, as far as they can be resolved."""
-    maker = vars(target).get("__init__", target) if isinstance(target, type) else target
+    maker = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
     try:
         hints = get_type_hints(maker)
         defaults = signature(maker).parameters

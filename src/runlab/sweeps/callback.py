@@ -37,12 +37,14 @@ class SweepCallback(Callback):
 
     folder: Path | None = None  # of the multirun that this process launched
     has_begun = False  # whether runs have been launched, which the same command goes on with
+    overwrites = False  # whether that command starts all over instead
     started = ExitStack()  # what ends with it
     told: ClassVar[set[str]] = set()  # why runs of this process failed
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with stop_at_mistakes():
             check_single_run(config.hydra)
+        SweepCallback.overwrites = config.get("overwrite") is True
         load_training()
         SweepCallback.has_begun = True
 
@@ -51,6 +53,7 @@ class SweepCallback(Callback):
         with stop_at_mistakes():
             check_multirun(config.hydra)
             SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
+        SweepCallback.overwrites = config.get("overwrite") is True
         os.environ[LAUNCH] = uuid.uuid4().hex
         load_training()
         SweepCallback.has_begun = True
