@@ -20,10 +20,11 @@ from runlab.blocks.block import Block, samples_in
 from runlab.blocks.metric_buffer import read_logged
 from runlab.blocks.purity import leaves_unchanged
 from runlab.blocks.random import AUGMENT, DRAW, augments, step_generator
+from runlab.config.messages import require_not_raised_by
 from runlab.logged import LoggedModule
 from runlab.losses import doubled_ratio, require_mean, require_same_shape
 from runlab.measure import LOSS, Measure
-from runlab.schedules import for_lightning, schedules_due, step_by_metric
+from runlab.schedules import for_lightning, step_by_metric, step_schedules
 
 # Lightning 2.6 does this at every checkpoint under torch 2.15; a user can do nothing about it.
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
@@ -250,8 +251,7 @@ class Module(LoggedModule):
             loss, outputs = self.take_step(ready, drawn, optimizer, is_last)
             losses.append(loss)
             if has_schedule and self.pending_batches == 0:
-                for schedule in schedules_due(self.trainer, self.trainer.global_step, is_last):
-                    schedule.step()
+                step_schedules(self.trainer, self.trainer.global_step, is_last)
         return torch.stack(losses), outputs
 
     def single_optimizer(self) -> LightningOptimizer:
@@ -338,7 +338,11 @@ class Module(LoggedModule):
         """
         if self.pending_batches == 0:
             optimizer.zero_grad()
-        loss, outputs = self.compute_loss(batch, drawn)
+        try:
+            loss, outputs = self.compute_loss(batch, drawn)
+        except Exception as error:
+            require_not_raised_by("loss", self.loss, error)
+            raise
         together = self.accumulate_grad_batches
         self.manual_backward(loss if together == 1 else loss / together)
         self.pending_batches += 1
@@ -425,7 +429,11 @@ class Module(LoggedModule):
 
         Returns its `outputs`, and the `predictions` that metrics got of them.
         """
-        loss, outputs = self.compute_loss(self.prepare(batch), None)
+        try:
+            loss, outputs = self.compute_loss(self.prepare(batch), None)
+        except Exception as error:
+            require_not_raised_by("loss", self.loss, error)
+            raise
         predictions = self.predictions(tree_map(upcast_float16, outputs))
         if not self.has_tried_loss and self.trainer.state.fn == TrainerFn.FITTING:
             self.try_loss(batch)

@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from runlab.config import targets
+from runlab.config.messages import reason_of, require_not_raised_by
 from runlab.config.schema import SCHEDULE_KEYS, unknown
 
 INTERVALS = ("step", "epoch")
@@ -181,8 +182,9 @@ def complete(
         given |= {key: length() for key in LENGTHS if key in taken and given.get(key) is None}
     try:
         return value.func(*value.args, optimizer=optimizer, **given)
-    except ValueError as error:
-        raise ValueError(f"cannot build scheduler by {value.func.__name__}: {error}") from error
+    except Exception as error:
+        reason = reason_of(error)
+        raise ValueError(f"cannot build scheduler by {value.func.__name__}: {reason}") from error
 
 
 # How long training is
@@ -254,6 +256,16 @@ def for_lightning(made: LRScheduler | Mapping[str, Any]) -> tuple[dict[str, Any]
     if not isinstance(made, Mapping):
         return {"scheduler": made, "interval": "step"}, None
     return {key: value for key, value in made.items() if key != "monitor"}, made.get("monitor")
+
+
+def step_schedules(trainer: L.Trainer, step: int, ends_epoch: bool) -> None:
+    """Steps those that are due; raises ValueError, which names the scheduler, if one fails."""
+    for schedule in schedules_due(trainer, step, ends_epoch):
+        try:
+            schedule.step()
+        except Exception as error:
+            require_not_raised_by("scheduler", schedule, error)
+            raise
 
 
 def schedules_due(trainer: L.Trainer, step: int, ends_epoch: bool) -> list[LRScheduler]:

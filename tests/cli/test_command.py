@@ -80,3 +80,9 @@ def test_version_names_ours_and_those_that_results_depend_on(arguments, capsys):
         f"losslab {runlab.__version__} (torch {torch.__version__.split('+')[0]}"
     )
     assert f"lightning {lightning.__version__}" in shown
+
+
+def test_overrides_may_stand_on_both_sides_of_a_flag(capsys):
+    with pytest.raises(SystemExit, match="unknown choice loss=nope"):
+        main(["train", "seed=0,1", "-m", "loss=nope"])
+    assert capsys.readouterr().err == ""

@@ -3,9 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 from runlab.config.fingerprint import earlier_fingerprints
 from runlab.runs import record
+from runlab.runs.lifecycle import check_settings
+from runlab.sweeps.grid import trains_here
+from tests.compose import compose
 
 TRAIN = "scripts/train.py"
 BARE = [
@@ -33,6 +39,22 @@ def read(folder: Path, run: str = "*") -> list[dict]:
 
 def started(entry: dict) -> str:
     return entry["timing"]["started"]
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "stacked", "processes"])
+def test_our_launchers_train_on_this_machine(launcher):
+    compose(f"hydra/launcher={launcher}")
+    assert trains_here(HydraConfig.get().launcher)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_machine_without_the_device_may_launch_runs_to_others_that_have_it():
+    target = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+    assert not trains_here(OmegaConf.create({"_target_": target}))
+    cfg = compose("trainer=gpu")
+    check_settings(cfg, is_trained_here=False)
+    with pytest.raises(ValueError, match=r"expected trainer\.accelerator to be one of"):
+        check_settings(cfg, is_trained_here=True)
 
 
 @pytest.mark.long

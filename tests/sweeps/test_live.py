@@ -145,6 +145,36 @@ def test_a_terminal_that_is_gone_ends_the_line_and_nothing_else(sweep, monkeypat
         assert not line.thread.is_alive()
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_folder_that_cannot_be_read_once_leaves_the_line_as_it_was(sweep, monkeypatch):
+    answers = iter([sweep_status(sweep, at(80))])
+
+    def read(reader: RunReader) -> Any:
+        if (answer := next(answers, None)) is None:
+            raise OSError("Stale file handle")
+        return answer
+
+    monkeypatch.setattr(live, "EVERY", 0.01)
+    monkeypatch.setattr(live, "sweep_status", read)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with live.LiveLine(sweep) as line:
+        line.ended.wait(0.3)
+        assert line.thread.is_alive()
+    drawn = sys.stderr.getvalue().split(console.ERASE)[1:-1]  # type: ignore[attr-defined]
+    assert len(drawn) > 2
+    assert all("0:00 · 2/6" in each for each in drawn)
+
+
+def test_a_clock_moves_while_nothing_else_does():
+    assert [live.clock_of(each) for each in (0.9, 42, 723, 3723)] == [
+        "0:00", "0:42", "12:03", "1:02:03",
+    ]  # fmt: skip
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("launcher", ["stacked", "processes", "basic"])
 def test_what_runs_say_stands_on_lines_of_its_own(tiny, tmp_path, launcher):

@@ -113,11 +113,14 @@ def run_configured(program: str, command: Command, conf: Path, arguments: Sequen
         from hydra._internal.utils import get_args_parser
 
         from runlab.cli.main import main
+        from runlab.config.arguments import flags_first
 
         task = pkgutil.resolve_name(command.code)
     parser = get_args_parser()
     parser.error = functools.partial(refuse, program)  # type: ignore[method-assign]
-    wants_sweep = parser.parse_args(arguments).multirun or "hydra.mode=MULTIRUN" in arguments
+    wants_sweep = (
+        parser.parse_args(flags_first(arguments)).multirun or "hydra.mode=MULTIRUN" in arguments
+    )
     if wants_sweep and not any(each.startswith("-m ") for each in command.examples):
         refuse(program, "expected one value of each key, got a sweep: leave -m out")
     # Lightning starts the other processes of trainer.strategy=ddp by this

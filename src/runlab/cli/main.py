@@ -4,12 +4,14 @@ import functools
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.default_element import InputDefault
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -126,6 +128,13 @@ def launch(task: Callable[[DictConfig], Any], config_name: str, config_dir: Path
     start = hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)
     try:
         start(task)()
+    except RecursionError as error:
+        if SweepCallback.has_begun:
+            raise
+        raise ValueError(
+            "expected defaults lists that come to an end, got a file that includes itself, alone "
+            f"or by way of another{including(error)}: remove it from its own defaults list"
+        ) from error
     except HydraException as error:
         key = getattr(error.__cause__, "full_key", None)
         arguments = left_to_runs(sys.argv[1:], str(key))
@@ -133,6 +142,14 @@ def launch(task: Callable[[DictConfig], Any], config_name: str, config_dir: Path
             raise
         sys.argv[1:] = arguments
         start(task)()
+
+
+def including(error: RecursionError) -> str:
+    """Which file Hydra was reading again and again, in brackets."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    nodes = [frame.f_locals.get("parent") for frame in frames]
+    paths = [each.get_config_path() for each in nodes if isinstance(each, InputDefault)]
+    return f" ({paths[-1]}.yaml)" if paths else ""
 
 
 def in_thread(failure: threading.ExceptHookArgs) -> None:

@@ -3,6 +3,7 @@
 import pkgutil
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any, get_type_hints
@@ -136,6 +137,33 @@ def is_lightnings(error: BaseException) -> bool:
     """Whether Lightning says that it is used in a wrong way, if it has been imported at all."""
     module = sys.modules.get("lightning.fabric.utilities.exceptions")
     return module is not None and isinstance(error, module.MisconfigurationException)
+
+
+def require_not_raised_by(key: str, part: object, error: Exception) -> None:
+    """Raises ValueError in place of an error that came up in a method of this part of a run.
+
+    A message of torch's rarely says which setting it is about. A sentence of ours stays as it is,
+    and so does one about memory, for which no part is to blame.
+    """
+    is_ours = isinstance(error, ValueError) and str(error).startswith(("expected", "unknown"))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if is_ours or not any(frame.f_locals.get("self") is part for frame in frames):
+        return
+    reason = reason_of(error)
+    if isinstance(error, MemoryError) or "out of memory" in reason:
+        return
+    raise ValueError(
+        f"cannot use {key} {type(part).__name__}: {reason}; correct {key}.…, or see traceback.txt "
+        "in the run's folder"
+    ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of any kind says; with its kind, where the words alone may say little."""
+    words = " ".join(str(error).split())
+    if words and isinstance(error, ValueError | RuntimeError):
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def user_message(error: BaseException) -> str:

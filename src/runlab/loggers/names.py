@@ -9,6 +9,9 @@ from runlab.config.schema import unknown
 
 SPLIT = re.compile(r"(train|val|test)_")
 
+VALIDATED = ("val/", "val_")
+"""How a name begins of what a validation measures."""
+
 
 class LoggedNames(L.Callback):
     """Makes `val_loss`, as Lightning's documentation logs it, readable as `val/loss` too.
@@ -42,10 +45,10 @@ def require_monitors(trainer: L.Trainer) -> None:
     Lightning says so too, with all names that a run logs.
     """
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    names = [name for name in trainer.callback_metrics if name.startswith("val")]
+    names = [name for name in trainer.callback_metrics if name.startswith(VALIDATED)]
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
-        if isinstance(monitor, str) and monitor.startswith("val") and monitor not in names:
+        if isinstance(monitor, str) and monitor.startswith(VALIDATED) and monitor not in names:
             own = f"{type(callback).__name__}.monitor={monitor}"
             raise ValueError(unknown(own, monitor, "metric", names))
 

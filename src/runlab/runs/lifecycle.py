@@ -160,11 +160,16 @@ def is_done(cfg: DictConfig) -> bool:
     return previous is not None and previous["status"] in record.ENDED
 
 
-def check_settings(cfg: DictConfig) -> None:
-    """Raises ValueError for what no run can be trained with, on this machine, by its settings."""
+def check_settings(cfg: DictConfig, is_trained_here: bool) -> None:
+    """Raises ValueError for what no run can be trained with by its settings.
+
+    Args:
+        is_trained_here: on this machine, whose devices are known.
+    """
     config = resolved_config(cfg)
     schema.check(config)
-    check_devices(config["trainer"])
+    if is_trained_here:
+        check_devices(config["trainer"])
 
 
 def resolved_config(cfg: DictConfig) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from runlab import atomic, program
 from runlab.runs import record_rules
-from runlab.text import shortened
+from runlab.text import printable, shortened
 
 STATUSES = ("running", "finished", "diverged", "collapsed", "failed", "interrupted")
 """Those that this release writes. Others may come: who reads a record takes no part in them."""
@@ -164,10 +164,22 @@ def folders(sweep: Path) -> list[Path]:
             f"expected the folder of a sweep, got {sweep}, which is a single run; "
             f"name the folder that holds it: {sweep.resolve().parent}"
         )
+    if inner := next((each for each in sorted(sweep.iterdir()) if holds_runs(each)), None):
+        raise ValueError(
+            f"expected the folder of a sweep, got {sweep}, which holds sweeps: name one, such as "
+            f"{inner}; {printable(program.command('index', str(sweep)))} lists all"
+        )
     raise ValueError(
         f"expected folders with a run.json in {sweep}, got none; "
         "launch runs into it, or name the folder that holds them"
     )
+
+
+def holds_runs(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and any(map(is_run, folder.iterdir()))
+    except OSError:
+        return False
 
 
 def is_run(folder: Path) -> bool:

@@ -26,6 +26,18 @@ else:  # Hydra loads its plugins anew: who derives from one outside of them deri
 
 log = logging.getLogger(__name__)
 
+LOCAL_LAUNCHERS = (
+    "hydra._internal.core_plugins.basic_launcher.",
+    "hydra_plugins.hydra_joblib_launcher.",
+    "hydra_plugins.stacked_launcher.",
+)
+"""Where the classes are of launchers that train on this machine. Others may send runs elsewhere."""
+
+
+def trains_here(launcher: DictConfig) -> bool:
+    """Whether its runs are trained on this machine, as far as that is known."""
+    return str(launcher.get("_target_")).startswith(LOCAL_LAUNCHERS)
+
 
 def require_values(overrides: Sequence[Override]) -> None:
     """Raises ValueError for a sweep over no value, and over an interval, of which a grid has none.
@@ -144,16 +156,17 @@ class GridSweeperMixin(BasicSweeper):
         """Raises ValueError, or Hydra's own, for what no run can be trained with.
 
         That is a choice or a key that does not exist, a value that cannot be, and a device that is
-        not there: whatever can be known before anything is built.
+        not there, where runs are trained here: whatever can be known before anything is built.
         """
         from runlab.config.messages import user_message
         from runlab.runs.lifecycle import check_settings
 
         assert self.config is not None
+        is_here = trains_here(self.config.hydra.launcher)
         for job in covering(jobs):
             try:
                 with self.composed(job, Path(self.config.hydra.sweep.dir)) as config:
-                    check_settings(config)
+                    check_settings(config, is_here)
             except HydraException as error:
                 group = str(getattr(error.__cause__, "full_key", "")).partition(".")[0]
                 if not (choices := [each for each in job if key_of(each) == group]):

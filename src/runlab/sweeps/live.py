@@ -10,7 +10,7 @@ from types import TracebackType
 
 from runlab import console
 from runlab.sweeps.run_status import RunReader
-from runlab.sweeps.status import sweep_status
+from runlab.sweeps.status import SweepStatus, sweep_status
 
 EVERY, EVERY_PLAIN = 1.0, 30.0
 """Seconds between two lines: on a terminal, and elsewhere."""
@@ -19,7 +19,7 @@ PATIENCE = 10.0
 """Seconds without a run in training, after which `watch` ends: between two there are some."""
 
 SHARE = 0.02
-"""Of the time, at most that part is spent on reading how far the runs are."""
+"""Of the processor time of one core, at most that part is spent on how far the runs are."""
 
 
 class LiveLine:
@@ -31,6 +31,7 @@ class LiveLine:
 
     def __init__(self, sweep: Path) -> None:
         self.reader = RunReader(sweep)
+        self.latest: SweepStatus | None = None
         self.is_drawn = console.is_terminal(sys.stderr)
         self.started = time.perf_counter()
         self.ended = threading.Event()
@@ -56,20 +57,30 @@ class LiveLine:
         every = EVERY if self.is_drawn else EVERY_PLAIN
         say = self.draw if self.is_drawn else self.print
         pause = every
-        with suppress(OSError, ValueError):  # the terminal is gone, or the stream closed
-            while not self.ended.wait(pause):
-                started = time.perf_counter()
-                say(self.text())
-                pause = max(every, (time.perf_counter() - started) / SHARE)
+        while not self.ended.wait(pause):
+            started = time.thread_time()
+            text = self.text()
+            pause = max(every, (time.thread_time() - started) / SHARE)
+            try:
+                say(text)
+            except (OSError, ValueError):  # the terminal is gone, or the stream closed
+                return
+        with suppress(OSError, ValueError):
             say("")
 
     def text(self) -> str:
-        width = console.columns(sys.stderr) - 1 if self.is_drawn else console.columns()
-        try:
-            return sweep_status(self.reader).line(width)
-        except ValueError:  # no run has begun
-            seconds = time.perf_counter() - self.started
-            return f"starting … {seconds:.0f} s" if self.is_drawn else ""
+        """On a terminal a clock is before it, which moves also while an epoch takes long."""
+        if not self.is_drawn:
+            return self.status(console.columns())
+        clock = clock_of(time.perf_counter() - self.started)
+        free = console.columns(sys.stderr) - 1 - len(f"{clock} · ")
+        return f"{clock} · {self.status(free) or 'starting …'}"
+
+    def status(self, columns: int) -> str:
+        """Empty before a run has begun; the latest one where the folder cannot be read just now."""
+        with suppress(ValueError, OSError):
+            self.latest = sweep_status(self.reader)
+        return "" if self.latest is None else self.latest.line(columns)
 
     def draw(self, text: str) -> None:
         """In place of what is drawn there; whatever is written next takes its place."""
@@ -79,6 +90,13 @@ class LiveLine:
     def print(self, text: str) -> None:
         if text:
             print(text, flush=True)
+
+
+def clock_of(seconds: float) -> str:
+    """`0:42`, `12:03`, `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def watch(sweep: Path, every: float) -> None:

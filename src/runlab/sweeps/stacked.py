@@ -54,14 +54,14 @@ class StackedLauncherMixin(BasicLauncher):
         check_count("hydra.launcher.size", size, most=LARGEST_STACK)
         if processes is not None:
             check_count("hydra.launcher.processes", processes)
+        if compile is not None:
+            check_backend(compile)
         self.size, self.processes, self.compile = size, processes, compile
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         assert self.config is not None
-        if self.compile is not None:
-            check_backend(self.compile)
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,10 @@ def picklable(error: Exception) -> Exception:
 
 def check_backend(name: str) -> None:
     """Raises ValueError for one that torch.compile does not have."""
-    from torch._dynamo import list_backends
+    from runlab.cli.loading import loading
+
+    with loading():
+        from torch._dynamo import list_backends
 
     if name not in list_backends(exclude_tags=()):
         raise ValueError(
