@@ -5,6 +5,7 @@ import math
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -152,19 +153,41 @@ def folders(sweep: Path) -> list[Path]:
     Raises:
         ValueError: if there are none.
     """
+    if found := [folder for folder in launched_folders(sweep) if is_run(folder)]:
+        return found
+    raise no_runs(sweep)
+
+
+def launched_folders(sweep: Path) -> list[Path]:
+    """Those with a record, and those that Hydra has made for a run that never began.
+
+    None where there are none, and where there is no such sweep.
+    """
     if not sweep.is_dir():
-        raise ValueError(
+        return []
+    return sorted(
+        folder for folder in sweep.iterdir() if is_run(folder) or (folder / ".hydra").is_dir()
+    )
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether runs were launched into it, though none may have begun."""
+    return (folder / "multirun.yaml").exists() or bool(launched_folders(folder))
+
+
+def no_runs(sweep: Path) -> ValueError:
+    """Says what is there in place of a sweep with runs."""
+    if not sweep.is_dir():
+        return ValueError(
             f"expected the folder of a sweep, got {sweep}, which is not a folder; "
             "name one, such as logs/<sweep>"
         )
-    if found := sorted(filter(is_run, sweep.iterdir())):
-        return found
     if is_run(sweep):
-        raise ValueError(
+        return ValueError(
             f"expected the folder of a sweep, got {sweep}, which is a single run; "
             f"name the folder that holds it: {sweep.resolve().parent}"
         )
-    raise ValueError(
+    return ValueError(
         f"expected folders with a run.json in {sweep}, got none; "
         "launch runs into it, or name the folder that holds them"
     )
@@ -200,6 +223,16 @@ def why_no_checkpoint(path: Path) -> str:
                     "train it again with overwrite=true"
                 )
     return ""
+
+
+def local_time(recorded: str) -> datetime:
+    """A time of a record on the clock of this machine; one that names no zone is UTC, as all are.
+
+    Raises:
+        ValueError: if it is no time.
+    """
+    time = datetime.fromisoformat(recorded)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone()
 
 
 def nested_dict(outer: Mapping[str, Any], *keys: str) -> dict[str, Any]:
