@@ -108,7 +108,7 @@ def load_runs(sweep: str | Path) -> pd.DataFrame:
     Raises:
         ValueError: if there are no runs.
     """
-    table, _, _ = runs.load(Path(sweep).expanduser())
+    table, *_ = runs.load(Path(sweep).expanduser())
     return table
 
 

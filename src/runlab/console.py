@@ -17,7 +17,7 @@ NARROWEST = 40
 Stream = Any
 """A text stream, or whatever a notebook or a test has put in its place."""
 
-VERDICT, UNDECIDED, WARNING, FAILURE = "1;32", "1", "33", "31"
+VERDICT, BOLD, WARNING, FAILURE = "1;32", "1", "33", "31"
 """Styles, as ANSI numbers them: bold green, bold, yellow, red."""
 
 

@@ -147,6 +147,16 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def size_text(size: int) -> str:
+    """Of bytes: `334 MB`, in powers of 1,000 as disks are sold."""
+    scaled = float(size)
+    for unit in ("bytes", "kB", "MB"):
+        if scaled < 999.5:
+            return f"{scaled:.0f} {unit}"
+        scaled /= 1000
+    return f"{scaled:.1f} GB"
+
+
 def wrapped_name(arm: str) -> str:
     """An arm's name over several lines, one setting a line, none longer than a column may be."""
     parts = printable(arm).split(", ")

@@ -36,6 +36,7 @@ def comparison(
         "margin": 0.2,
         "margin_origin": "recorded by every run before it began, as its command line set it",
         "runs": runs(losses, rates, seeds),
+        "outcomes": frozenset(),
         "cells": cells(losses, rates, seeds),
         "arms": arms_table(losses, seeds),
         "paired": paired(losses, seeds),

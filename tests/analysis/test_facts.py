@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from runlab.analysis.facts import find_commands, find_facts
 from runlab.analysis.headlines import headline
 from runlab.analysis.palette import arm_title, known_styles
 from runlab.config.axes import Axes
+from runlab.sweeps.summary import read_sweeps
 from tests.analysis.synthetic import ACCURACY, ARM_STYLES, write_run
 
 
@@ -43,6 +45,27 @@ def test_facts_name_data_network_size_day_and_machine() -> None:
         "epochs": "3",
         "trained": "28 Nov 2026",
         "on": "Chip, 2 cores",
+    }
+
+
+def test_the_day_is_the_one_on_the_clock_here_as_in_the_index(tmp_path, monkeypatch) -> None:
+    entry = record(timing={"started": "2026-11-28T21:14:44+00:00", "latest": "2026-11-29T05:00:00"})
+    shown = {}
+    run = write_run(tmp_path / "logs" / "first", "mse", 0.1, 0)
+    (run / "run.json").write_text(
+        json.dumps(json.loads((run / "run.json").read_text()) | {"timing": entry["timing"]})
+    )
+    for zone in ("UTC", "Asia/Tokyo", "America/Los_Angeles"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        [sweep] = read_sweeps(tmp_path / "logs")
+        shown[zone] = find_facts([entry], Axes())["trained"], sweep.day
+    monkeypatch.undo()
+    time.tzset()
+    assert shown == {
+        "UTC": ("28 Nov 2026 to 29 Nov 2026", "2026-11-29 05:00"),
+        "Asia/Tokyo": ("29 Nov 2026", "2026-11-29 14:00"),
+        "America/Los_Angeles": ("28 Nov 2026", "2026-11-28 21:00"),
     }
 
 

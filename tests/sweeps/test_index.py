@@ -1,7 +1,9 @@
 """All sweeps at one look: the page and the table of `scripts/index.py`."""
 
+import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,9 @@ import pytest
 from runlab.analysis.compare import compare
 from runlab.analysis.rebuild import rebuild
 from runlab.runs import record
-from runlab.sweeps.index import (
-    index_table,
-    read_sweeps,
-    size_text,
-    to_index_page,
-    write_index,
-)
+from runlab.sweeps.index import index_table, to_index_page, write_index
+from runlab.sweeps.summary import read_sweeps
+from runlab.text import size_text
 from tests.analysis.synthetic import write_run
 from tests.analysis.test_page import Reader
 
@@ -64,16 +62,51 @@ def test_sweeps_are_listed_with_what_they_conclude_newest_first(logs):
     assert (launched.runs, launched.verdicts) == (0, ["No run has begun"])
 
 
-def test_a_conclusion_that_lacks_runs_says_so(logs):
-    write_run(logs / "first", "mse", 0.1, 6)
-    [*_, more] = next(sweep.verdicts for sweep in read_sweeps(logs) if sweep.name == "first")
-    assert more == f"1 run ended since: losslab compare {logs / 'first'}"
+def test_a_conclusion_of_other_runs_says_so(logs):
+    def told() -> tuple[str, bool]:
+        [first] = [sweep for sweep in read_sweeps(logs) if sweep.name == "first"]
+        return first.verdicts[-1], first.is_concluded
+
+    compare = f"losslab compare {logs / 'first'}"
+    shutil.rmtree(logs / "first" / "loss=mse,lr=0.1,seed=0")
+    assert told() == (f"Since then 1 run disappeared: {compare}", False)
+    write_run(logs / "first", "mse", 0.1, 6)  # as many as before
+    began(logs / "first" / "loss=mse,lr=0.1,seed=1", day=2)
+    changes = "1 run ended, 1 run ended again, 1 run disappeared"
+    assert told() == (f"Since then {changes}: {compare}", False)
+    rebuild(logs / "first")
+    assert told()[1]
 
 
-def test_a_damaged_conclusion_is_none(logs):
-    for content in ("", "[]", "{}", '{"verdict": 1}'):
-        (logs / "first" / "comparison" / "conclusion.json").write_text(content)
-        assert not any(sweep.is_concluded for sweep in read_sweeps(logs))
+@pytest.mark.parametrize(
+    "change", [{"ended": None}, {"ended": 12}, {"ended": [["run"]]}, {"chosen": [1]}, {"other": 1}]
+)
+def test_a_damaged_conclusion_is_none(logs, change):
+    path = logs / "first" / "comparison" / "conclusion.json"
+    content = json.loads(path.read_text())
+    for damaged in ("", "[]", "{}", json.dumps(content | change)):
+        path.write_text(damaged)
+        [first] = [sweep for sweep in read_sweeps(logs) if sweep.name == "first"]
+        expected = [f"Its conclusion can't be read: losslab compare {logs / 'first'}"]
+        assert (first.verdicts, first.is_concluded) == (expected, False)
+
+
+def test_a_run_that_no_comparison_can_use_makes_no_conclusion_old(logs):
+    run = logs / "first" / "loss=mse,lr=0.1,seed=0"
+    entry = record.read(run)
+    entry["config"]["seed"] = None
+    record.write(run, entry)
+    rebuild(logs / "first")
+    assert [sweep.is_concluded for sweep in read_sweeps(logs) if sweep.name == "first"] == [True]
+
+
+def test_the_question_counts_its_epochs(logs):
+    for run in record.folders(logs / "torn")[:1]:
+        entry = record.read(run)
+        entry["config"]["trainer"]["max_epochs"] = 1.0
+        record.write(run, entry)
+    [torn] = [sweep for sweep in read_sweeps(logs) if sweep.name == "torn"]
+    assert torn.question.endswith(", 1 epoch")
 
 
 def test_the_page_links_to_reports_and_obeys_no_name(logs):

@@ -566,7 +566,7 @@ def test_the_script_prints_the_status_or_one_sentence(tmp_path, commands):
     assert refused.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("module", ["status", "index"])
+@pytest.mark.parametrize("module", ["status", "index", "summary"])
 def test_it_is_quick_to_import(module):
     code = f"import sys, runlab.sweeps.{module}; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -22,6 +22,7 @@ from runlab.analysis.differences import naive_differences, pair_runs, tuned_diff
 from runlab.analysis.formatting import listed
 from runlab.analysis.learning_rates import find_rate
 from runlab.analysis.margins import Margin, find_margin
+from runlab.analysis.outcomes import Outcomes
 from runlab.analysis.palette import arm_styles
 from runlab.analysis.reach import coverage
 from runlab.analysis.repeatability import add_repeatability
@@ -61,7 +62,7 @@ def compare(
     if margin is not None and not 0 < margin < math.inf:
         raise ValueError(f"expected a margin above 0, got {margin}")
     sweep = Path(sweep).expanduser().resolve()
-    runs, declarations, variation = load(sweep, arm, rate)
+    runs, declarations, variation, outcomes = load(sweep, arm, rate)
     ended = ended_runs(runs)
     if ended.empty:
         raise ValueError(
@@ -73,12 +74,13 @@ def compare(
     with np.errstate(over="ignore"):  # what no float can hold is infinite, and shown as such
         recorded = [declarations[run].margins.get(agreement.measure.name) for run in ended["run"]]
         found = find_margin(recorded, ended["margin_set"], margin)
-        return _conclude(sweep, runs, agreement, axes, variation, found)
+        return _conclude(sweep, runs, outcomes, agreement, axes, variation, found)
 
 
 def _conclude(
     sweep: Path,
     runs: pd.DataFrame,
+    outcomes: Outcomes,
     agreement: Agreement,
     axes: Axes,
     variation: Variation,
@@ -108,6 +110,7 @@ def _conclude(
         margin=margin.value,
         margin_origin=margin.origin,
         runs=runs,
+        outcomes=outcomes,
         cells=cells,
         arms=arms,
         paired=paired,

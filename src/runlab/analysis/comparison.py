@@ -13,6 +13,7 @@ from runlab.analysis.cells import select_chosen
 from runlab.analysis.conclusions import better_first, count_tests, reservations
 from runlab.analysis.headlines import Card, figures, headline
 from runlab.analysis.learning_rates import Rate
+from runlab.analysis.outcomes import Outcomes
 from runlab.analysis.palette import Style
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.validity import find_tuning
@@ -37,6 +38,7 @@ class Comparison:
             have `NO_RATE` as its learning rate.
         margin: the difference that does not matter yet; None if there is none.
         margin_origin: who set it when, in words that go on after a comma.
+        outcomes: the ends of runs that it is of.
         history: the learning curves of all runs.
         tables: those of sections, by name.
         arm_styles: of all arms, in the order in which they are shown.
@@ -56,6 +58,7 @@ class Comparison:
     margin: float | None
     margin_origin: str
     runs: pd.DataFrame
+    outcomes: Outcomes
     cells: pd.DataFrame
     arms: pd.DataFrame
     paired: pd.DataFrame

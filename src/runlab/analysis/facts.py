@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from runlab import program
 from runlab.analysis.formatting import listed
 from runlab.config.axes import Axes
 from runlab.config.fingerprint import key_of
-from runlab.runs.record import nested_dict
+from runlab.runs.record import local_time, nested_dict
 from runlab.text import plural
 
 Record = Mapping[str, Any]
@@ -88,9 +87,10 @@ def _same(records: Sequence[Record], *keys: str) -> str:
 
 
 def _dates(records: Sequence[Record]) -> str:
-    """`28 Nov 2026`, or from the first day to the last; as the machine that trained them had it."""
-    started = sorted(str(value) for value in _values(records, "timing", "started"))
-    days = [f"{day:%d %b %Y}".lstrip("0") for day in map(datetime.fromisoformat, started)]
+    """`28 Nov 2026`, or from the first day to the last: here, as records have the time in UTC."""
+    recorded = [value for key in ("started", "latest") for value in _values(records, "timing", key)]
+    times = sorted(map(local_time, recorded))
+    days = [f"{time:%d %b %Y}".lstrip("0") for time in times]
     return " to ".join(dict.fromkeys([days[0], days[-1]])) if days else ""
 
 

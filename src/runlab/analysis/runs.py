@@ -10,6 +10,7 @@ import pandas as pd
 from runlab.analysis.arms import name_arms
 from runlab.analysis.declarations import Declaration, agree_on_axes, read_declaration
 from runlab.analysis.learning_rates import NO_RATE
+from runlab.analysis.outcomes import Outcomes, outcomes_of
 from runlab.analysis.variation import Variation, find_variation
 from runlab.config.axes import ABSENT, Axes, check_rate, value_at
 from runlab.config.fingerprint import key_of
@@ -25,13 +26,14 @@ Row = dict[str, Any]
 
 def load(
     sweep: Path, arm: str | None = None, rate: str | None = None
-) -> tuple[pd.DataFrame, dict[str, Declaration], Variation]:
+) -> tuple[pd.DataFrame, dict[str, Declaration], Variation, Outcomes]:
     """One row a run, also for a run that failed or whose record can't be used; and what runs say.
 
     Metrics are as recorded; `learning_rate` is the value of the key that `comparison.rate` names,
     or `NO_RATE`. A record that can't be used has the status `unreadable` and the reason in
     `problem`; a run folder without one has the status `unrecorded`. The declarations are those of
-    the other runs, by the run's name; the variation is of those that have ended.
+    the other runs, by the run's name; the variation is of those that have ended. The outcomes are
+    those of all records, also of those that can't be used.
 
     Args:
         arm, rate: keys in place of those that the runs name; `null` for none.
@@ -44,7 +46,10 @@ def load(
     rows: list[Row] = []
     records: list[dict[str, Any]] = []
     declarations: dict[str, Declaration] = {}
-    for folder in _run_folders(Path(sweep)):
+    folders = record.launched_folders(Path(sweep))
+    if not any(map(record.is_run, folders)):
+        raise record.no_runs(Path(sweep))
+    for folder in folders:
         row, run_record, declaration = _read(folder)
         rows.append(row)
         records.append(run_record)
@@ -58,7 +63,9 @@ def load(
     usable = [own for row, own in zip(rows, records, strict=True) if row["status"] in record.ENDED]
     begun = [own for row, own in zip(rows, records, strict=True) if not row["problem"]]
     variation = find_variation(usable, begun, axes)
-    return pd.DataFrame(rows).astype({"seed": "Int64"}), declarations, variation
+    named = zip((row["run"] for row in rows), records, strict=True)
+    table = pd.DataFrame(rows).astype({"seed": "Int64"})
+    return table, declarations, variation, outcomes_of(named)
 
 
 def _placed(row: Row, run_record: dict[str, Any], axes: Axes) -> Row:
@@ -89,11 +96,6 @@ def _all_ended(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["status"].isin(record.ENDED)]
 
 
-def _run_folders(sweep: Path) -> list[Path]:
-    recorded = record.folders(sweep)
-    return sorted({*recorded, *(child for child in sweep.iterdir() if (child / ".hydra").is_dir())})
-
-
 def _name_arms(rows: list[Row], records: list[dict[str, Any]], axes: Axes) -> None:
     """Adds the columns of each run's arm: what a failed run was to be names no arm of another."""
     readable = [index for index, row in enumerate(rows) if not row["problem"]]
@@ -108,11 +110,12 @@ def _read(folder: Path) -> tuple[Row, dict[str, Any], Declaration | None]:
     if not record.is_run(folder):
         problem = "it has no run.json: it never started, or was killed before its first record"
         return _unusable_row(folder.name, "unrecorded", problem), {}, None
+    run_record: dict[str, Any] = {}
     try:
         run_record = record.read(folder)
         return _row(folder, run_record), run_record, read_declaration(run_record)
     except ValueError as error:
-        return _unusable_row(folder.name, "unreadable", str(error)), {}, None
+        return _unusable_row(folder.name, "unreadable", str(error)), run_record, None
 
 
 def _unusable_row(run: str, status: str, problem: str) -> Row:

@@ -75,7 +75,7 @@ def _conclusions(comparison: Comparison) -> list[str]:
     for (conclusion, repeatability), verdict in zip(
         statements[:CONCLUSIONS_AT_MOST], verdicts, strict=False
     ):
-        style = console.VERDICT if verdict in DECIDED else console.UNDECIDED
+        style = console.VERDICT if verdict in DECIDED else console.BOLD
         lines += [console.painted(line, style) for line in wrapped(conclusion)]
         lines += wrapped(repeatability, bullet="  ")
     return lines + _rest(len(statements), CONCLUSIONS_AT_MOST)

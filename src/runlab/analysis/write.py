@@ -1,6 +1,5 @@
 """The files of a comparison: tables, figures, a page and the same in Markdown."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from matplotlib.figure import Figure
 from runlab import atomic, program
 from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
-from runlab.analysis.conclusion_file import CONCLUSION
 from runlab.analysis.figures import (
     grid_figure,
     learning_curves_figure,
@@ -21,12 +19,12 @@ from runlab.analysis.figures import (
 )
 from runlab.analysis.learning_rates import NO_RATE, Rate
 from runlab.analysis.markdown import to_markdown
+from runlab.analysis.outcomes import CONCLUSION, Conclusion
 from runlab.analysis.page import to_page
 from runlab.analysis.papers import to_latex, to_paragraph
 from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render, to_csv
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section, load_sections
-from runlab.runs.record import ENDED
 
 ALT_TEXTS = {
     "sensitivity": "Validation score against the setting that is tuned, a line for each arm",
@@ -74,7 +72,7 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
     for name in ("runs", "cells", "arms", "differences", "paired"):
         yield f"{name}.csv", to_csv(_with_rates(getattr(comparison, name), comparison.rate))
     yield "curves.csv", to_csv(_with_rates(comparison.history, comparison.rate))
-    yield CONCLUSION, json.dumps(_conclusion(comparison), indent=1).encode()
+    yield CONCLUSION, _conclusion(comparison).to_json().encode()
     shown = comparison.shown()
     sections, _ = load_sections(comparison.sections)
     alt_texts = _alt_texts(sections)
@@ -97,17 +95,17 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
     yield "comparison.html", to_page(shown, drawings, applying).encode()
 
 
-def _conclusion(comparison: Comparison) -> dict[str, object]:
+def _conclusion(comparison: Comparison) -> Conclusion:
     chosen = select_chosen(ended_runs(comparison.runs), comparison.cells)
-    return {
-        "verdict": comparison.verdict,
-        "headlines": [card.headline for card in comparison.cards],
-        "conclusions": comparison.conclusions,
-        "measure": comparison.measure.name,
-        "arms": comparison.arms["arm"].tolist(),
-        "chosen": chosen["run"].tolist(),
-        "ended": int(comparison.runs["status"].isin(ENDED).sum()),
-    }
+    return Conclusion(
+        verdict=comparison.verdict,
+        headlines=[card.headline for card in comparison.cards],
+        conclusions=comparison.conclusions,
+        measure=comparison.measure.name,
+        arms=comparison.arms["arm"].tolist(),
+        chosen=chosen["run"].tolist(),
+        ended=comparison.outcomes,
+    )
 
 
 def _with_rates(table: pd.DataFrame, rate: Rate | None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runlab.text import plural, printable, shortened
+from runlab.text import plural, printable, shortened, size_text
 
 if TYPE_CHECKING:
     from runlab.sweeps.clean import Find, Removal
@@ -92,8 +92,6 @@ def _listed(
 
 
 def _size(removals: "Sequence[Removal]") -> str:
-    from runlab.sweeps.index import size_text
-
     return size_text(sum(each.size for each in removals))
 
 
@@ -105,5 +103,10 @@ def _confirm(size: str) -> None:
             "removed"
         )
     sys.stdout.flush()
-    if input(f"Remove {size} for good? [y/N] ").strip().lower() not in ("y", "yes"):
+    try:
+        answer = input(f"Remove {size} for good? [y/N] ")
+    except EOFError:  # Ctrl-D
+        print()
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
         sys.exit("nothing was removed")

@@ -11,7 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from runlab.sweeps.index import index_table, read_sweeps, write_index
+    from runlab.sweeps.index import index_table, write_index
+    from runlab.sweeps.summary import read_sweeps
 
     sweeps = read_sweeps(arguments.logs)
     print("\n".join(index_table(sweeps)), flush=True)

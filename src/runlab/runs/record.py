@@ -1,10 +1,13 @@
 """The run record: `run.json` in a run's folder says what was trained, how it ended, and on what."""
 
+import difflib
 import json
 import math
+import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -152,34 +155,52 @@ def folders(sweep: Path) -> list[Path]:
     Raises:
         ValueError: if there are none.
     """
-    if not sweep.is_dir():
-        raise ValueError(
-            f"expected the folder of a sweep, got {sweep}, which is not a folder; "
-            "name one, such as logs/<sweep>"
-        )
-    if found := sorted(filter(is_run, sweep.iterdir())):
+    if found := [folder for folder in launched_folders(sweep) if is_run(folder)]:
         return found
-    if is_run(sweep):
-        raise ValueError(
-            f"expected the folder of a sweep, got {sweep}, which is a single run; "
-            f"name the folder that holds it: {sweep.resolve().parent}"
-        )
-    if inner := next((each for each in sorted(sweep.iterdir()) if holds_runs(each)), None):
-        raise ValueError(
-            f"expected the folder of a sweep, got {sweep}, which holds sweeps: name one, such as "
-            f"{inner}; {printable(program.command('index', str(sweep)))} lists all"
-        )
-    raise ValueError(
-        f"expected folders with a run.json in {sweep}, got none; "
-        "launch runs into it, or name the folder that holds them"
+    raise no_runs(sweep)
+
+
+def launched_folders(sweep: Path) -> list[Path]:
+    """Those with a record, and those that Hydra has made for a run that never began.
+
+    None where there are none, and where there is no such sweep.
+    """
+    if not sweep.is_dir():
+        return []
+    return sorted(
+        folder for folder in sweep.iterdir() if is_run(folder) or (folder / ".hydra").is_dir()
     )
 
 
-def holds_runs(folder: Path) -> bool:
-    try:
-        return folder.is_dir() and any(map(is_run, folder.iterdir()))
-    except OSError:
-        return False
+def is_sweep(folder: Path) -> bool:
+    """Whether runs were launched into it, though none may have begun."""
+    return (folder / "multirun.yaml").exists() or bool(launched_folders(folder))
+
+
+def no_runs(sweep: Path) -> ValueError:
+    """Says what is there in place of a sweep with runs."""
+    if not sweep.is_dir():
+        known = [path.name for path in sweep.parent.glob("*/") if path.is_dir()]
+        near = difflib.get_close_matches(sweep.name, known, n=1)
+        named = printable(str(sweep.with_name(near[0]))) if near else "one, such as logs/<sweep>"
+        return ValueError(
+            f"expected the folder of a sweep, got {sweep}, which is not a folder; name {named}"
+        )
+    if is_run(sweep):
+        return ValueError(
+            f"expected the folder of a sweep, got {sweep}, which is a single run; "
+            f"name the folder that holds it: {sweep.resolve().parent}"
+        )
+    readable_ones = (each for each in sorted(sweep.iterdir()) if os.access(each, os.R_OK | os.X_OK))
+    if inner := next(filter(is_sweep, readable_ones), None):
+        return ValueError(
+            f"expected the folder of a sweep, got {sweep}, which holds sweeps: name one, such as "
+            f"{inner}; {printable(program.command('index', str(sweep)))} lists all"
+        )
+    return ValueError(
+        f"expected folders with a run.json in {sweep}, got none; "
+        "launch runs into it, or name the folder that holds them"
+    )
 
 
 def is_run(folder: Path) -> bool:
@@ -212,6 +233,16 @@ def why_no_checkpoint(path: Path) -> str:
                     "train it again with overwrite=true"
                 )
     return ""
+
+
+def local_time(recorded: str) -> datetime:
+    """A time of a record on the clock of this machine; one that names no zone is UTC, as all are.
+
+    Raises:
+        ValueError: if it is no time.
+    """
+    time = datetime.fromisoformat(recorded)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone()
 
 
 def nested_dict(outer: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import math
 import os
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,6 +152,6 @@ def _integer(value: Any) -> int | None:
 
 def _unix_time(value: Any) -> float | None:
     try:
-        return datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp()
-    except (TypeError, ValueError):
+        return record.local_time(value).timestamp()
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -15,6 +15,7 @@ from runlab import atomic, program
 from runlab.analysis.cells import select_chosen
 from runlab.analysis.comparison import Comparison
 from runlab.analysis.learning_rates import with_rate
+from runlab.analysis.outcomes import Outcomes, to_outcomes
 from runlab.analysis.palette import Style, select_styles
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.write import figure_names
@@ -30,7 +31,6 @@ from runlab.extras.dashboard.events import (
     scalar,
     text,
 )
-from runlab.runs import record
 from runlab.text import code, file_name, markdown
 
 SUFFIX = ".aggregates"
@@ -76,11 +76,6 @@ Type a filter such as {run} and press *Toggle all runs*, or tick the box above a
 
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
 """What reading a damaged file, or one of an earlier release, raises."""
-
-Outcome = tuple[str, str]
-"""Of a run that has ended: its name, and when its last process began with it."""
-
-Outcomes = frozenset[Outcome]
 
 
 class ChosenRun(NamedTuple):
@@ -182,8 +177,7 @@ def _readme(sweep: Path) -> str:
 def read_outcomes(folder: Path) -> Outcomes:
     """Those that the aggregates in this folder are of; none where that is not known."""
     try:
-        pairs = json.loads((folder / OUTCOMES).read_text(encoding="utf-8"))["ended"]
-        return frozenset((str(run), str(latest)) for run, latest in pairs)
+        return to_outcomes(json.loads((folder / OUTCOMES).read_text(encoding="utf-8"))["ended"])
     except UNREADABLE:
         return frozenset()
 
@@ -203,19 +197,7 @@ def _outcomes_file(comparison: Comparison) -> bytes:
     runs = select_chosen(ended_runs(comparison.runs), shown.cells)
     rows = zip(runs["arm"], runs["seed"], runs["run"], strict=True)
     chosen = sorted(ChosenRun(run_name(arm), int(seed), run) for arm, seed, run in rows)
-    ended = sorted(compared_outcomes(comparison))
-    return json.dumps({"ended": ended, "chosen": chosen}).encode()
-
-
-def compared_outcomes(comparison: Comparison) -> Outcomes:
-    runs = comparison.runs
-    ended = runs[runs["status"].isin(record.ENDED)].to_dict("records")
-    return frozenset(outcome(row["run"], row.get("timing/latest")) for row in ended)
-
-
-def outcome(run: str, latest: object) -> Outcome:
-    """`latest` is that of the record's timing, if it has one."""
-    return run, latest if isinstance(latest, str) else ""
+    return json.dumps({"ended": sorted(comparison.outcomes), "chosen": chosen}).encode()
 
 
 # What the TensorBoard runs hold

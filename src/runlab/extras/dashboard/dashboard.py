@@ -6,15 +6,13 @@ from itertools import groupby
 from pathlib import Path
 
 from runlab import program
+from runlab.analysis.outcomes import Outcome, Outcomes, outcome_of
 from runlab.analysis.rebuild import rebuild
 from runlab.config.axes import Axes
 from runlab.extras.dashboard import servers
 from runlab.extras.dashboard.aggregates import (
     ChosenRun,
-    Outcome,
-    Outcomes,
     aggregates_folder,
-    outcome,
     read_chosen,
     read_outcomes,
     write_aggregates,
@@ -197,17 +195,14 @@ class OutcomeReader:
     def _read(self, path: Path) -> tuple[int, Outcome | None]:
         written = path.stat().st_mtime_ns
         before = self.seen.get(path)
-        return before if before and before[0] == written else (written, _outcome_of(path.parent))
+        return before if before and before[0] == written else (written, _read_outcome(path.parent))
 
 
-def _outcome_of(run: Path) -> Outcome | None:
+def _read_outcome(run: Path) -> Outcome | None:
     try:
-        entry = record.read(run)
+        return outcome_of(run.name, record.read(run))
     except ValueError:
         return None  # the comparison names it
-    if entry["status"] not in record.ENDED:
-        return None
-    return outcome(run.name, record.nested_dict(entry, "timing").get("latest"))
 
 
 def _logdir(sweeps: Sequence[Path], links: Path) -> Path:
@@ -229,7 +224,7 @@ def newest_sweep(logs: Path) -> Path:
     written = {path: path.stat().st_mtime_ns for path in logs.glob("*/*/run.json")}
     if written:
         return max(written, key=lambda path: written[path]).parents[1]
-    launched = [path for path in logs.glob("*/") if _is_launched(path)]
+    launched = [path for path in logs.glob("*/") if record.is_sweep(path)]
     if launched:
         sweep = max(launched, key=lambda path: path.stat().st_mtime_ns)
         raise ValueError(
@@ -240,8 +235,3 @@ def newest_sweep(logs: Path) -> Path:
         f"expected a sweep in {logs}, got none: launch one, such as {program.name()} train -m "
         "loss=mse,cross_entropy, or name its folder"
     )
-
-
-def _is_launched(sweep: Path) -> bool:
-    """Whether Hydra has made it, though it may have no record as yet."""
-    return (sweep / "multirun.yaml").exists() or any(sweep.glob("*/.hydra"))
