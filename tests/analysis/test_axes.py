@@ -144,7 +144,7 @@ def test_a_rate_that_is_no_learning_rate_is_called_by_its_key(tmp_path: Path, ke
     assert comparison.arms["learning_rate"].tolist() == [128, 128]
     assert comparison.warnings[0] == (
         f"mse: its chosen {key} 128 is the largest that was tried, so a better one may lie beyond; "
-        "add 256"
+        "try 256 too"
     )
     for text in texts(tmp_path):
         assert "learning rate" not in text

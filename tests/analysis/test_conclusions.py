@@ -274,8 +274,8 @@ def test_runs_of_one_loss_may_be_compared_by_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("best", "sentence"),
     [
-        (0.5, "0.5 is the largest that was tried, so a better one may lie beyond; add 1"),
-        (0.1, "0.1 is the smallest that was tried, so a better one may lie beyond; add 0.05"),
+        (0.5, "0.5 is the largest that was tried, so a better one may lie beyond; try 1 too"),
+        (0.1, "0.1 is the smallest that was tried, so a better one may lie beyond; try 0.05 too"),
     ],
 )
 def test_a_choice_on_the_grids_edge_names_the_value_to_add(
@@ -291,7 +291,8 @@ def test_a_gap_in_the_grid_is_not_taken_for_a_step(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 1e6, 0, status="diverged")
     warnings = warned(tmp_path)
     assert (
-        "0.1 is the smallest that was tried, so a better one may lie beyond; add 0.01" in warnings
+        "0.1 is the smallest that was tried, so a better one may lie beyond; try 0.01 too"
+        in warnings
     )
     assert "a single learning rate" not in warnings
 

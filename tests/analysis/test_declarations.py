@@ -186,7 +186,7 @@ def test_how_a_measure_is_shown_may_differ(tmp_path: Path) -> None:
 
 def test_a_record_without_measures_is_named(tmp_path: Path) -> None:
     write_run(tmp_path, "mse", 0.1, 0, measures=())
-    runs, declarations, _ = load(tmp_path)
+    runs, declarations, *_ = load(tmp_path)
     assert "expected measures in run.json, got none" in runs["problem"].iloc[0]
     assert declarations == {}
 

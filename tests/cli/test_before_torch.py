@@ -44,7 +44,7 @@ REFUSED = {
     "stauts": "did you mean losslab status?",
     "train optimzer.lr=1": "did you mean optimizer?",
     "train loss=mze": "unknown choice loss=mze; did you mean mse?",
-    "train optimizer.lr=0.1,,": "cannot read optimizer.lr=0.1,,",
+    "train optimizer.lr=0.1,,": "expected another value after the comma of optimizer.lr=0.1,,",
     "train -m seed=0,,1": "cannot read seed=0,,1",
     "train --epochs 3": "unrecognized arguments: --epochs",
     "predict": "expected checkpoint=…, got none",

@@ -1,5 +1,7 @@
 """`losslab`: one table of commands, each of which can be called by its name or as a script."""
 
+import io
+import sys
 from contextlib import suppress
 from itertools import chain
 from pkgutil import resolve_name
@@ -64,6 +66,21 @@ def test_help_lists_the_choices_of_a_group_that_applies(capsys):
     assert "  huber            Regression: " in capsys.readouterr().out
     with pytest.raises(SystemExit, match="expected a group after --help, one of trainer, got loss"):
         main(["evaluate", "--help", "loss"])
+
+
+def test_help_of_a_command_is_asked_for_in_both_ways(capsys):
+    main(["predict", "--help"])
+    shown = capsys.readouterr().out
+    main(["help", "predict"])
+    assert capsys.readouterr().out == shown
+    with pytest.raises(SystemExit, match="got images: it has no groups"):
+        main(["predict", "--help", "images"])
+
+
+def test_the_overview_can_be_printed_in_ascii(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    main([])
 
 
 def test_each_choice_of_a_group_is_explained():

@@ -226,7 +226,7 @@ def test_the_script_compares_a_trained_run_with_its_copy(tmp_path, tiny, monkeyp
 
 def test_what_the_script_cannot_compare_is_one_sentence(before, tmp_path, monkeypatch, capsys):
     assert "which is not a folder" in str(call(monkeypatch, before, tmp_path / "nowhere"))
-    assert "expected folders with a run.json" in str(call(monkeypatch, tmp_path, before))
+    assert "which holds sweeps: name one" in str(call(monkeypatch, tmp_path, before))
     assert "at least 0, got -1" in str(call(monkeypatch, before, before, "--tolerance", "-1"))
     assert call(monkeypatch, before, before, "--rename", "mse") == 2
     assert "expected OLD=NEW, got 'mse'" in capsys.readouterr().err

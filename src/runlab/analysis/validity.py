@@ -215,7 +215,7 @@ def _edge(
             end = "smallest" if chosen == own["learning_rate"].min() else "largest"
             yield (
                 f"{arm}: its chosen {rate.title} {chosen:g} is the {end} that was tried, "
-                f"so a better one may lie beyond; add {beyond[chosen]:g}"
+                f"so a better one may lie beyond; try {beyond[chosen]:g} too"
             )
 
 

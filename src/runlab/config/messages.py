@@ -225,7 +225,13 @@ def unreadable(override: str) -> str:
     if not override.strip():
         return "expected key=value, got an empty argument: leave it out"
     if "=" not in override and not override.startswith("~"):
-        return f"expected key=value, got {override}: write {override}=…"
+        return (
+            f"expected key=value, got {override}: write {override}=…, and no space in a list, a,b"
+        )
+    if re.fullmatch(r"[^'\"\[{(]*,", override):
+        return (
+            f"expected another value after the comma of {override}: write it there, without a space"
+        )
     return (
         f"cannot read {override}: expected key=value with brackets and quotes closed; a value that "
         "holds = , ( ) [ ] { } or quotes is quoted twice, 'key=\"a=b\"'"
@@ -289,6 +295,16 @@ def texts(node: Any, key: str) -> Iterator[tuple[str, str]]:
             yield from texts(value, f"{key}.{name}" if key else str(name))
 
 
+def groups_with(node: Any, key: str) -> list[str]:
+    """The groups of a configuration that have this key."""
+    content: Any = OmegaConf.to_container(node) if OmegaConf.is_dict(node) else {}
+    return [
+        str(group)
+        for group, own in content.items()
+        if group not in ("hydra", "run") and isinstance(own, dict) and key in own
+    ]
+
+
 def unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
     """For a key that the configuration does not have, though its `_target_` may take it."""
     node = error.parent_node
@@ -301,7 +317,9 @@ def unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
     keys = [str(each) for each in node] if OmegaConf.is_dict(node) else []
     if key in parameters_of(node):
         return f"{full_key} is not in the configuration yet: add it by +{full_key}=…"
-    valid = {k for k in keys if k != "hydra" and k[0] != "_"}
+    if key == full_key and (inner := groups_with(node, key)):
+        return f"unknown key {key}; did you mean {' or '.join(f'{each}.{key}' for each in inner)}?"
+    valid = {k for k in keys if k not in ("hydra", "run") and k[0] != "_"}
     if not valid:
         return f"{full_key} is not in the configuration yet: add it by +{full_key}=…"
     return unknown(full_key, key, "key", valid)

@@ -73,8 +73,10 @@ class LiveLine:
         if not self.is_drawn:
             return self.status(console.columns())
         clock = clock_of(time.perf_counter() - self.started)
-        free = console.columns(sys.stderr) - 1 - len(f"{clock} · ")
-        return f"{clock} · {self.status(free) or 'starting …'}"
+        width = console.columns(sys.stderr) - 1
+        text = f"{clock} · {self.status(width - len(f'{clock} · ')) or 'starting …'}"
+        # a line that wraps can't be drawn again in its place
+        return text[: min(width, console.terminal_columns(sys.stderr) - 1)]
 
     def status(self, columns: int) -> str:
         """Empty before a run has begun; the latest one where the folder cannot be read just now."""
@@ -99,6 +101,16 @@ def clock_of(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def wait_for_runs(reader: RunReader) -> None:
+    """For a command that has just been launched; returns after some seconds also without any."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(ValueError):
+            reader.read()
+            return
+        time.sleep(0.2)
+
+
 def watch(sweep: Path, every: float) -> None:
     """Shows how far a sweep is until nothing is being trained: on a terminal in one place.
 
@@ -106,6 +118,7 @@ def watch(sweep: Path, every: float) -> None:
         ValueError: where there are no runs.
     """
     reader, shown = RunReader(sweep), 0
+    wait_for_runs(reader)
     is_drawn = console.is_terminal(sys.stdout)
     seen = time.monotonic() - PATIENCE  # when a run was trained last
     while True:

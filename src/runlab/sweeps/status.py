@@ -157,7 +157,10 @@ def _best(status: SweepStatus) -> str:
 def _left(status: SweepStatus) -> str:
     if status.remaining is not None:
         return "the end is due" if status.remaining < 1 else f"{rough(status.remaining)} left"
-    return "" if status.elapsed is None else f"{rough(status.elapsed)} so far"
+    if status.elapsed is None:
+        return ""
+    took = rough(status.elapsed)
+    return f"{took} so far" if status.with_status("running") else f"after {took}"
 
 
 def rough(seconds: float) -> str:

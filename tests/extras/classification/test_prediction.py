@@ -114,6 +114,12 @@ def test_every_kind_of_image_file_is_read(preprocess, mode, ink, paper):
     assert alike(preprocess(seven()), preprocess(image), tolerance=0.01)
 
 
+def test_noise_on_a_blank_sheet_of_16_bits_is_no_drawing(preprocess):
+    noise = np.random.default_rng(0).integers(60_000, 60_003, (50, 50)).astype(np.uint16)
+    with pytest.raises(ValueError, match="nothing that stands out from its background"):
+        preprocess(Image.fromarray(noise))
+
+
 @pytest.mark.parametrize(
     ("mode", "name"), [("CMYK", "a.jpg"), ("F", "a.tiff"), ("I", "b.tiff"), ("L", "a.gif")]
 )

@@ -1,5 +1,7 @@
 """Test a checkpoint again, alone."""
 
+import logging
+
 from omegaconf import DictConfig
 
 from runlab.cli.loading import loading
@@ -13,4 +15,5 @@ def evaluate(cfg: DictConfig) -> None:
     with loading():
         from runlab.extras.evaluate.evaluate import evaluate
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     print(evaluate(cfg).terminal())
