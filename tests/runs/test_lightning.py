@@ -119,7 +119,7 @@ REFUSALS = {
     "GradientAccumulationScheduler": (
         f"+callback.own._target_={HERE}.Accumulates", r"trainer\.accumulate_grad_batches"
     ),
-    "BasePredictionWriter": (f"+callback.own._target_={HERE}.Writes", r"scripts/predict\.py"),
+    "BasePredictionWriter": (f"+callback.own._target_={HERE}.Writes", "use the command predict"),
 }  # fmt: skip
 
 
