@@ -12,11 +12,9 @@ from torchmetrics import MetricCollection
 
 from losslab.metrics import CALIBRATION, MEASURES, Chance, classification_metrics, is_guess
 from runlab.blocks.block import Block
+from runlab.losses import ELEMENTWISE
 from runlab.measure import Measure, target_of
 from runlab.module import Batch, Module, OptimizerFactory
-
-OF_NUMBERS = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCEWithLogitsLoss)
-"""Losses of torch whose targets are no numbers of classes."""
 
 
 class Classifier(Module):
@@ -48,7 +46,7 @@ class Classifier(Module):
         gradient_clip: float | None = None,
         accumulate_grad_batches: int = 1,
     ) -> None:
-        if isinstance(loss, OF_NUMBERS):
+        if isinstance(loss, ELEMENTWISE):
             raise ValueError(
                 "expected a loss of classes, such as loss=cross_entropy or loss=mse, got "
                 f"{type(loss).__name__}, which is one of numbers: choose another, or "

@@ -338,11 +338,7 @@ class Module(LoggedModule):
         """
         if self.pending_batches == 0:
             optimizer.zero_grad()
-        try:
-            loss, outputs = self.compute_loss(batch, drawn)
-        except Exception as error:
-            require_not_raised_by("loss", self.loss, error)
-            raise
+        loss, outputs = self.checked_loss(batch, drawn)
         together = self.accumulate_grad_batches
         self.manual_backward(loss if together == 1 else loss / together)
         self.pending_batches += 1
@@ -350,6 +346,14 @@ class Module(LoggedModule):
             self.pending_batches = 0
             optimizer.step()
         return loss.detach(), tree_map(Tensor.detach, outputs)
+
+    def checked_loss(self, batch: Batch, drawn: Any) -> tuple[Float[Tensor, ""], Outputs]:
+        """As `compute_loss`; raises ValueError, which names the loss, if a method of it fails."""
+        try:
+            return self.compute_loss(batch, drawn)
+        except Exception as error:
+            require_not_raised_by("loss", self.loss, error)
+            raise
 
     def compute_loss(self, batch: Batch, drawn: Any) -> tuple[Float[Tensor, ""], Outputs]:
         """What `loss_step` returns; meanwhile there is no trainer, and nothing can be logged.
@@ -429,11 +433,7 @@ class Module(LoggedModule):
 
         Returns its `outputs`, and the `predictions` that metrics got of them.
         """
-        try:
-            loss, outputs = self.compute_loss(self.prepare(batch), None)
-        except Exception as error:
-            require_not_raised_by("loss", self.loss, error)
-            raise
+        loss, outputs = self.checked_loss(self.prepare(batch), None)
         predictions = self.predictions(tree_map(upcast_float16, outputs))
         if not self.has_tried_loss and self.trainer.state.fn == TrainerFn.FITTING:
             self.try_loss(batch)

@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from runlab.config import targets
+from runlab.config.kinds import is_whole
 from runlab.config.messages import reason_of, require_not_raised_by
 from runlab.config.schema import SCHEDULE_KEYS, unknown
 
@@ -117,7 +118,7 @@ def require_settings(
 ) -> None:
     if interval not in INTERVALS:
         raise ValueError(f"expected scheduler.interval to be step or epoch, got {interval!r}")
-    if isinstance(frequency, bool) or not isinstance(frequency, int) or frequency < 1:
+    if not is_whole(frequency) or frequency < 1:
         raise ValueError(f"expected scheduler.frequency of at least 1, got {frequency!r}")
     is_by_metric = scheduler.func is ReduceLROnPlateau
     if is_by_metric and monitor is None:

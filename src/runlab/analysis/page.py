@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from runlab.analysis import conclusions, formatting, interactive, method
@@ -20,6 +20,7 @@ from runlab.analysis.learning_rates import rate_text, with_rate
 from runlab.analysis.palette import select_styles
 from runlab.analysis.section import Section
 from runlab.analysis.statistics import seeds_needed
+from runlab.analysis.templates import new_environment
 from runlab.text import plural, printable
 
 TEMPLATE = "page.html.jinja"
@@ -110,21 +111,13 @@ def _template(section: Section) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
-    )  # fmt: skip
+    environment = new_environment()
     environment.globals.update({name: getattr(formatting, name) for name in FORMATTING})
-    environment.globals.update(plural=plural, seeds_needed=seeds_needed, method=method)
+    environment.globals.update(seeds_needed=seeds_needed, method=method)
     environment.globals.update(with_rate=with_rate, rate_text=rate_text)
     environment.tests["known"] = _is_known
     environment.filters.update(bound=_bound, with_code=_with_code)
     return environment
-
-
-def _finalize(value: Any) -> Any:
-    """What each `{{ }}` is before it is escaped."""
-    return printable(value) if type(value) is str else value
 
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:

@@ -67,6 +67,11 @@ def is_union(annotation: Any) -> bool:
     return get_origin(annotation) in (Union, types.UnionType)
 
 
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, which true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def fits(value: Any, annotation: Any) -> bool:
     """Whether a plain value may be what the annotation says; True for what it does not say.
 
@@ -84,7 +89,7 @@ def fits(value: Any, annotation: Any) -> bool:
     if annotation is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return is_whole(value)
     if annotation in (bool, str):
         return isinstance(value, annotation)
     if (get_origin(annotation) or annotation) in LISTS:

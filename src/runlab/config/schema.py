@@ -136,7 +136,7 @@ def check(config: Mapping[str, Any]) -> None:
         raise ValueError(unknown(key, key, "key", keys - {"run"}))
     check_axes(config)
     epochs = config["trainer"].get("max_epochs", 1)
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+    if not kinds.is_whole(epochs) or epochs < 1:
         raise ValueError(
             f"expected trainer.max_epochs of at least 1, a whole number, got {epochs!r}"
         )
@@ -278,7 +278,7 @@ def check_count(key: str, value: Any, least: int = 1, most: int = MOST) -> None:
 
     More than a machine has are allowed: their number may decide about a result's last digits.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    if not kinds.is_whole(value) or not least <= value <= most:
         raise ValueError(f"expected {key} to be a whole number of {least} to {most}, got {value!r}")
 
 

@@ -3,6 +3,8 @@
 from math import isclose
 from typing import Any
 
+from runlab.config.kinds import is_whole
+
 Size = int | float | None
 """A number of samples, a share of them between 0 and 1, or None: what the others leave."""
 
@@ -73,7 +75,7 @@ def is_share(size: Any) -> bool:
 
 def check_at_least(least: int, **settings: Any) -> None:
     for name, value in settings.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        if not is_whole(value) or value < least:
             raise ValueError(
                 f"data.{name}: expected a whole number of at least {least}, got {value!r}"
             )

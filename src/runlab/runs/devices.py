@@ -5,12 +5,11 @@ from typing import Any
 
 from lightning.pytorch.accelerators import AcceleratorRegistry
 
-from runlab.config.kinds import shown
+from runlab.config.kinds import is_whole, shown
+from runlab.config.messages import DEVICES
 
 NAMES = {"auto": ("cuda", "mps", "tpu", "cpu"), "gpu": ("cuda", "mps")}
 """Of accelerators that stand for the first of several that is there."""
-
-INSTEAD = "trainer=default takes the device that is there"
 
 
 def check_devices(trainer: Mapping[str, Any]) -> None:
@@ -24,7 +23,7 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
         lacks = ", which this machine lacks" * (accelerator in names)
         raise ValueError(
             f"expected trainer.accelerator to be one of {', '.join(there)} here, got "
-            f"{shown(accelerator)}{lacks}: {INSTEAD}"
+            f"{shown(accelerator)}{lacks}: {DEVICES}"
         )
     check_number(trainer.get("devices", "auto"), kind_of(accelerator))
 
@@ -61,7 +60,3 @@ def parsed(text: str) -> Any:
     except ValueError:
         return text
     return numbers if "," in text else numbers[0]
-
-
-def is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -44,19 +44,15 @@ class SweepCallback(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with stop_at_mistakes():
             check_single_run(config.hydra)
-        SweepCallback.overwrites = config.get("overwrite") is True
-        load_training()
-        SweepCallback.has_begun = True
+        begin(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)  # a sweep's name may hold ${hydra:…}
         with stop_at_mistakes():
             check_multirun(config.hydra)
             SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
-        SweepCallback.overwrites = config.get("overwrite") is True
         os.environ[LAUNCH] = uuid.uuid4().hex
-        load_training()
-        SweepCallback.has_begun = True
+        begin(config)
         SweepCallback.started.enter_context(LiveLine(SweepCallback.folder))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -80,10 +76,12 @@ class SweepCallback(Callback):
             log.log(level, "%s: failed: %s%s", name, user_message(error), where)
 
 
-def load_training() -> None:
-    """Now that the configuration is composed: a run's name is asked of its module already."""
+def begin(config: DictConfig) -> None:
+    """Loads what trains, now that the configuration is composed: it is asked for a run's name."""
+    SweepCallback.overwrites = config.get("overwrite") is True
     with loading():
         import runlab.train  # noqa: F401
+    SweepCallback.has_begun = True
 
 
 def check_single_run(hydra: DictConfig) -> None:

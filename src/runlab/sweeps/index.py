@@ -4,21 +4,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from runlab import atomic, program
 from runlab.analysis import greys
+from runlab.analysis.templates import new_environment
 from runlab.console import BOLD, columns, painted
 from runlab.sweeps.summary import Sweep
-from runlab.text import plural, printable, shortened, size_text, wrapped
+from runlab.text import printable, shortened, size_text, wrapped
 
 PAGE = "index.html"
 MARK = '<meta name="generator" content="runlab index">'
 """Tells a page that is written here from another file of its name."""
 
 TEMPLATE = "index.html.jinja"
-STYLES = Path(greys.__file__).parent
-"""Where the style sheet of the comparison's page lies."""
 
 
 def write_index(logs: Path, sweeps: Sequence[Sweep]) -> Path:
@@ -35,12 +32,8 @@ def write_index(logs: Path, sweeps: Sequence[Sweep]) -> Path:
 
 
 def to_index_page(sweeps: Sequence[Sweep]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader([Path(__file__).parent, STYLES]), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )  # fmt: skip
-    environment.globals.update(plural=plural, size_text=size_text, program=program.name())
+    environment = new_environment(Path(__file__).parent)
+    environment.globals.update(size_text=size_text, program=program.name())
     return environment.get_template(TEMPLATE).render(
         sweeps=sweeps,
         css_variables=greys.css_variables(),

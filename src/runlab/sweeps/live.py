@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from runlab import console
 from runlab.sweeps.run_status import RunReader
@@ -43,12 +42,7 @@ class LiveLine:
         self.thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.ended.set()
         self.thread.join()
         os.environ.pop(console.LIVE, None)

@@ -44,6 +44,16 @@ class SweepStatus:
     elapsed: float | None
     remaining: float | None
 
+    @property
+    def total(self) -> int:
+        """With those that have no folder yet."""
+        return len(self.runs) + self.not_started
+
+    @property
+    def ended(self) -> int:
+        """How many are neither trained nor left for the same command; failed ones count."""
+        return sum(run.status not in OPEN_STATUSES for run in self.runs)
+
     def with_status(self, *statuses: str) -> list[RunStatus]:
         return [run for run in self.runs if run.status in statuses]
 
@@ -103,16 +113,15 @@ def duration(seconds: float) -> str:
 
 
 def _line(status: SweepStatus, columns: int) -> str:
-    ended = [run for run in status.runs if run.status not in OPEN_STATUSES]
-    total = f"{'≤' * status.at_most}{len(status.runs) + status.not_started}"
+    total = f"{'≤' * status.at_most}{status.total}"
     others = [
         f"{len(status.with_status(name))} {name}"
         for name in ("diverged", "collapsed", "failed", "interrupted")
         if status.with_status(name)
     ]
     counts = f" ({', '.join(others)})" if others else ""
-    parts = [f"{len(ended)}/{total}{counts}", _in_training(status), _best(status), _left(status)]
-    short = [f"{len(ended)}/{total}", *parts[1:]]
+    parts = [f"{status.ended}/{total}{counts}", _in_training(status), _best(status), _left(status)]
+    short = [f"{status.ended}/{total}", *parts[1:]]
     return _within(columns, parts, short)
 
 
@@ -169,10 +178,8 @@ def rough(seconds: float) -> str:
 
 
 def _headline(status: SweepStatus) -> str:
-    total = len(status.runs) + status.not_started
-    ended = [run for run in status.runs if run.status not in OPEN_STATUSES]
     bound = "at most " if status.at_most else ""
-    text = f"{status.sweep}: {len(ended)} of {bound}{plural(total, 'run')} ended"
+    text = f"{status.sweep}: {status.ended} of {bound}{plural(status.total, 'run')} ended"
     text += "" if status.elapsed is None else f" after {duration(status.elapsed)}"
     if not status.with_status("running"):
         return f"{text}; nothing is being trained"

@@ -151,10 +151,9 @@ def _verdicts(
     folder: Path, status: SweepStatus | None, conclusion: Conclusion | None, outcomes: Outcomes
 ) -> list[str]:
     if status is not None and status.with_status("running"):
-        total = len(status.runs) + status.not_started
         ended = len(status.with_status(*record.ENDED))
         left = "" if status.remaining is None else f", about {duration(status.remaining)} left"
-        return [f"Running: {ended} of {plural(total, 'run')} ended{left}"]
+        return [f"Running: {ended} of {plural(status.total, 'run')} ended{left}"]
     compare = program.command("compare", str(folder))
     if conclusion is not None:
         changes = _changes(conclusion.ended, outcomes)
