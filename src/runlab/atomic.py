@@ -25,6 +25,21 @@ def replace(path: Path, content: bytes | memoryview) -> None:
         partial.unlink(missing_ok=True)
 
 
+def link(path: Path, other: Path) -> None:
+    """Makes the other file a second name of this one; it stays as it is where there are no links.
+
+    Each goes on by itself once either is replaced.
+    """
+    partial = other.with_name(f".{other.name}.{os.getpid()}{PARTIAL}")
+    try:
+        os.link(path, partial)
+        partial.replace(other)
+    except OSError:
+        return
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def clean(folder: Path) -> None:
     """Removes what writers that were killed left in a folder that nobody else writes to."""
     for partial in folder.rglob(f".*{PARTIAL}"):

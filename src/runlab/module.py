@@ -453,7 +453,7 @@ class Module(LoggedModule):
         for name, buffer in self.named_buffers():
             if not torch.equal(buffer, buffers[name]):
                 buffer.copy_(buffers[name])
-        self.log("loss_ratio", ratio, logger=False, on_step=False, on_epoch=True)
+        self.log("loss_ratio", ratio, logger=False, on_step=False, on_epoch=True, sync_dist=True)
         self.has_tried_loss = True
 
     # What is logged, and when

@@ -45,6 +45,7 @@ def fit_and_test(run: Run) -> None:
     data, module, trainer = build_components(run.cfg, run.config, run.resume, hparams)
     measures = declared_measures(run.config)
     require(data, trainer, measures)
+    run.ranks.launch_with(trainer)
     run.begin(data, module, trainer)
 
     with run.resume.resumed(trainer) as path:

@@ -10,6 +10,7 @@ PLACES_OF_DATA = ("data_dir", "data.root", "data.download", "data.verify")
 
 RESULT_NEUTRAL_KEYS = (
     *("name", "overwrite", "retry", "fail_fast", "objective", "logger", "comparison", "watchers"),
+    "keep_checkpoints",
     *PLACES_OF_DATA,
     "pretrained.file",  # a run knows it by its checksum, too
 )

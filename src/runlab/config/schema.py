@@ -107,6 +107,7 @@ class Train:
     seed: int = MISSING
     threads: int = MISSING
     test_weights: str = "best"
+    keep_checkpoints: bool = True
     overwrite: bool = False
     retry: Retry | None = None
     fail_fast: bool = False

@@ -27,6 +27,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from runlab import program
 from runlab.config.fingerprint import flatten, key_of
 from runlab.loggers.services import close_service_runs
+from runlab.loggers.tensorboard import RunTensorBoardLogger
 from runlab.measure import Measure
 from runlab.module import Module
 from runlab.text import piped
@@ -97,6 +98,8 @@ def log_result(
     add_summary(trainer, session_end(STATUS_SUCCESS))
     for logger in trainer.loggers:
         logger.finalize("success")
+        if isinstance(logger, RunTensorBoardLogger):
+            logger.close()
     close_service_runs(trainer.loggers, exit_code=0)
 
 

@@ -22,6 +22,9 @@ from runlab.measure import Measure, build_metrics
 from runlab.memory import is_out_of_memory
 from runlab.runs import record
 
+STATE_KEY = "runlab"
+"""Under which our part of a checkpoint lies."""
+
 FOLDER = 0x10
 """The bit that says in a zip file that a part is a folder; no checksum covers it."""
 
@@ -35,6 +38,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def __init__(self) -> None:
         self.has_saved = False
+        self.latest: tuple[Path, Any] | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -51,6 +55,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         atomic.replace(Path(path), content.getbuffer())
+        before, self.latest = self.latest, (Path(path), moment(checkpoint, content))
+        if before is not None and before[0] != Path(path) and before[1] == self.latest[1]:
+            atomic.link(Path(path), before[0])  # the best one is the last one: one file for both
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -98,6 +105,31 @@ def best_callback(
             "all but one by ~callback.…"
         )
     return chosen[0] if chosen else None
+
+
+def moment(checkpoint: Mapping[str, Any], content: io.BytesIO) -> Any:
+    """Equal for two checkpoints that say the same of a run, whichever callback has saved them.
+
+    They differ in the time, and in what such callbacks know of their files.
+    """
+    state = {**checkpoint.get(STATE_KEY, {}), "seconds": None}
+    callbacks = checkpoint.get("callbacks", {})
+    others = {k: v for k, v in callbacks.items() if "best_model_path" not in v}
+    said = repr(without_tensors({**checkpoint, "callbacks": others, STATE_KEY: state}))
+    with ZipFile(content) as archive:
+        parts = [(e.filename, e.file_size, e.CRC) for e in archive.infolist()]
+    return said, [part for part in parts if "/data/" in part[0]]  # those are the tensors
+
+
+def without_tensors(value: Any) -> Any:
+    """The same nested value with the shape of each tensor in its place."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype, tuple(value.shape)
+    if isinstance(value, Mapping):
+        return {key: without_tensors(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_tensors(child) for child in value]
+    return value
 
 
 class DamagedError(ValueError):

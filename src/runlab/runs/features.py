@@ -100,8 +100,8 @@ def check_flags(flags: Mapping[str, Any], callbacks: Sequence[L.Callback]) -> No
     strategy = flags.get("strategy", "auto")
     if isinstance(strategy, str) and not strategy.startswith(("auto", "ddp", "single_")):
         raise ValueError(
-            f"expected trainer.strategy to be auto, ddp or ddp_spawn, got {strategy!r}: runs are "
-            "trained on one device, or by DDP on several"
+            f"expected trainer.strategy to be auto or ddp, got {strategy!r}: runs are trained on "
+            "one device, or by DDP on several"
         )
     if flags.get("num_nodes", 1) != 1:
         raise refusal("trainer.num_nodes", flags["num_nodes"], "a run trains on one machine")
@@ -130,7 +130,7 @@ def check_features(module: L.LightningModule, trainer: L.Trainer, test_weights: 
         raise refusal(
             "trainer.strategy",
             type(trainer.strategy).__name__,
-            "runs are trained on one device, or by DDP on several: use auto, ddp or ddp_spawn",
+            "runs are trained on one device, or by DDP on several: use auto or ddp",
         )
     for callback in callbacks:
         if (reason := why_refused(callback, module)) is not None:

@@ -3,10 +3,11 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from runlab.runs.previous import (
     require_same_setting,
     starts_over,
 )
+from runlab.runs.processes import Ranks
 from runlab.runs.restart import (
     ORIGIN,
     folders_locked,
@@ -67,12 +69,14 @@ class Run:
         config: `cfg` as plain values, resolved.
         record: as it is in `run.json`; `begin` and `end` fill it in.
         resume: keeps in checkpoints, and takes from one, what lets the run go on.
+        ranks: the other processes that train it.
     """
 
     cfg: DictConfig
     config: dict[str, Any]
     record: Record
     resume: ResumeCallback
+    ranks: Ranks
 
     @property
     def folder(self) -> Path:
@@ -125,7 +129,7 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # rank 0 locks and records
         entry = new_record(cfg, config)
         resume = ResumeCallback(folder, entry, last_checkpoint(cfg, config))
-        fit_and_test(Run(cfg, config, entry, resume))
+        fit_and_test(Run(cfg, config, entry, resume, ranks_of(cfg, fit_and_test)))
         return entry
     with run_lock(folder) as is_ours:
         if not is_ours:
@@ -222,10 +226,10 @@ def train_recorded(
             log.warning("%s: starts over, which removes %s", folder.name, names)
         clear(folder, replaced)
     record.write(folder, entry)
-    run = Run(cfg, config, entry, ResumeCallback(folder, entry, restart))
+    resume = ResumeCallback(folder, entry, restart)
+    run = Run(cfg, config, entry, resume, ranks_of(cfg, fit_and_test))
     try:
-        save_configuration(cfg, folder)
-        with exit_on_signals():
+        with exit_on_signals(), run.ranks:
             fit_and_test(run)
     except BaseException as error:
         entry["timing"]["seconds"] = run.resume.seconds
@@ -238,9 +242,17 @@ def train_recorded(
             raise
         raise cause from error
     entry["timing"]["seconds"] = run.resume.seconds
+    if not (keeps := cfg.get("keep_checkpoints", True)):  # of an earlier release
+        entry[record.CHECKPOINTS_REMOVED] = datetime.now(UTC).isoformat(timespec="seconds")
     record.write(folder, entry)
+    if not keeps:
+        remove_checkpoints(own_checkpoints(cfg, config))
     log.log(level(), "%s%s: %s", cfg.run.position, folder.name, summary(entry))
     return entry
+
+
+def ranks_of(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Ranks:
+    return Ranks(partial(run_lifecycle, fit_and_test=fit_and_test), cfg)
 
 
 def level() -> int:
@@ -254,6 +266,14 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # other runs are in it
         folder.parent.rmdir()
+
+
+def remove_checkpoints(paths: Iterable[Path]) -> None:
+    """And the folders that are then empty."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.parent.rmdir()
 
 
 def is_of_launch(path: Path) -> bool:
@@ -284,16 +304,6 @@ def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
         "module": {},
         "provenance": provenance.provenance(config["trainer"]),
     }
-
-
-def save_configuration(cfg: DictConfig, folder: Path) -> None:
-    """Hydra's own files, which Hydra would replace even where the run is then refused."""
-    (folder / ".hydra").mkdir(exist_ok=True)
-    OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
-    overrides = OmegaConf.create(run_name.as_given(cfg.run.overrides))
-    OmegaConf.save(overrides, folder / ".hydra" / "overrides.yaml")
-    if HydraConfig.initialized():
-        OmegaConf.save(HydraConfig.get(), folder / ".hydra" / "hydra.yaml")
 
 
 def summary(entry: Record) -> str:

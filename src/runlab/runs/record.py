@@ -161,15 +161,18 @@ def folders(sweep: Path) -> list[Path]:
 
 
 def launched_folders(sweep: Path) -> list[Path]:
-    """Those with a record, and those that Hydra has made for a run that never began.
+    """Those with a record, and those that were made for a run that never began.
 
     None where there are none, and where there is no such sweep.
     """
     if not sweep.is_dir():
         return []
-    return sorted(
-        folder for folder in sweep.iterdir() if is_run(folder) or (folder / ".hydra").is_dir()
-    )
+    return sorted(folder for folder in sweep.iterdir() if is_run(folder) or was_launched(folder))
+
+
+def was_launched(folder: Path) -> bool:
+    """Whether a run's lock was taken there; earlier releases kept Hydra's files as well."""
+    return (folder / ".lock").is_file() or (folder / ".hydra").is_dir()
 
 
 def is_sweep(folder: Path) -> bool:
@@ -229,8 +232,8 @@ def why_no_checkpoint(path: Path) -> str:
         with suppress(ValueError):
             if when := read(folder).get(CHECKPOINTS_REMOVED):
                 return (
-                    f": the run's checkpoints were removed at {when} ({program.name()} clean); "
-                    "train it again with overwrite=true"
+                    f": the run's checkpoints were removed at {when} ({program.name()} clean, "
+                    "or keep_checkpoints=false); train it again with overwrite=true"
                 )
     return ""
 

@@ -14,14 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from runlab.config.fingerprint import difference, fingerprint
 from runlab.runs import checkpoint
+from runlab.runs.checkpoint import STATE_KEY
 from runlab.runs.lock import PATIENCE
 from runlab.runs.provenance import series
 from runlab.text import printable
 
 log = logging.getLogger(__name__)
-
-STATE_KEY = "runlab"
-"""Under which our part of a checkpoint lies."""
 
 ORIGIN = "origin"
 """Which run wrote it, and on what: with the configuration, so that weights alone tell it too."""

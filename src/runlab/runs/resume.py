@@ -14,9 +14,10 @@ from runlab.loggers.rewind import flush, rewind
 from runlab.loggers.services import continue_service_runs, service_run_ids
 from runlab.module import Module
 from runlab.runs import record
+from runlab.runs.checkpoint import STATE_KEY
 from runlab.runs.epochs import has_taken_last_step, may_end, trained_epochs
 from runlab.runs.loaders import LoaderOrder, warn_of_order
-from runlab.runs.restart import ASIDE, STATE_KEY, Restart
+from runlab.runs.restart import ASIDE, Restart
 from runlab.runs.rng import rng_states
 
 EXPECTED = (
