@@ -284,7 +284,6 @@ class OnTheFirstDevice(L.Callback):
 @pytest.mark.long
 def test_two_cpu_processes_train_as_one_does(run, tmp_path, commands, tiny):
     alone = run("alone", "trainer.max_epochs=1")["metrics"]
-    # in another process: autograd has already run in this one, and cannot after a fork
     overrides = [*tiny, "trainer=ddp_sim", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/both"]
     overrides += ["+callback.first._target_=tests.test_train.OnTheFirstDevice"]
     done = commands.run(tmp_path, SCRIPT, *overrides)
@@ -297,16 +296,6 @@ def test_two_cpu_processes_train_as_one_does(run, tmp_path, commands, tiny):
         assert both[name] == pytest.approx(alone[name], rel=1e-4)
     curves = [losses(tmp_path / name) for name in ("alone", "both")]
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
-
-
-@pytest.mark.long
-def test_processes_are_forked_where_there_is_a_gpu(tmp_path, commands, tiny):
-    overrides = [*tiny, "trainer=ddp_sim", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run"]
-    done = commands.run(tmp_path, "tests/runs/untouched_gpu.py", *overrides)
-    assert done.returncode == 0, done.stderr
-    entry = record.read(tmp_path / "run")
-    assert entry["metrics"]["test/samples"] == 50
-    assert entry["provenance"]["hardware"]["gpu"] is None, "it trains on the CPU"
 
 
 def losses(folder: Path) -> list[float]:
@@ -400,15 +389,6 @@ def test_the_seed_gives_the_start_and_the_order_each(tmp_path, tiny):
         orders.append(data.train_dataloader().sampler.order())
     assert not torch.equal(*starts)
     assert not torch.equal(*orders)
-
-
-@pytest.mark.long
-def test_lightnings_own_processes_share_one_run(tmp_path, commands, tiny):
-    overrides = [*tiny, "trainer=ddp_sim", "trainer.strategy=ddp", "trainer.max_epochs=1"]
-    done = commands.run(tmp_path, SCRIPT, *overrides, f"hydra.run.dir={tmp_path}/both")
-    assert done.returncode == 0, done.stderr
-    assert record.read(tmp_path / "both")["status"] == "finished"
-    assert record.read(tmp_path / "both")["metrics"]["test/samples"] == 50
 
 
 def test_max_steps_ends_a_run_and_csv_is_another_logger(run, tmp_path):

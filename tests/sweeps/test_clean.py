@@ -135,7 +135,10 @@ def test_checkpoints_go_of_runs_that_no_comparison_chose_and_records_say_so(swee
     assert record.CHECKPOINTS_REMOVED in record.read(sweep / BAD)
     assert record.CHECKPOINTS_REMOVED not in record.read(sweep / GOOD)
     rebuild(sweep)  # as before
-    with pytest.raises(ValueError, match=r"removed at 20.* \(losslab clean\); train it again with"):
+    with pytest.raises(
+        ValueError,
+        match=r"removed at 20.* \(losslab clean, or keep_checkpoints=false\); train it again with",
+    ):
         checkpoint.load(sweep / BAD / "checkpoints" / "best.ckpt")
 
 

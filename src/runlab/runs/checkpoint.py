@@ -29,6 +29,10 @@ FOLDER = 0x10
 """The bit that says in a zip file that a part is a folder; no checksum covers it."""
 
 
+FEW = 64
+"""Numbers; a tensor of more has more bytes than that, whatever they are."""
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint so that, whenever the machine stops, a whole one is there.
 
@@ -115,20 +119,20 @@ def moment(checkpoint: Mapping[str, Any], content: io.BytesIO) -> Any:
     state = {**checkpoint.get(STATE_KEY, {}), "seconds": None}
     callbacks = checkpoint.get("callbacks", {})
     others = {k: v for k, v in callbacks.items() if "best_model_path" not in v}
-    said = repr(without_tensors({**checkpoint, "callbacks": others, STATE_KEY: state}))
+    said = repr(as_plain({**checkpoint, "callbacks": others, STATE_KEY: state}))
     with ZipFile(content) as archive:
-        parts = [(e.filename, e.file_size, e.CRC) for e in archive.infolist()]
-    return said, [part for part in parts if "/data/" in part[0]]  # those are the tensors
+        tensors = [each for each in archive.infolist() if "/data/" in each.filename]
+    return said, [(each.file_size, each.CRC) for each in tensors if each.file_size > FEW]
 
 
-def without_tensors(value: Any) -> Any:
-    """The same nested value with the shape of each tensor in its place."""
+def as_plain(value: Any) -> Any:
+    """The same nested value with each tensor's shape in its place; of one of few numbers those."""
     if isinstance(value, torch.Tensor):
-        return value.dtype, tuple(value.shape)
+        return value.dtype, value.tolist() if value.numel() <= FEW else tuple(value.shape)
     if isinstance(value, Mapping):
-        return {key: without_tensors(child) for key, child in value.items()}
+        return {key: as_plain(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [without_tensors(child) for child in value]
+        return [as_plain(child) for child in value]
     return value
 
 

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any
 
 import lightning as L
@@ -57,14 +57,18 @@ class Ranks:
         for process in self.processes:
             if kind is None:
                 process.join(PATIENCE)
-            process.kill()  # one that waits for another heeds no other signal
-            process.join()
+        self.kill()
         if self.processes and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
         for name, value in self.environment.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()  # one that waits for another heeds no other signal
+            process.join()
 
     def launch_with(self, trainer: L.Trainer) -> None:
         """Has the trainer's first fit start them.
@@ -83,6 +87,9 @@ class Ranks:
                 "expected trainer.strategy=ddp for a run on several devices, got one that spawns "
                 "or forks for each fit and each test, and returns only a part of what they know"
             )
+        if trainer.world_size > 1:
+            # Lightning's tells the other processes of SIGTERM, and hangs within what they share
+            trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
         for connection in parents:
             connection.send(None)
         environment = getattr(strategy, "cluster_environment", None)
@@ -101,6 +108,7 @@ class Ranks:
             arguments = (os.getpid(), sender, HydraConfig.instance().cfg, self.train, self.cfg)
             process = context.Process(target=train_rank, args=arguments)
             process.start()
+            sender.close()
             self.processes.append(process)
             self.ready.append(receiver)
         os.environ["LOCAL_RANK"] = "0"
@@ -108,11 +116,14 @@ class Ranks:
     def wait_until_ready(self) -> None:
         """Raises RuntimeError if one has ended: in C, others would wait half an hour for it."""
         for process, ready in zip(self.processes, self.ready, strict=True):
-            if ready not in wait([ready, process.sentinel]):
+            try:
+                ready.recv()
+            except EOFError:
+                process.join()
                 raise RuntimeError(
                     f"expected {len(self.processes) + 1} processes to train the run, got one that "
                     f"ended before it began (exit code {process.exitcode}): its error is above"
-                )
+                ) from None
         self.ready = []
 
 
@@ -131,7 +142,11 @@ class RankLauncher(_SubprocessScriptLauncher):
             address, port = environment.main_address, environment.main_port
             self.ranks.start(self.num_processes, address, port)
             self.ranks.wait_until_ready()
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except BaseException:
+            self.ranks.kill()  # before Lightning cleans up, and waits for them
+            raise
 
 
 parents: list[Connection] = []
@@ -149,7 +164,11 @@ def train_rank(
     parents.append(ready)
     setup_globals()
     HydraConfig.instance().cfg = hydra
-    train(cfg)
+    try:
+        train(cfg)
+    except Exception:
+        if os.getppid() == parent:  # else it has ended, and the connection with it
+            raise
 
 
 def end_with(parent: int) -> None:

@@ -72,13 +72,8 @@ def hardware(gpu: str | None) -> dict[str, Any]:
 
 
 def gpu_name(trainer: Mapping[str, Any]) -> str | None:
-    """Of the GPU that runs with such a trainer train on, of several the first; None on a CPU.
-
-    Also None where the strategy forks processes, which no process can once it has used CUDA: to
-    read the name is to use it.
-    """
-    forks = any(word in str(trainer.get("strategy")) for word in ("fork", "notebook"))
-    if trainer.get("accelerator") == "cpu" or forks:
+    """Of the GPU that runs with such a trainer train on, of several the first; None on a CPU."""
+    if trainer.get("accelerator") == "cpu":
         return None
     import torch  # seconds, which whoever only reads records need not wait
 

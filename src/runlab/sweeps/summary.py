@@ -109,13 +109,19 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def files_in(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Files and their bytes; neither links nor what lies behind them."""
+    """Files and their bytes; neither links nor what lies behind them.
+
+    Of a file with several names, such as a best checkpoint that is the last, only one has bytes.
+    """
+    seen = set()
     for place, _, names in os.walk(folder):
         for path in (Path(place) / name for name in names):
             with suppress(OSError):  # gone since: the sweep may train
                 found = path.lstat()
                 if not stat.S_ISLNK(found.st_mode):
-                    yield path, found.st_size
+                    inode = found.st_dev, found.st_ino
+                    yield path, 0 if found.st_nlink > 1 and inode in seen else found.st_size
+                    seen.add(inode)
 
 
 def _question(entries: Sequence[Mapping[str, Any]]) -> str:
