@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Collection, Iterable, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,20 +39,43 @@ def read_curves(
     Measures are in their units. Also a sentence for each file that can't be used.
     """
     columns = ["run", "arm", "learning_rate", "seed"]
-    rows: list[dict[str, object]] = []
+    of_runs: list[tuple[object, ...]] = []
+    metrics: dict[str, array[float]] = {}
     problems: list[str] = []
-    for key in runs[columns].itertuples(index=False):
+    for key in runs[columns].itertuples(index=False, name=None):
         try:
-            known = dict(zip(columns, key, strict=True))
-            rows += [known | row for row in _curve(sweep / str(key[0]) / "curves.csv")]
+            rows = _curve(sweep / str(key[0]) / "curves.csv")
         except FileNotFoundError:
             continue
         except (OSError, ValueError, csv.Error) as error:
             problems.append(f"{key[0]}: its curves.csv can't be used: {error}")
-    if not rows:
+            continue
+        _append(metrics, rows, len(of_runs))
+        of_runs += [key] * len(rows)
+    if not of_runs:
         nothing = [("", "", math.nan, 0, math.nan, math.nan)]
         return pd.DataFrame(nothing, columns=[*columns, "epoch", "step"])[:0], problems
-    return _in_units(pd.DataFrame(rows), measures), problems
+    known = {name: [key[place] for key in of_runs] for place, name in enumerate(columns)}
+    values = {name: _filled(column, len(of_runs)) for name, column in metrics.items()}
+    return _in_units(pd.DataFrame(known | values), measures), problems
+
+
+def _append(
+    columns: dict[str, "array[float]"], rows: Sequence[Mapping[str, float]], before: int
+) -> None:
+    """Adds rows that have the same names to columns in which there are so many before them.
+
+    A column of numbers, as a mapping for each row takes ten times the room.
+    """
+    for name in rows[0] if rows else ():
+        column = _filled(columns.setdefault(name, array("d")), before)
+        column.extend(row[name] for row in rows)
+
+
+def _filled(column: "array[float]", length: int) -> "array[float]":
+    """With NaN to its end."""
+    column.extend([math.nan] * (length - len(column)))
+    return column
 
 
 def _curve(path: Path) -> list[dict[str, float]]:

@@ -1,7 +1,7 @@
 """The files of a comparison: tables, figures, a page and the same in Markdown."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +22,7 @@ from runlab.analysis.markdown import to_markdown
 from runlab.analysis.outcomes import CONCLUSION, Conclusion
 from runlab.analysis.page import to_page
 from runlab.analysis.papers import to_latex, to_paragraph
-from runlab.analysis.rendering import FORMATS, embedded_svg, inline_svg, render, to_csv
+from runlab.analysis.rendering import FORMATS, csv_parts, embedded_svg, inline_svg, render
 from runlab.analysis.runs import ended_runs
 from runlab.analysis.section import Section, load_sections
 
@@ -46,11 +46,7 @@ def write(comparison: Comparison) -> Path:
     folder = comparison.folder
     try:
         folder.mkdir(exist_ok=True)
-        for name, content in list(_files(comparison)):  # all are made before the first is replaced
-            if content is None:
-                (folder / name).unlink(missing_ok=True)
-            else:
-                atomic.replace(folder / name, content)
+        atomic.replace_all((folder / name, content) for name, content in _files(comparison))
     except OSError as error:
         raise ValueError(
             f"expected to write the comparison into {folder}, got: {error.strerror}; "
@@ -68,11 +64,12 @@ def _alt_texts(sections: Sequence[Section]) -> dict[str, str]:
     return ALT_TEXTS | {name: text for each in sections for name, text in each.alt_texts.items()}
 
 
-def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
+def _files(comparison: Comparison) -> Iterator[tuple[str, Iterable[bytes] | None]]:
+    """Names and contents, which are made when they are asked for."""
     for name in ("runs", "cells", "arms", "differences", "paired"):
-        yield f"{name}.csv", to_csv(_with_rates(getattr(comparison, name), comparison.rate))
-    yield "curves.csv", to_csv(_with_rates(comparison.history, comparison.rate))
-    yield CONCLUSION, _conclusion(comparison).to_json().encode()
+        yield f"{name}.csv", csv_parts(_with_rates(getattr(comparison, name), comparison.rate))
+    yield "curves.csv", csv_parts(_with_rates(comparison.history, comparison.rate))
+    yield CONCLUSION, [_conclusion(comparison).to_json().encode()]
     shown = comparison.shown()
     sections, _ = load_sections(comparison.sections)
     alt_texts = _alt_texts(sections)
@@ -88,11 +85,11 @@ def _files(comparison: Comparison) -> Iterator[tuple[str, bytes | None]]:
             files = render(figure, name)
             svg = files[f"{name}.svg"].decode()
             drawings[name] = inline_svg(svg, name, alt_texts[name])
-            yield from files.items()
-    yield "papers.tex", to_latex(shown).encode()
-    yield "papers.txt", f"{to_paragraph(shown)}\n".encode()
-    yield "comparison.md", to_markdown(shown, drawings, alt_texts, applying).encode()
-    yield "comparison.html", to_page(shown, drawings, applying).encode()
+            yield from ((name, [content]) for name, content in files.items())
+    yield "papers.tex", [to_latex(shown).encode()]
+    yield "papers.txt", [f"{to_paragraph(shown)}\n".encode()]
+    yield "comparison.md", [to_markdown(shown, drawings, alt_texts, applying).encode()]
+    yield "comparison.html", [to_page(shown, drawings, applying).encode()]
 
 
 def _conclusion(comparison: Comparison) -> Conclusion:

@@ -20,36 +20,53 @@ RELIABILITY += ["accuracy", "accuracy_low", "accuracy_high"]
 CONFUSION = ["arm", "learning_rate", "n", "truth", "predicted", "images", "share"]
 
 
+KEPT = ("label", "predicted", "confidence")
+"""Arrays of a file, of the test images in the data's order: the confidence is that in `predicted`."""
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """Of the test images, in the data's order [images]: `confidence` is that in `predicted`."""
+    """What is told of one run's predictions, in a sixth of their room.
+
+    Attributes:
+        label: [images], one array for all runs that have the same.
+        correct: [images]
+        images, right, confidence: of each bin of confidence [bins]: how many images it holds, how
+            many of them are right, the sum of their confidences.
+        pairs, counts: which pairs of true and predicted class there are, as
+            `MOST_CLASSES * truth + predicted`; and of how many images.
+    """
 
     label: NDArray[np.unsignedinteger]
-    predicted: NDArray[np.unsignedinteger]
-    confidence: NDArray[np.float32]
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        return self.label == self.predicted
+    correct: NDArray[np.bool_]
+    images: NDArray[np.int64]
+    right: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    pairs: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
 def read_predictions(sweep: Path, runs: Iterable[str]) -> tuple[dict[str, Predictions], list[str]]:
     """By run; and a sentence for each file that is there but cannot be used."""
     predictions: dict[str, Predictions] = {}
     problems: list[str] = []
+    labels: dict[bytes, NDArray[np.unsignedinteger]] = {}
     for run in runs:
         try:
-            predictions[run] = _read(sweep / run / "predictions.npz")
+            label, predicted, confidence = _read(sweep / run / "predictions.npz")
         except FileNotFoundError:
             continue
         except Exception as error:  # whatever readers of zip, zlib and NumPy's files raise
             problems.append(f"{run}: its predictions.npz can't be used: {error}")
+            continue
+        label = labels.setdefault(label.dtype.str.encode() + label.tobytes(), label)
+        predictions[run] = _condensed(label, predicted, confidence)
     return predictions, problems
 
 
-def _read(path: Path) -> Predictions:
+def _read(path: Path) -> tuple[NDArray, NDArray, NDArray]:
     with path.open("rb") as file, np.load(file) as arrays:
-        label, predicted, confidence = (arrays[name] for name in Predictions.__annotations__)
+        label, predicted, confidence = (arrays[name] for name in KEPT)
     alike = label.shape == predicted.shape == confidence.shape == (len(label),)
     kinds = label.dtype.kind + predicted.dtype.kind + confidence.dtype.kind
     if not alike or len(label) == 0 or kinds != "uuf":
@@ -58,7 +75,17 @@ def _read(path: Path) -> Predictions:
         raise ValueError("expected a confidence from 0 to 1")
     if max(int(label.max()), int(predicted.max())) >= MOST_CLASSES:
         raise ValueError(f"expected classes from 0 to {MOST_CLASSES - 1:,}")
-    return Predictions(label, predicted, confidence)
+    return label, predicted, confidence
+
+
+def _condensed(label: NDArray, predicted: NDArray, confidence: NDArray) -> Predictions:
+    correct = label == predicted
+    confidence = np.nan_to_num(confidence.astype(float))
+    bins = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(int)
+    weights = (None, correct, confidence)
+    images, right, total = (np.bincount(bins, each, minlength=BINS) for each in weights)
+    pairs, counts = np.unique(label.astype(int) * MOST_CLASSES + predicted, return_counts=True)
+    return Predictions(label, correct, images, right, total, pairs, counts)
 
 
 def summarize_reliability(
@@ -95,22 +122,13 @@ def _cells(
 
 
 def _bins(runs: list[Predictions]) -> list[tuple[float, ...]]:
-    totals = [_totals(run) for run in runs]
+    totals = [(run.images, run.right, run.confidence) for run in runs]
     images, correct, confidence = (np.array(each) for each in zip(*totals, strict=True))
     return [  # all three [runs, bins]
         _bin(index, images[:, index], correct[:, index], confidence[:, index])
         for index in range(BINS)
         if images[:, index].any()
     ]
-
-
-def _totals(run: Predictions) -> tuple[NDArray, NDArray, NDArray]:
-    """How many images each bin holds, how many of them are right, the sum of their confidences."""
-    confidence = np.nan_to_num(run.confidence.astype(float))
-    bins = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(int)
-    weights = (None, run.correct, confidence)
-    images, correct, total = (np.bincount(bins, each, minlength=BINS) for each in weights)
-    return images, correct, total
 
 
 def _bin(
@@ -126,10 +144,11 @@ def _bin(
 
 
 def _counts(runs: list[Predictions]) -> list[tuple[int, int, float, float]]:
-    classes = 1 + max(max(int(run.label.max()), int(run.predicted.max())) for run in runs)
-    pairs = [run.label.astype(int) * classes + run.predicted for run in runs]
-    counts = np.mean([np.bincount(pair, minlength=classes**2) for pair in pairs], axis=0)
-    matrix = counts.reshape(classes, classes)
+    classes = 1 + max(int(np.max(np.divmod(run.pairs, MOST_CLASSES))) for run in runs)
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    for run in runs:
+        counts[np.divmod(run.pairs, MOST_CLASSES)] += run.counts  # each pair once
+    matrix = counts / len(runs)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     return [
         (truth, predicted, float(matrix[truth, predicted]), float(shares[truth, predicted]))

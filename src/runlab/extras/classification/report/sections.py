@@ -66,7 +66,7 @@ class Calibration(Section):
     def analyze(self, sweep: Path, chosen: pd.DataFrame, measure: Measure) -> Findings:
         predictions, unusable = read_predictions(sweep, chosen["run"])
         scores = {
-            run: SampleScores(each.correct.astype(np.int8), each.label)
+            run: SampleScores(each.correct.view(np.int8), each.label)
             for run, each in predictions.items()
             if measure.name == "accuracy"
         }
