@@ -14,6 +14,10 @@ RESAMPLES = 9_999
 """Sign flips drawn where they can't all be listed: beyond 13 pairs."""
 AT_ONCE = 400_000
 """Flipped sums computed at a time: as many as a cache holds."""
+PAIRS_AT_ONCE = 1_000
+"""Whose sign flips lie in memory at a time: 80 MB."""
+VALUES_AT_ONCE = 2**24
+"""Of a table of seeds and samples, in double precision: 128 MB."""
 
 POWER = 0.8
 FAR = 10
@@ -56,17 +60,34 @@ def permutation_p_values(differences: Values) -> Values:
     rows, pairs = differences.shape
     if pairs == 0:
         return np.full(rows, math.nan)
-    flips = _sign_flips(pairs)
-    flipped, drawn = flips.shape[1], 0 if is_exact(pairs) else 1
+    flipped, drawn = (2**pairs, 0) if is_exact(pairs) else (RESAMPLES, 1)
     ties = 1e-12 * np.abs(differences).sum(axis=1)  # sums that are equal but for their rounding
     reached = np.abs(differences.sum(axis=1)) - ties
     counts = np.empty(rows)
-    step = max(AT_ONCE // flipped, 1)
+    of_many = pairs > PAIRS_AT_ONCE
+    sums_of = _flipped_sums_of_many if of_many else _flipped_sums
+    step = max((VALUES_AT_ONCE if of_many else AT_ONCE) // flipped, 1)
     for some in (slice(start, start + step) for start in range(0, rows, step)):
-        sums = differences[some] @ flips
+        sums = sums_of(differences[some])
         counts[some] = np.count_nonzero(sums >= reached[some, None], axis=1)
     p = np.minimum(2 * (counts + drawn) / (flipped + drawn), 1.0)
     return np.where(np.isnan(reached), math.nan, p)
+
+
+def _flipped_sums(differences: Values) -> Values:
+    """Of each row [rows, pairs] under each flip [rows, flips]."""
+    return differences @ _sign_flips(differences.shape[1])
+
+
+def _flipped_sums_of_many(differences: Values) -> Values:
+    """The same up to rounding, by the same flips: of thousands of pairs they are drawn in parts."""
+    rows, pairs = differences.shape
+    draws = np.random.default_rng(0)
+    sums = np.zeros((rows, RESAMPLES))
+    for start in range(0, pairs, PAIRS_AT_ONCE):
+        part = differences[:, start : start + PAIRS_AT_ONCE]
+        sums += part @ _draw_flips(draws, part.shape[1])
+    return sums
 
 
 @cache
@@ -74,7 +95,11 @@ def _sign_flips(pairs: int) -> Values:
     """[pairs, flips] of 1 and -1."""
     if is_exact(pairs):
         return np.array(list(product((1.0, -1.0), repeat=pairs))).T.copy()
-    return np.random.default_rng(0).choice([1.0, -1.0], (pairs, RESAMPLES))
+    return _draw_flips(np.random.default_rng(0), pairs)
+
+
+def _draw_flips(draws: np.random.Generator, pairs: int) -> Values:
+    return draws.choice([1.0, -1.0], (pairs, RESAMPLES))
 
 
 def is_exact(pairs: int) -> bool:
@@ -125,9 +150,14 @@ def two_way_interval(differences: NDArray) -> tuple[float, float]:
         return math.nan, math.nan
     mean = float(differences.mean())
     of_seed, of_sample = differences.mean(axis=1), differences.mean(axis=0)
-    rest = differences - of_seed[:, None] - of_sample + mean
+    step = max(VALUES_AT_ONCE // samples, 1)
+    rest = sum(
+        float(((part - of_seed[start : start + step, None] - of_sample + mean) ** 2).sum())
+        for start in range(0, seeds, step)
+        for part in [differences[start : start + step]]
+    )
     freedom = np.array([seeds - 1, samples - 1, (seeds - 1) * (samples - 1)])
-    squares = (samples * of_seed.var() * seeds, seeds * of_sample.var() * samples, (rest**2).sum())
+    squares = (samples * of_seed.var() * seeds, seeds * of_sample.var() * samples, rest)
     mean_squares = np.array(squares) / freedom
     variance = max(mean_squares @ [1, 1, -1], mean_squares[2])  # the rest alone is the least
     if variance == 0:

@@ -28,6 +28,8 @@ from runlab.measure import Measure
 
 MAX_PAIRS = 6
 MAX_NAMED_SEEDS = 20
+MAX_DRAWN_SEEDS = 1_000
+"""With more, the dots are one picture within the figure: as shapes they would be most of a page."""
 OUTLIER = 30
 """A difference this many times the median one makes the axis logarithmic."""
 
@@ -102,13 +104,15 @@ def _draw_pair(
     measure: Measure, margin: float | None,
 ) -> None:  # fmt: skip
     own = own.sort_values("seed", ignore_index=True)
+    as_picture = len(own) > MAX_DRAWN_SEEDS
     axes.axvline(0, color=INK, linewidth=0.8)
     for arm, style in arm_styles.items():
         better = own[_winner(own, measure) == arm]
         axes.plot(better["difference"], better.index, ls="", marker=style.marker, color=style.color,
-                  ms=5)  # fmt: skip
+                  ms=5, rasterized=as_picture)  # fmt: skip
     equal = own[own["difference"] == 0]
-    axes.plot(equal["difference"], equal.index, ls="", marker="o", color=MUTED, ms=5)
+    axes.plot(equal["difference"], equal.index, ls="", marker="o", color=MUTED, ms=5,
+              rasterized=as_picture)  # fmt: skip
     _draw_mean(axes, row, len(own), margin)
     _name_seeds(axes, own)
     apply_style(axes, "x")
