@@ -3,12 +3,13 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import pandas as pd
 
+from runlab.analysis.columns import columns
 from runlab.config.axes import ABSENT, Axes, value_at, without_value
 from runlab.config.fingerprint import affects_result, flatten, key_of, normalized, watchers_of
 from runlab.config.weights import FILE, labelled
@@ -42,8 +43,7 @@ def name_arms(records: Sequence[dict[str, Any]], axes: Axes) -> pd.DataFrame:
     """
     if not records:
         return pd.DataFrame({"arm": []})
-    settings = pd.DataFrame([_settings(record, axes) for record in records], dtype=object)
-    settings = settings.where(settings.notna(), LACKING)
+    settings = _settings(records, axes)
     if axes.arm != "experiment" and not any(map(_sweeps_experiments, records)):
         settings = settings.drop(columns="experiment", errors="ignore")
     overridden = {key for record in records for key in _override_keys(record)}
@@ -56,7 +56,7 @@ def name_arms(records: Sequence[dict[str, Any]], axes: Axes) -> pd.DataFrame:
     texts = {key: _texts(settings[key]) for key in names}
     rows = [
         {names[key]: texts[key][row[key]] for key in names if row[key] != LACKING}
-        for row in settings.to_dict("records")
+        for row in settings[list(names)].to_dict("records")
     ]
     return pd.DataFrame(
         [
@@ -112,17 +112,42 @@ def _natural(name: str) -> list[tuple[float, str]]:
     return [(float(part), "") if index % 2 else (0.0, part) for index, part in enumerate(parts)]
 
 
-def _settings(record: dict[str, Any], axes: Axes) -> dict[str, str]:
-    config = record.get("config") or {}
-    watchers = watchers_of(config)
-    others = {key: node for key, node in config.items() if key != "pretrained"}
-    weights = labelled(nested_dict(config, "pretrained"))
-    flat = _flat(others, axes) | weights | (record.get("choices") or {})
-    return {
-        key: json.dumps(normalized(key, value), ensure_ascii=False)
-        for key, value in flat.items()
-        if key in (*axes.keys, FILE) or _can_vary(key, watchers)
+def _settings(records: Sequence[dict[str, Any]], axes: Axes) -> pd.DataFrame:
+    """One row a run and a column a setting, as JSON."""
+    configs = [record.get("config") or {} for record in records]
+    watchers = [watchers_of(config) for config in configs]
+    weights = [{"pretrained": config.get("pretrained")} for config in configs]
+    choices = [record.get("choices") or {} for record in records]
+    found = columns(configs, lambda name, value: _config_texts(name, value, axes))
+    found |= columns(weights, lambda _, node: _texts_of(labelled(node if isinstance(node, dict) else {})))
+    for key, texts in columns(choices, lambda name, value: _texts_of({name: value})).items():
+        others = found.get(key, texts)
+        found[key] = [text or other for text, other in zip(texts, others, strict=True)]
+    known = {
+        key: texts if key in (*axes.keys, FILE) else _where_it_can_vary(key, texts, watchers)
+        for key, texts in found.items()
     }
+    there = {key: texts for key, texts in known.items() if any(texts)}
+    return pd.DataFrame(there, index=range(len(records)), dtype=object)
+
+
+def _config_texts(name: str, value: Any, axes: Axes) -> dict[str, str]:
+    return {} if name == "pretrained" else _texts_of(_flat({name: value}, axes))
+
+
+def _texts_of(values: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: json.dumps(normalized(key, value), ensure_ascii=False) for key, value in values.items()
+    }
+
+
+def _where_it_can_vary(
+    key: str, texts: list[str], watchers: Sequence[tuple[str, ...]]
+) -> list[str]:
+    can = {own: _can_vary(key, own) for own in set(watchers)}
+    if all(can.values()):
+        return texts
+    return [text if can[own] else LACKING for text, own in zip(texts, watchers, strict=True)]
 
 
 def _flat(config: dict[str, Any], axes: Axes) -> dict[str, Any]:

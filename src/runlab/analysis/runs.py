@@ -1,8 +1,9 @@
 """The runs of a sweep as one tidy table, read from their run records."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import pandas as pd
@@ -14,14 +15,18 @@ from runlab.analysis.outcomes import Outcomes, outcomes_of
 from runlab.analysis.variation import Variation, find_variation
 from runlab.config.axes import ABSENT, Axes, check_rate, value_at
 from runlab.config.fingerprint import key_of
-from runlab.runs import record
+from runlab.runs import alike, record
 
 MODULE = "module/"
 """Begins the columns that hold what a run's module says of itself."""
 
 THEN = " then "
 
+KEPT = ("status", "choices", "config", "overrides", "launch", "parameters", "provenance")
+KEPT_OF = {"metrics": ("val/samples", "test/samples"), "timing": ("started", "latest")}
+
 Row = dict[str, Any]
+Shared = dict[tuple[int, ...], tuple[Any, Any]]
 
 
 def load(
@@ -49,8 +54,9 @@ def load(
     folders = record.launched_folders(Path(sweep))
     if not any(map(record.is_run, folders)):
         raise record.no_runs(Path(sweep))
+    shared: Shared = {}
     for folder in folders:
-        row, run_record, declaration = _read(folder)
+        row, run_record, declaration = _read(folder, shared)
         rows.append(row)
         records.append(run_record)
         if declaration is not None:
@@ -106,16 +112,37 @@ def _name_arms(rows: list[Row], records: list[dict[str, Any]], axes: Axes) -> No
             rows[index] |= {str(key): value for key, value in settings.items()}
 
 
-def _read(folder: Path) -> tuple[Row, dict[str, Any], Declaration | None]:
+def _read(folder: Path, shared: Shared) -> tuple[Row, dict[str, Any], Declaration | None]:
     if not record.is_run(folder):
         problem = "it has no run.json: it never started, or was killed before its first record"
         return _unusable_row(folder.name, "unrecorded", problem), {}, None
     run_record: dict[str, Any] = {}
     try:
-        run_record = record.read(folder)
-        return _row(folder, run_record), run_record, read_declaration(run_record)
+        run_record = alike.read(folder)
+        row = _row(folder, run_record, shared)
+        measures, comparison = run_record["measures"], run_record["config"].get("comparison")
+        declaration = _once(shared, (measures, comparison), lambda: read_declaration(run_record))
+        return row, _kept(run_record), declaration
     except ValueError as error:
-        return _unusable_row(folder.name, "unreadable", str(error)), run_record, None
+        row = _unusable_row(folder.name, "unreadable", str(error))
+        return row, _kept(run_record) if run_record else {}, None
+
+
+def _once(shared: Shared, values: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """What is made of these values, once for all runs in which they are the same objects."""
+    key = tuple(map(id, values))
+    if key not in shared:
+        shared[key] = values, make()  # with the values, so that nothing else gets their identity
+    return shared[key][1]
+
+
+def _kept(run_record: dict[str, Any]) -> dict[str, Any]:
+    """What of a record is asked for once all are read: a tenth of it."""
+    kept = {name: run_record[name] for name in KEPT if name in run_record}
+    for name, keys in KEPT_OF.items():
+        own = record.nested_dict(run_record, name)
+        kept[name] = {key: own[key] for key in keys if key in own}
+    return kept
 
 
 def _unusable_row(run: str, status: str, problem: str) -> Row:
@@ -123,7 +150,7 @@ def _unusable_row(run: str, status: str, problem: str) -> Row:
     return {"run": run, "status": status, "problem": problem} | empty
 
 
-def _row(folder: Path, run_record: dict[str, Any]) -> Row:
+def _row(folder: Path, run_record: dict[str, Any], shared: Shared) -> Row:
     row: Row = {
         "run": folder.name,
         "status": _required(run_record, "status"),
@@ -141,11 +168,12 @@ def _row(folder: Path, run_record: dict[str, Any]) -> Row:
     module = record.nested_dict(run_record, "module")
     metrics = record.nested_dict(run_record, "metrics")
     timing = record.nested_dict(run_record, "timing")
+    provenance = run_record.get("provenance")
     columns = {
-        **{f"{MODULE}{key}": value for key, value in module.items()},
+        **{intern(f"{MODULE}{key}"): value for key, value in module.items()},
         **metrics,
-        **{f"timing/{key}": value for key, value in timing.items()},
-        **_provenance(record.nested_dict(run_record, "provenance")),
+        **{intern(f"timing/{key}"): value for key, value in timing.items()},
+        **_once(shared, (provenance,), lambda: _provenance(record.nested_dict(run_record, "provenance"))),
     }
     return row | {key: _plain(value) for key, value in columns.items() if key not in row}
 

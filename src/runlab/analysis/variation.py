@@ -1,10 +1,11 @@
 """Which settings follow the seed over the runs of a sweep, and which are equal in all of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runlab.analysis.arms import IGNORED_ENDINGS, IGNORED_GROUPS, IGNORED_KEYS
+from runlab.analysis.columns import columns
 from runlab.analysis.facts import find_commands, find_facts
 from runlab.config.axes import Axes
 from runlab.config.fingerprint import affects_result, flatten
@@ -83,11 +84,13 @@ def find_variation(
     )  # fmt: skip
 
 
-def _texts(nodes: Iterable[Mapping[str, Any]]) -> Texts:
+def _texts(nodes: Sequence[Mapping[str, Any]]) -> Texts:
     """The values of keys that may change a result; those that some runs lack are empty there."""
-    flat = [flatten(node) for node in nodes]
-    keys = dict.fromkeys(key for each in flat for key in each)
-    return {key: [str(each.get(key, "")) for each in flat] for key in filter(_may_change, keys)}
+    return columns(nodes, _texts_of)
+
+
+def _texts_of(name: str, value: Any) -> dict[str, str]:
+    return {key: str(own) for key, own in flatten({name: value}).items() if _may_change(key)}
 
 
 def _may_change(key: str) -> bool:

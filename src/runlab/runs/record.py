@@ -86,7 +86,7 @@ def read_complete(folder: Path) -> dict[str, Any]:
 
 
 def _parsed(path: Path) -> Any:
-    """Strict JSON: no key twice in a mapping, every number finite, every text one of Unicode's."""
+    """What `strict_json` makes of the file."""
     try:
         is_file, size = stat.S_ISREG((found := path.stat()).st_mode), found.st_size
         if is_file and size > LARGEST:
@@ -99,21 +99,27 @@ def _parsed(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise _no_record(path, f"an unreadable file: {error}") from error
     try:
-        content = json.loads(
-            text,
-            parse_constant=_number,
-            parse_float=_number,
-            parse_int=_integer,
-            object_pairs_hook=_unique,
-        )
-        if record_rules.is_deeper(content, DEEPEST):
-            raise ValueError(f"it is nested deeper than {DEEPEST} levels")
-        if holds_nul(content):  # with which two texts are equal in one library, not in another
-            raise ValueError("a text in it holds the character NUL")
-        if "\\ud" in text.lower():  # half of a pair, which no file can hold
-            json.dumps(content, ensure_ascii=False).encode()
+        return strict_json(text)
     except (ValueError, RecursionError) as error:
         raise _no_record(path, f"an unreadable file: {error}") from error
+
+
+def strict_json(text: str, deepest: int = DEEPEST) -> Any:
+    """No key twice in a mapping, every number finite, every text one of Unicode's, without NUL.
+
+    Raises:
+        ValueError, RecursionError: for anything else, and for more levels than these.
+    """
+    content = DECODER.decode(text)
+    may_be_deeper = text.count("{") + text.count("[") > deepest
+    if may_be_deeper and record_rules.is_deeper(content, deepest):
+        raise ValueError(f"it is nested deeper than {deepest} levels")
+    if "\\u" in text:  # a file's own bytes are Unicode, and JSON has no NUL but by its number
+        # with NUL two texts are equal in one library, not in another; JSON holds it as this alone
+        if "\\u0000" in text and holds_nul(content):
+            raise ValueError("a text in it holds the character NUL")
+        if "\\ud" in text or "\\uD" in text:  # half of a pair, which no file can hold
+            json.dumps(content, ensure_ascii=False).encode()
     return content
 
 
@@ -147,6 +153,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_record(path: Path, got: str) -> ValueError:
     return ValueError(f"expected a run record in {path}, got {got}")
+
+
+DECODER = json.JSONDecoder(
+    parse_constant=_number,
+    parse_float=_number,
+    parse_int=_integer,
+    object_pairs_hook=_unique,
+)
 
 
 def folders(sweep: Path) -> list[Path]:

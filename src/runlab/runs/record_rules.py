@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -24,12 +24,8 @@ class Rule(NamedTuple):
 
 def find_problem(record: Mapping[str, Any]) -> str | None:
     """What is wrong with a record, as in `one without metrics`; None if nothing is."""
-    for rule in RULES:
-        for key, value in values_at(record, rule.key.split(".")):
-            if value is ABSENT and rule.required:
-                return f"one without {key}"
-            if value is not ABSENT and not rule.holds(value):
-                return f"one whose {key} is {shown(value)} instead of {rule.expected}"
+    if (broken := find_broken(record, RULES)) is not None:
+        return broken
     try:
         measures = [Measure.from_record(each) for each in record["measures"]]
     except ValueError as error:
@@ -37,7 +33,18 @@ def find_problem(record: Mapping[str, Any]) -> str | None:
     return find_improper_share(record["metrics"], measures)
 
 
-def find_improper_share(metrics: Mapping[str, Any], measures: list[Measure]) -> str | None:
+def find_broken(record: Mapping[str, Any], rules: Iterable[Rule]) -> str | None:
+    """What of a record breaks the first of these rules that it breaks."""
+    for rule in rules:
+        for key, value in values_at(record, rule.key.split(".")):
+            if value is ABSENT and rule.required:
+                return f"one without {key}"
+            if value is not ABSENT and not rule.holds(value):
+                return f"one whose {key} is {shown(value)} instead of {rule.expected}"
+    return None
+
+
+def find_improper_share(metrics: Mapping[str, Any], measures: Sequence[Measure]) -> str | None:
     """A share of samples that is none."""
     for measure in (each for each in measures if each.proportion):
         for name in (f"val/{measure.name}", f"test/{measure.name}"):
