@@ -7,6 +7,7 @@ these in it (checkpoints, event files, predictions) is a hard link to the templa
 
 import argparse
 import csv
+import hashlib
 import io
 import json
 import math
@@ -15,13 +16,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from runlab.config.fingerprint import fingerprint
+from runlab.config.fingerprint import as_text, identity
 from tests.idx import write_idx
 
 RATE, SEEDS = "0.0789123", ("80808", "90909")
@@ -30,6 +31,9 @@ RATE, SEEDS = "0.0789123", ("80808", "90909")
 LOSSES = ("cross_entropy", "mse", "mse_logits")
 RATES = ("0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5")
 BEST_RATE = 0.1
+WRITTEN = ("run.json", "curves.csv", "predictions.npz")
+KINDS = 4
+"""Files of predictions of a cell, for each template: a file has 65,000 hard links at most."""
 
 
 def grow(sweep: Path, templates: Sequence[Path], rates: Sequence[str], seeds: int) -> int:
@@ -44,11 +48,12 @@ def grow(sweep: Path, templates: Sequence[Path], rates: Sequence[str], seeds: in
     for place, own in enumerate(by_loss.values()):
         for rate in rates:
             error = error_at(float(rate), 0.024 + 0.003 * place)
-            noise = draws.normal(0, 0.03 * error, seeds) + shared
+            errors = error + shared + draws.normal(0, 0.03 * error, seeds)
+            predictions = [each.predict(rate, error, draws) for each in own for _ in range(KINDS)]
             for seed in range(seeds):
                 number += 1
-                template = own[seed % len(own)]
-                template.copy(sweep, rate, seed, (number, total), error - float(noise[seed]))
+                run = Run(rate, seed, (number, total), float(errors[seed]))
+                own[seed % len(own)].copy(sweep, run, predictions[seed % len(predictions)])
     return number
 
 
@@ -58,69 +63,101 @@ def error_at(rate: float, best: float) -> float:
     return min(best * 10 ** ((0.2 if away < 0 else 0.9) * away**2), 0.8)
 
 
+class Run(NamedTuple):
+    """What a synthetic run does not have from its template; `error` is that on validation."""
+
+    rate: str
+    seed: int
+    place: tuple[int, int]
+    error: float
+
+    def results(self, own: Mapping[str, float]) -> dict[str, float]:
+        """Of the template's metrics those that an error changes, in proportion to it."""
+        made = {
+            f"{split}/{name}": own[f"{split}/{name}"] * self.error / 0.1
+            for split in ("val", "test")
+            for name in ("loss", "nll", "brier", "ece")
+        }
+        return made | {"val/accuracy": 1 - self.error, "test/accuracy": 1 - 1.04 * self.error}
+
+
 class Template:
-    """A trained run: its record, the texts that name its rate and seed, and its other files."""
+    """A trained run: its texts with gaps for what a synthetic run has of its own, its other files.
+
+    A record is written 100,000 times, so it is kept as text, too, and not as JSON.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.texts: dict[str, str] = {}
-        self.others: list[str] = []
         self.record: dict[str, Any] = json.loads((folder / "run.json").read_text())
         self.seed = str(self.record["config"]["seed"])
+        self.identity = as_text(identity(self.record["config"]))
         rows = csv.DictReader(io.StringIO((folder / "curves.csv").read_text()))
         self.curve = [{name: float(text or "nan") for name, text in row.items()} for row in rows]
         self.folders = [each.relative_to(folder) for each in folder.rglob("*") if each.is_dir()]
+        self.texts = {"run.json": self.record_with_gaps()}
+        self.others: list[str] = []
         for path in sorted(each for each in folder.rglob("*") if each.is_file()):
             name = str(path.relative_to(folder))
-            if name in ("run.json", "curves.csv"):
-                continue
             if path.suffix == ".yaml" and RATE in (text := path.read_text()):
                 self.texts[name] = text
-            else:
+            elif name not in WRITTEN:
                 self.others.append(name)
 
-    def copy(
-        self, sweep: Path, rate: str, seed: int, place: tuple[int, int], error: float
-    ) -> None:
-        """One run; `error` is that on validation."""
+    def record_with_gaps(self) -> str:
+        results = Run(RATE, 0, (0, 0), 0.0).results(self.record["metrics"])
+        gaps = {
+            "sweep_index": {"number": "<number>", "of": "<of>"},
+            "metrics": self.record["metrics"] | {name: f"<{name}>" for name in results},
+        }
+        text = json.dumps(self.record | gaps, indent=1)
+        return text.replace(self.record["fingerprint"], "<fingerprint>")
 
-        def replaced(text: str) -> str:
-            return text.replace(RATE, rate).replace(self.seed, str(seed))
-
-        folder = sweep / replaced(self.folder.name)
+    def copy(self, sweep: Path, run: Run, predictions: Path) -> None:
+        folder = sweep / self.filled(self.folder.name, run)
         folder.mkdir()
         for each in self.folders:
             (folder / each).mkdir()
         for name in self.others:
             os.link(self.folder / name, folder / name)
+        os.link(predictions, folder / "predictions.npz")
+        gaps = {f'"<{name}>"': str(value) for name, value in self.values(run).items()}
+        fingerprint = hashlib.sha256(self.filled(self.identity, run).encode()).hexdigest()
         for name, text in self.texts.items():
-            (folder / name).write_text(replaced(text))
-        record = json.loads(replaced(json.dumps(self.record)))
-        record["sweep_index"] = {"number": place[0], "of": place[1]}
-        record["metrics"] |= self.metrics(error)
-        record["fingerprint"] = fingerprint(record["config"])
-        (folder / "run.json").write_text(json.dumps(record, indent=1))
-        (folder / "curves.csv").write_text(self.curves(float(rate), error))
+            filled = self.filled(text, run)
+            for gap, value in gaps.items() if name == "run.json" else ():
+                filled = filled.replace(gap, value)
+            (folder / name).write_text(filled.replace("<fingerprint>", fingerprint))
+        (folder / "curves.csv").write_text(self.curves(run))
 
-    def metrics(self, error: float) -> dict[str, float]:
-        """The template's, in proportion to the error."""
-        own = self.record["metrics"]
-        factor = error / 0.1
-        made = {
-            f"{split}/{name}": own[f"{split}/{name}"] * factor
-            for split in ("val", "test")
-            for name in ("loss", "nll", "brier", "ece")
-        }
-        return made | {"val/accuracy": 1 - error, "test/accuracy": 1 - 1.04 * error}
+    def filled(self, text: str, run: Run) -> str:
+        return text.replace(RATE, run.rate).replace(self.seed, str(run.seed))
 
-    def curves(self, rate: float, error: float) -> str:
+    def values(self, run: Run) -> dict[str, float]:
+        place = dict(zip(("number", "of"), run.place, strict=True))
+        return place | run.results(self.record["metrics"])
+
+    def curves(self, run: Run) -> str:
         lines = [",".join(self.curve[0])]
         for epoch, row in enumerate(self.curve, start=1):
-            now = error + (0.9 - error) * 0.1**epoch
-            made = {f"val/{name}": row[f"val/{name}"] * now / 0.1 for name in ("loss", "nll")}
-            made |= {"val/accuracy": 1 - now, "train/learning_rate": rate}
+            error = run.error + (0.9 - run.error) * 0.1**epoch
+            made = {f"val/{name}": row[f"val/{name}"] * error / 0.1 for name in ("loss", "nll")}
+            made |= {"val/accuracy": 1 - error, "train/learning_rate": float(run.rate)}
             lines.append(",".join(str(value) for value in (row | made).values()))
         return "\n".join(lines) + "\n"
+
+    def predict(self, rate: str, error: float, draws: np.random.Generator) -> Path:
+        """A file of predictions with this error, for many runs."""
+        with np.load(self.folder / "predictions.npz") as arrays:
+            made = {name: arrays[name] for name in arrays.files}
+        wrong = draws.random(len(made["label"])) < 1.04 * error
+        others = ((made["label"] + 1) % 10).astype(made["label"].dtype)
+        made["predicted"] = np.where(wrong, others, made["label"])
+        made["confidence"] = draws.uniform(0.5, 1, len(wrong)).astype(np.float32)
+        number = len(list(self.folder.parent.glob("*.npz")))
+        path = self.folder.parent / f"predictions,lr={rate},{number}.npz"
+        np.savez_compressed(path, **made)
+        return path
 
 
 def train_templates(home: Path, name: str, losses: Sequence[str], data: Path) -> list[Path]:

@@ -119,7 +119,9 @@ def _settings(records: Sequence[dict[str, Any]], axes: Axes) -> pd.DataFrame:
     weights = [{"pretrained": config.get("pretrained")} for config in configs]
     choices = [record.get("choices") or {} for record in records]
     found = columns(configs, lambda name, value: _config_texts(name, value, axes))
-    found |= columns(weights, lambda _, node: _texts_of(labelled(node if isinstance(node, dict) else {})))
+    found |= columns(
+        weights, lambda _, node: _texts_of(labelled(node if isinstance(node, dict) else {}))
+    )
     for key, texts in columns(choices, lambda name, value: _texts_of({name: value})).items():
         others = found.get(key, texts)
         found[key] = [text or other for text, other in zip(texts, others, strict=True)]

@@ -28,9 +28,10 @@ def columns(
     places: dict[str, Place] = {}
     for name in dict.fromkeys(name for node in nodes for name in node):
         values = [node.get(name, ABSENT) for node in nodes]
-        kinds = {id(value): value for value in values}
+        identities = list(map(id, values))
+        kinds = dict(zip(identities, values, strict=True))
+        firsts = dict(zip(reversed(identities), reversed(range(len(nodes))), strict=True))
         texts = {key: {} if kind is ABSENT else flat(name, kind) for key, kind in kinds.items()}
-        firsts = _first_runs(values)
         for key, own in texts.items():
             run = firsts[key]
             for within, text_key in enumerate(own):
@@ -38,10 +39,5 @@ def columns(
                 places[text_key] = min(places.get(text_key, place), place)
         for text_key in dict.fromkeys(each for own in texts.values() for each in own):
             of_kind = {key: own.get(text_key, "") for key, own in texts.items()}
-            found[text_key] = [of_kind[id(value)] for value in values]
+            found[text_key] = [of_kind[identity] for identity in identities]
     return {key: found[key] for key in sorted(found, key=places.__getitem__)}
-
-
-def _first_runs(values: Sequence[Any]) -> dict[int, int]:
-    """By the identity of a value, the first run that has it."""
-    return {id(value): run for run, value in reversed(list(enumerate(values)))}

@@ -44,7 +44,7 @@ def rebuild(
         ValueError, OSError: if outputs failed, once all were called. Whatever one that the runs
             name has raised is told by its name; what others raise beside these is raised at once.
     """
-    record.folders(sweep)  # so that the lock makes no folder
+    record.require_runs(sweep)  # so that the lock makes no folder
     with comparison_lock(sweep):
         comparison = compare(sweep, metric, margin, arm, rate)
         functions: list[Output] = []

@@ -113,9 +113,6 @@ def _name_arms(rows: list[Row], records: list[dict[str, Any]], axes: Axes) -> No
 
 
 def _read(folder: Path, shared: Shared) -> tuple[Row, dict[str, Any], Declaration | None]:
-    if not record.is_run(folder):
-        problem = "it has no run.json: it never started, or was killed before its first record"
-        return _unusable_row(folder.name, "unrecorded", problem), {}, None
     run_record: dict[str, Any] = {}
     try:
         run_record = alike.read(folder)
@@ -124,6 +121,9 @@ def _read(folder: Path, shared: Shared) -> tuple[Row, dict[str, Any], Declaratio
         declaration = _once(shared, (measures, comparison), lambda: read_declaration(run_record))
         return row, _kept(run_record), declaration
     except ValueError as error:
+        if not record.is_run(folder):
+            problem = "it has no run.json: it never started, or was killed before its first record"
+            return _unusable_row(folder.name, "unrecorded", problem), {}, None
         row = _unusable_row(folder.name, "unreadable", str(error))
         return row, _kept(run_record) if run_record else {}, None
 
@@ -173,7 +173,9 @@ def _row(folder: Path, run_record: dict[str, Any], shared: Shared) -> Row:
         **{intern(f"{MODULE}{key}"): value for key, value in module.items()},
         **metrics,
         **{intern(f"timing/{key}"): value for key, value in timing.items()},
-        **_once(shared, (provenance,), lambda: _provenance(record.nested_dict(run_record, "provenance"))),
+        **_once(
+            shared, (provenance,), lambda: _provenance(record.nested_dict(run_record, "provenance"))
+        ),
     }
     return row | {key: _plain(value) for key, value in columns.items() if key not in row}
 

@@ -6,6 +6,7 @@ is nothing but its members with commas between them; whatever is written otherwi
 is left to `record.read`, which also says what is wrong with it.
 """
 
+import stat
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from runlab.measure import Measure
 from runlab.runs import record, record_rules
 from runlab.runs.record_rules import RULES, Rule
 
-REQUIRED = [rule.key for rule in RULES if rule.required and "." not in rule.key]
+REQUIRED = {rule.key for rule in RULES if rule.required and "." not in rule.key}
 
 
 class Member(NamedTuple):
@@ -38,20 +39,21 @@ def read(folder: Path) -> dict[str, Any]:
 
 def _read_by_members(path: Path) -> dict[str, Any] | None:
     try:
-        if not path.is_file() or path.stat().st_size > record.LARGEST:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > record.LARGEST:
             return None
         members = [_member(text) for text in _split(path.read_text(encoding="utf-8"), "")]
     except (OSError, ValueError, RecursionError):
         return None
-    found = {each.key: each.value for each in members}
+    content = {each.key: each.value for each in members}
     measures = next((each.measures for each in members if each.key == "measures"), ())
     is_sound = (
-        len(found) == len(members)
-        and found.keys() >= set(REQUIRED)
-        and found.get("layout") == record.LAYOUT
-        and record_rules.find_improper_share(found["metrics"], measures) is None
+        len(content) == len(members)
+        and content.keys() >= REQUIRED
+        and content.get("layout") == record.LAYOUT
+        and record_rules.find_improper_share(content["metrics"], measures) is None
     )
-    return found if is_sound else None
+    return content if is_sound else None
 
 
 def _split(text: str, indent: str) -> list[str]:

@@ -174,6 +174,12 @@ def folders(sweep: Path) -> list[Path]:
     raise no_runs(sweep)
 
 
+def require_runs(sweep: Path) -> None:
+    """Raises ValueError if there are none, as `folders` does; looks no further than the first."""
+    if not (sweep.is_dir() and any(map(is_run, sweep.iterdir()))):
+        raise no_runs(sweep)
+
+
 def launched_folders(sweep: Path) -> list[Path]:
     """Those with a record, and those that were made for a run that never began.
 

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from runlab.measure import Measure, is_number
@@ -14,7 +15,7 @@ ROUNDING = 1e-6  # of a share in single precision
 
 
 class Rule(NamedTuple):
-    """`key` is dotted, and `*` stands for each key of a mapping. Parents come before children."""
+    """`key` is dotted; `*` at its end stands for each key there. Parents come before children."""
 
     key: str
     expected: str
@@ -36,7 +37,7 @@ def find_problem(record: Mapping[str, Any]) -> str | None:
 def find_broken(record: Mapping[str, Any], rules: Iterable[Rule]) -> str | None:
     """What of a record breaks the first of these rules that it breaks."""
     for rule in rules:
-        for key, value in values_at(record, rule.key.split(".")):
+        for key, value in values_at(record, _parts(rule.key)):
             if value is ABSENT and rule.required:
                 return f"one without {key}"
             if value is not ABSENT and not rule.holds(value):
@@ -54,17 +55,21 @@ def find_improper_share(metrics: Mapping[str, Any], measures: Sequence[Measure])
     return None
 
 
-def values_at(node: Any, keys: list[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value of a dotted key with its full key; nothing where a parent is no mapping."""
+@cache
+def _parts(key: str) -> tuple[str, ...]:
+    return tuple(key.split("."))
+
+
+def values_at(node: Any, keys: Sequence[str]) -> list[tuple[str, Any]]:
+    """Each value of a key in parts with its full key; none where a parent is no mapping."""
+    *parents, last = keys
+    for key in parents:
+        node = node.get(key) if isinstance(node, dict) else None
     if not isinstance(node, dict):
-        return
-    key, *rest = keys
-    for name in list(node) if key == "*" else [key]:
-        value = node.get(name, ABSENT)
-        if rest:
-            yield from values_at(value, rest, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+        return []
+    if last != "*":
+        return [(".".join(keys), node.get(last, ABSENT))]
+    return [(".".join([*parents, name]), value) for name, value in node.items()]
 
 
 def is_deeper(value: Any, levels: int) -> bool:

@@ -21,7 +21,7 @@ CONFUSION = ["arm", "learning_rate", "n", "truth", "predicted", "images", "share
 
 
 KEPT = ("label", "predicted", "confidence")
-"""Arrays of a file, of the test images in the data's order: the confidence is that in `predicted`."""
+"""Arrays of a file, of the test images in order: the confidence is that in `predicted`."""
 
 
 @dataclass(frozen=True)
