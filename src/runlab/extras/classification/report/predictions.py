@@ -82,8 +82,8 @@ def _condensed(label: NDArray, predicted: NDArray, confidence: NDArray) -> Predi
     correct = label == predicted
     confidence = np.nan_to_num(confidence.astype(float))
     bins = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(int)
-    weights = (None, correct, confidence)
-    images, right, total = (np.bincount(bins, each, minlength=BINS) for each in weights)
+    images = np.bincount(bins, minlength=BINS)
+    right, total = (np.bincount(bins, each, BINS).astype(float) for each in (correct, confidence))
     pairs, counts = np.unique(label.astype(int) * MOST_CLASSES + predicted, return_counts=True)
     return Predictions(label, correct, images, right, total, pairs, counts)
 
