@@ -1,5 +1,6 @@
 """Sweeps of any size, made and not trained: they are what a real sweep is to who reads them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_a_run_has_the_files_of_a_trained_one(trained: list[Path], grown: Path) 
     def files(folder: Path) -> set[str]:
         return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
-    assert all(files(run) == files(trained[0]) for run in record.folders(grown))
+    known = [files(run) for run in trained]
+    assert all(files(run) in known for run in record.folders(grown))
 
 
 def test_its_record_is_sound_and_its_own(grown: Path) -> None:
@@ -56,4 +58,9 @@ def test_it_is_compared_without_a_warning_that_real_runs_do_not_have(
     write(comparison)
     assert comparison.cells["n"].eq(8).all()
     assert not comparison.tables["confusion"].empty
-    assert set(comparison.warnings) <= set(compare(trained[0].parent).warnings)
+    known, found = compare(trained[0].parent).warnings, comparison.warnings
+    assert {without_numbers(each) for each in found} <= {without_numbers(each) for each in known}
+
+
+def without_numbers(sentence: str) -> str:
+    return re.sub(r"\d+", "0", sentence)

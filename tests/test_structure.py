@@ -150,6 +150,7 @@ def test_the_analysis_imports_nothing_that_trains():
         "measure",
         "memory",
         "program",
+        "runs.alike",
         "runs.record",
         "runs.lock",
         "config.axes",

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from runlab.analysis import statistics
 from runlab.analysis.learning_rates import good_range, next_value
 from runlab.analysis.statistics import (
     binomial_half_width,
@@ -250,3 +251,18 @@ def test_seeds_for_equivalence_have_the_power_that_they_promise() -> None:
     ]
     assert 0.75 <= np.mean(shown) <= 0.85
     assert seeds_for_equivalence(1e-9, 1.0, 1) is None
+
+
+def test_flips_drawn_in_parts_are_those_drawn_at_once() -> None:
+    differences = np.random.default_rng(1).normal(size=(3, 2_500))
+    at_once = statistics._flipped_sums(differences)
+    assert statistics._flipped_sums_of_many(differences) == pytest.approx(at_once, abs=1e-9)
+
+
+def test_a_large_table_of_seeds_and_samples_has_the_interval_of_a_small_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    differences = np.random.default_rng(1).integers(-1, 2, size=(30, 50)).astype(np.int8)
+    at_once = two_way_interval(differences)
+    monkeypatch.setattr(statistics, "VALUES_AT_ONCE", 100)
+    assert two_way_interval(differences) == pytest.approx(at_once, rel=1e-12)
