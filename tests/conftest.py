@@ -23,7 +23,7 @@ torch.set_num_threads(1)  # several test processes share the cores
 for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):  # what is printed is what everybody gets
     os.environ.pop(name, None)
 
-ON_REQUEST = ("long", "browser", "zsh", "gpu")
+ON_REQUEST = ("long", "browser", "zsh", "slurm", "gpu")
 LONGEST = [
     *("test_stacked", "test_docs", "test_membership", "test_resume", "test_train"),
     *("test_sweep", "test_stack", "test_benchmark", "test_search", "test_kill"),

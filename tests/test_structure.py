@@ -49,7 +49,7 @@ CORE = [
         "config",
         "sweeps",
     ),
-    *("stacks", "analysis", "loggers", "callbacks", "cli", "text", "atomic"),
+    *("stacks", "launchers", "analysis", "loggers", "callbacks", "cli", "text", "atomic"),
 ]
 COMPONENTS_OUTSIDE = {
     *("torch", "torchvision", "lightning", "torchmetrics", "jaxtyping", "numpy"),
@@ -152,6 +152,7 @@ def test_the_analysis_imports_nothing_that_trains():
         "program",
         "runs.alike",
         "runs.record",
+        "runs.alike",
         "runs.lock",
         "config.axes",
         "config.fingerprint",

@@ -1,8 +1,8 @@
-"""Where Hydra looks for `hydra/launcher=stacked`: it is in runlab/sweeps/stacked.py."""
+"""Where Hydra looks for `hydra/launcher=stacked`: it is in runlab/launchers/local.py."""
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
-from runlab.sweeps.stacked import StackedLauncherMixin
+from runlab.launchers.local import StackedLauncherMixin
 
 
 class StackedLauncher(StackedLauncherMixin, BasicLauncher):

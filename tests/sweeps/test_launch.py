@@ -8,9 +8,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from runlab.config.fingerprint import earlier_fingerprints
+from runlab.launchers.kinds import trains_here
 from runlab.runs import record
 from runlab.runs.lifecycle import check_settings
-from runlab.sweeps.grid import trains_here
 from tests.compose import compose
 
 TRAIN = "scripts/train.py"

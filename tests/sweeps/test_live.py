@@ -14,7 +14,8 @@ from filelock import FileLock
 from runlab import console
 from runlab.runs import record
 from runlab.sweeps import live, run_status
-from runlab.sweeps.run_status import RunReader
+from runlab.sweeps.live import Failures
+from runlab.sweeps.run_status import RunReader, RunStatus
 from runlab.sweeps.status import sweep_status
 from tests.sweeps.test_status import at, write
 from tests.terminal import on_terminal, seen
@@ -190,3 +191,13 @@ def test_what_runs_say_stands_on_lines_of_its_own(tiny, tmp_path, launcher):
     assert "\x1b[31mloss=mse,lr=0.1,seed=0" in drawn
     assert not [line for line in lines if "starting" in line or ", epoch " in line]
     assert any(line.endswith("comparison.html") for line in lines)
+
+
+def test_runs_that_fail_elsewhere_are_told_once_each_and_what_is_alike_once(tmp_path):
+    failures = Failures()
+    old = RunStatus("lr=9", "failed", problem="lr=9: no luck", latest_start=1.0)
+    assert failures.new([old, RunStatus("lr=1", "running")]) == ["lr=9: failed: lr=9: no luck"]
+    assert failures.new([old]) == []
+    alike = RunStatus("lr=8", "failed", problem="lr=8: no luck", latest_start=2.0)
+    other = RunStatus("lr=7", "failed", problem="another reason", latest_start=2.0)
+    assert failures.new([old, alike, other]) == ["lr=7: failed: another reason"]

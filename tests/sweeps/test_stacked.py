@@ -9,8 +9,9 @@ import pytest
 from hydra.errors import InstantiationException
 
 from runlab.config.axes import Axes
+from runlab.launchers.part import picklable
+from runlab.launchers.stacked import describe_stacks, group_jobs, stacked_keys
 from runlab.runs import record
-from runlab.sweeps.stacked import describe_stacks, group_jobs, picklable, stacked_keys
 from tests.runs.test_resume import curves
 from tests.sweeps.failing import AT_A_RATE_OF_9
 

@@ -23,6 +23,7 @@ from runlab.cli.loading import ended_by_ctrl_c
 from runlab.config.arguments import flags_first, left_to_runs, quoted, require_choices
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import is_multirun
+from runlab.launchers.environment import Environment
 from runlab.runs import lock, record
 from runlab.runs.signals import exit_on_signals
 from runlab.sweeps.callback import SweepCallback
@@ -46,7 +47,7 @@ def main(
     """
     streams.prepare()
     sys.argv[1:] = flags_first(quoted(sys.argv[1:], paths))
-    SweepCallback.folder, SweepCallback.has_begun = None, False
+    SweepCallback.folder, SweepCallback.has_begun, SweepCallback.detached = None, False, False
     failures: list[str] = []
     threading.excepthook = in_thread
     with full_errors() as wanted_by_user, exit_on_signals(), answered(stopping):
@@ -114,7 +115,7 @@ def launched(
 def end_sweep(failed: bool = False) -> list[str]:
     """Concludes from what the runs of a multirun left; returns what stood in the way."""
     sweep = SweepCallback.folder
-    if sweep is None or not any(sweep.glob("*/run.json")):
+    if sweep is None or SweepCallback.detached or not any(sweep.glob("*/run.json")):
         return []
     lock.mark_dead_runs(sweep)
     if failed and not has_outcome(sweep):
@@ -159,10 +160,15 @@ def in_thread(failure: threading.ExceptHookArgs) -> None:
 
 
 def in_any_process(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """The task, with streams that take what it prints also where a launcher's process runs it."""
+    """The task, with what it needs where a launcher's process runs it, on whatever machine.
+
+    That is streams that take what it prints, and the environment of this command.
+    """
+    environment = Environment()
 
     @functools.wraps(task)
     def run(cfg: DictConfig) -> Any:
+        assert environment  # is pickled with what it is used in
         streams.prepare()
         return task(cfg)
 

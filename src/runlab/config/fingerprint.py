@@ -9,8 +9,8 @@ PLACES_OF_DATA = ("data_dir", "data.root", "data.download", "data.verify")
 """Where the data lie, and how they come there: a run knows them by their checksum."""
 
 RESULT_NEUTRAL_KEYS = (
-    *("name", "overwrite", "retry", "fail_fast", "objective", "logger", "comparison", "watchers"),
-    "keep_checkpoints",
+    *("name", "overwrite", "retry", "fail_fast", "detach", "objective", "logger", "comparison"),
+    *("watchers", "keep_checkpoints"),
     *PLACES_OF_DATA,
     "pretrained.file",  # a run knows it by its checksum, too
 )
@@ -125,8 +125,9 @@ def is_of(record: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     configuration, that has lost something since, such as an infinity.
     """
     now, then, recorded = fingerprint(config), record["fingerprint"], record["config"]
-    is_whole = then in earlier_fingerprints(recorded)
-    return now == then or (is_whole and now == fingerprint(recorded))
+    if now == then:
+        return True
+    return then in earlier_fingerprints(recorded) and now == fingerprint(recorded)
 
 
 def as_text(value: Any) -> str:

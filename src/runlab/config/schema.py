@@ -111,6 +111,7 @@ class Train:
     overwrite: bool = False
     retry: Retry | None = None
     fail_fast: bool = False
+    detach: bool = False
     objective: str | None = None
     data_dir: str = MISSING
     watchers: dict[str, bool] = field(default_factory=dict)

@@ -141,7 +141,7 @@ def add_summary(trainer: L.Trainer, summary: Summary) -> None:
             logger.experiment._get_file_writer().add_summary(summary, 0)
 
 
-LAUNCH_KEYS = {"name", "overwrite", "retry", "fail_fast"}
+LAUNCH_KEYS = {"name", "overwrite", "retry", "fail_fast", "detach"}
 
 
 def description(entry: Mapping[str, Any], folder: Path) -> dict[str, str]:

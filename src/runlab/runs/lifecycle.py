@@ -31,6 +31,7 @@ from runlab.runs.failure import record_failure, root_cause
 from runlab.runs.lock import run_lock
 from runlab.runs.previous import (
     UNREADABLE,
+    FailedBeforeError,
     clear,
     continue_record,
     find_previous_run,
@@ -156,9 +157,15 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
 
 
 def is_done(cfg: DictConfig) -> bool:
-    """Whether `train` would find nothing to do, nor anything to refuse."""
+    """Whether `train` would find nothing to do, nor anything to refuse.
+
+    Raises:
+        FailedBeforeError: if it would refuse the run for that alone.
+    """
     try:
         previous = find_previous_run(cfg, resolved_config(cfg))
+    except FailedBeforeError:
+        raise
     except ValueError:
         return False
     return previous is not None and previous["status"] in record.ENDED
@@ -284,12 +291,13 @@ def is_of_launch(path: Path) -> bool:
 
 def new_record(cfg: DictConfig, config: dict[str, Any]) -> Record:
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    timing = {"started": now, "latest": now, "resumed": 0, "process": os.getpid()}
     return {
         "status": "running",
         "error": None,
         "label": cfg.run.label,
         "metrics": {},
-        "timing": {"started": now, "latest": now, "resumed": 0, "process": os.getpid()},
+        "timing": timing | provenance.place(),
         "sweep_index": run_name.sweep_index(),
         "launch": run_name.launch(),
         "overrides": sorted(run_name.as_given(cfg.run.overrides)),

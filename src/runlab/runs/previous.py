@@ -22,6 +22,10 @@ Record = dict[str, Any]
 UNREADABLE = f"run.json{ASIDE}"
 
 
+class FailedBeforeError(ValueError):
+    """A run that an earlier command has tried, and that this one is not asked to try again."""
+
+
 def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
     """The record of an earlier try at this run; None where there is none, or it is replaced.
 
@@ -46,7 +50,9 @@ def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
     if previous["status"] == "failed":
         may_retry = cfg.retry is not None and not is_of_this_launch(previous)
         if same and run_name.is_multirun() and not may_retry:
-            raise ValueError(f"failed before: {previous['error']} (retry=failed trains it again)")
+            raise FailedBeforeError(
+                f"failed before: {previous['error']} (retry=failed trains it again)"
+            )
         return previous
     require_same_setting(cfg, setting_of(previous["provenance"]))
     require_same_place(folder, previous, config)

@@ -31,6 +31,17 @@ def provenance(trainer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def place() -> dict[str, str | None]:
+    """Where this process is: its machine, its job in SLURM, and the GPUs that it was given."""
+    given = os.environ.get
+    array, task = given("SLURM_ARRAY_JOB_ID"), given("SLURM_ARRAY_TASK_ID")
+    return {
+        "host": platform.node() or None,
+        "job": f"{array}_{task}" if array and task else given("SLURM_JOB_ID"),
+        "device": given("CUDA_VISIBLE_DEVICES") or None,
+    }
+
+
 @functools.cache
 def versions() -> dict[str, str]:
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}

@@ -296,6 +296,8 @@ def threads(number: int) -> Iterator[None]:
 
 
 def available_cores() -> int:
-    """The number of cores that this process may use."""
+    """The number of cores that this process may use: a job of SLURM's has what it asked for."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    of_job = os.environ.get("SLURM_CPUS_PER_TASK", "") if "SLURM_JOB_ID" in os.environ else ""
+    return min(cores, int(of_job)) if of_job.isdecimal() else cores

@@ -21,6 +21,7 @@ from runlab.config.fingerprint import key_of
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import LAUNCH, as_given
 from runlab.config.schema import MOST, check_count
+from runlab.launchers.kinds import trains_here
 from runlab.sweeps.live import LiveLine
 from runlab.text import printable
 
@@ -38,6 +39,7 @@ class SweepCallback(Callback):
     folder: Path | None = None  # of the multirun that this process launched
     has_begun = False  # whether runs have been launched, which the same command goes on with
     overwrites = False  # whether that command starts all over instead
+    detached = False  # whether its runs go on elsewhere, without it
     started = ExitStack()  # what ends with it
     told: ClassVar[set[str]] = set()  # why runs of this process failed
 
@@ -53,7 +55,8 @@ class SweepCallback(Callback):
             SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
         os.environ[LAUNCH] = uuid.uuid4().hex
         begin(config)
-        SweepCallback.started.enter_context(LiveLine(SweepCallback.folder))
+        is_elsewhere = not trains_here(config.hydra.launcher)
+        SweepCallback.started.enter_context(LiveLine(SweepCallback.folder, is_elsewhere))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         study = Path(config.hydra.sweep.dir) / "optimization_results.yaml"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.run_name import SWEEP_SIZE, SWEPT_KEYS
+from runlab.launchers.kinds import trains_here
 from runlab.runs import record
+from runlab.sweeps.composition import Composer
 from runlab.sweeps.jobs import Job, covering, first_alike, identifying, swept_keys
 from runlab.text import plural
 
@@ -25,18 +27,6 @@ else:  # Hydra loads its plugins anew: who derives from one outside of them deri
     BasicSweeper = object
 
 log = logging.getLogger(__name__)
-
-LOCAL_LAUNCHERS = (
-    "hydra._internal.core_plugins.basic_launcher.",
-    "hydra_plugins.hydra_joblib_launcher.",
-    "hydra_plugins.stacked_launcher.",
-)
-"""Where the classes are of launchers that train on this machine. Others may send runs elsewhere."""
-
-
-def trains_here(launcher: DictConfig) -> bool:
-    """Whether its runs are trained on this machine, as far as that is known."""
-    return str(launcher.get("_target_")).startswith(LOCAL_LAUNCHERS)
 
 
 def require_values(overrides: Sequence[Override]) -> None:
@@ -87,8 +77,9 @@ class GridSweeperMixin(BasicSweeper):
             log.info("%s of %d left out: others give the same result", same, len(every))
         os.environ[SWEPT_KEYS] = ",".join(sorted(swept_keys(jobs)))
         left = self.not_ended(jobs)
-        if len(left) < len(jobs):
-            log.info("%d of %d runs have ended already", len(jobs) - len(left), len(jobs))
+        if ended := len(jobs) - len(left) - len(self.failed):
+            log.info("%d of %d runs have ended already", ended, len(jobs))
+        self.tell_failed()
         self.require_legal(left)
         size = max_batch_size or len(left) or 1
         return [list(chunk) for chunk in self.split_overrides_to_chunks(left, size)]
@@ -108,33 +99,62 @@ class GridSweeperMixin(BasicSweeper):
         if re.search(r"hydra[.:]job\.", str(OmegaConf.to_container(self.config.hydra.sweep))):
             return list(jobs)  # folders by number: who leaves one out gives the others its folder
         watchers = watchers_of(self.config)
-        ended = {
+        over = {
             identifying(entry["overrides"], watchers): folder
             for folder, entry in record.readable(Path(self.config.hydra.sweep.dir))
-            if entry["status"] in record.ENDED
+            if entry["status"] in (*record.ENDED, "failed")
         }
         return [
             job for job in jobs
-            if (folder := ended.get(identifying(job, watchers))) is None
-            or not self.has_ended(job, folder)
+            if (folder := over.get(identifying(job, watchers))) is None
+            or not self.is_over(job, folder)
         ]  # fmt: skip
 
-    def has_ended(self, job: Job, folder: Path) -> bool:
-        """Whether this folder holds the job's run, and nothing is left to train of it."""
+    def is_over(self, job: Job, folder: Path) -> bool:
+        """Whether this folder holds the job's run, and nothing is left to train of it.
+
+        Raises:
+            SystemExit: if it failed before, and such a run is to stop the sweep.
+        """
         # seconds; Hydra imports its plugins even for --help
         from runlab.runs.lifecycle import is_done
+        from runlab.runs.previous import FailedBeforeError
 
         with self.composed(job, folder) as config:
-            return is_done(config)
+            try:
+                return is_done(config)
+            except FailedBeforeError as error:
+                if config.fail_fast:
+                    raise SystemExit(f"{folder.name}: {error} (fail_fast)") from error
+                self.failed[folder.name] = error
+                return True
+
+    def tell_failed(self) -> None:
+        """Of runs that failed alike, the first."""
+        told = set()
+        for name, error in self.failed.items():
+            if (alike := str(error).replace(name, "…")) not in told:
+                told.add(alike)
+                log.error("%s: failed: %s", name, error)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Raises ValueError in the end if a run failed before, as if it had failed now."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        self.failed: dict[str, ValueError] = {}
+        self.composer = Composer(self.hydra_context, self.config)
+        returned = super().sweep(arguments)
+        for error in self.failed.values():
+            raise error
+        return returned
 
     @contextmanager
     def composed(self, job: Job, folder: Path) -> Iterator[DictConfig]:
         """The configuration of a run, as it would be trained in this folder."""
         assert self.config is not None
         assert self.hydra_context is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+        config = self.composer.compose(job)
         before = HydraConfig.instance().cfg
-        HydraConfig.instance().set_config(config)
         try:
             with read_write(config), read_write(config.hydra), open_dict(config):
                 config.hydra.runtime.output_dir = str(folder.absolute())

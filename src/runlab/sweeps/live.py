@@ -1,18 +1,25 @@
 """One line that says how far a sweep is: drawn again and again on a terminal, else now and then."""
 
+import logging
 import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from runlab import console
-from runlab.sweeps.run_status import RunReader
+from runlab.sweeps.run_status import RunReader, RunStatus
 from runlab.sweeps.status import SweepStatus, sweep_status
+
+log = logging.getLogger(__name__)
 
 EVERY, EVERY_PLAIN = 1.0, 30.0
 """Seconds between two lines: on a terminal, and elsewhere."""
+
+EVERY_FAILURE = 5.0
+"""Seconds between two looks for runs that have failed, where they are told."""
 
 PATIENCE = 10.0
 """Seconds without a run in training, after which `watch` ends: between two there are some."""
@@ -26,10 +33,15 @@ class LiveLine:
 
     Its source is the sweep's folder alone, as that of `status`. It is drawn on standard error if
     that is a terminal, and printed on standard output otherwise.
+
+    Args:
+        tells_failures: whether runs that fail are told, too: those that are trained elsewhere can
+            say so in a log file alone.
     """
 
-    def __init__(self, sweep: Path) -> None:
+    def __init__(self, sweep: Path, tells_failures: bool = False) -> None:
         self.reader = RunReader(sweep)
+        self.failures = Failures() if tells_failures else None
         self.latest: SweepStatus | None = None
         self.is_drawn = console.is_terminal(sys.stderr)
         self.started = time.perf_counter()
@@ -39,6 +51,8 @@ class LiveLine:
     def __enter__(self) -> "LiveLine":
         if self.is_drawn:
             os.environ[console.LIVE] = "1"
+        if self.failures is not None:
+            self.failures.new(self.runs())  # those of earlier commands were told by them
         self.thread.start()
         return self
 
@@ -46,15 +60,20 @@ class LiveLine:
         self.ended.set()
         self.thread.join()
         os.environ.pop(console.LIVE, None)
+        self.tell_failures(self.runs())
 
     def run(self) -> None:
         every = EVERY if self.is_drawn else EVERY_PLAIN
         say = self.draw if self.is_drawn else self.print
-        pause = every
+        look = min(every, EVERY_FAILURE) if self.failures is not None else every
+        pause, said = look, time.monotonic()
         while not self.ended.wait(pause):
             started = time.thread_time()
             text = self.text()
-            pause = max(every, (time.thread_time() - started) / SHARE)
+            pause = max(look, (time.thread_time() - started) / SHARE)
+            if time.monotonic() < said + every:
+                continue
+            said = time.monotonic()
             try:
                 say(text)
             except (OSError, ValueError):  # the terminal is gone, or the stream closed
@@ -76,7 +95,17 @@ class LiveLine:
         """Empty before a run has begun; the latest one where the folder cannot be read just now."""
         with suppress(ValueError, OSError):
             self.latest = sweep_status(self.reader)
+            self.tell_failures(self.latest.runs)
         return "" if self.latest is None else self.latest.line(columns)
+
+    def runs(self) -> list[RunStatus]:
+        with suppress(ValueError, OSError):
+            return self.reader.read() if self.failures is not None else []
+        return []
+
+    def tell_failures(self, runs: Sequence[RunStatus]) -> None:
+        for sentence in self.failures.new(runs) if self.failures is not None else []:
+            log.error("%s", sentence)
 
     def draw(self, text: str) -> None:
         """In place of what is drawn there; whatever is written next takes its place."""
@@ -86,6 +115,25 @@ class LiveLine:
     def print(self, text: str) -> None:
         if text:
             print(text, flush=True)
+
+
+class Failures:
+    """Which runs have failed since it was asked last; what several failed of is told once."""
+
+    def __init__(self) -> None:
+        self.known: set[tuple[str, float | None]] = set()
+        self.told: set[str] = set()
+
+    def new(self, runs: Sequence[RunStatus]) -> list[str]:
+        sentences = []
+        for run in runs:
+            if run.status != "failed" or (run.name, run.latest_start) in self.known:
+                continue
+            self.known.add((run.name, run.latest_start))
+            if (alike := run.problem.replace(run.name, "…")) not in self.told:
+                self.told.add(alike)
+                sentences.append(f"{run.name}: failed: {run.problem}")
+        return sentences
 
 
 def clock_of(seconds: float) -> str:
@@ -119,7 +167,7 @@ def watch(sweep: Path, every: float) -> None:
         status = sweep_status(reader)
         if status.with_status("running"):
             seen = time.monotonic()
-        is_over = time.monotonic() - seen >= PATIENCE
+        is_over = time.monotonic() - seen >= PATIENCE and not status.jobs
         if is_drawn:
             lines = status.terminal().split("\n")
             rows = len(lines) if is_over else min(len(lines), console.rows() - 1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runlab.launchers.submissions import read_submissions
 from runlab.measure import Measure
 from runlab.runs import lock, record
 from runlab.text import printable
@@ -29,7 +30,7 @@ class RunStatus:
         sweep_index: its number in the command that launched it, and how many runs that launched.
         started: when its first process began with it; latest_start: when its present or last one.
         seconds: of training, in all, when the record was last written.
-        process: the number of the one that trains it: runs that train together share it.
+        process: which one trains it, on which machine: runs that train together share it.
         score: of its primary measure on validation data, once it has ended.
     """
 
@@ -43,7 +44,7 @@ class RunStatus:
     started: float | None = None
     latest_start: float | None = None
     seconds: float | None = None
-    process: int | None = None
+    process: str | None = None
     score: Score | None = None
 
     def elapsed(self, now: float) -> float | None:
@@ -73,9 +74,14 @@ class RunReader:
         self.known: dict[Path, tuple[Any, RunStatus]] = {}
 
     def read(self) -> list[RunStatus]:
-        """Raises ValueError where there are no runs."""
-        found = [(folder, self.status(folder)) for folder in record.folders(self.sweep)]
-        return [status for _, status in found]
+        """Raises ValueError where there are no runs, nor any that jobs of SLURM are to train."""
+        try:
+            folders = record.folders(self.sweep)
+        except ValueError:
+            if not read_submissions(self.sweep):
+                raise
+            folders = []
+        return [self.status(folder) for folder in folders]
 
     def status(self, folder: Path) -> RunStatus:
         stamp = file_stamp(folder / "run.json")
@@ -119,7 +125,7 @@ def read_status(folder: Path) -> RunStatus:
         started=started,
         latest_start=_unix_time(timing.get("latest")) or started,
         seconds=_finite(timing.get("seconds")),
-        process=_integer(timing.get("process")),
+        process=_process(timing),
         score=_score(entry) if entry["status"] in record.ENDED else None,
     )
 
@@ -139,6 +145,11 @@ def _score(entry: dict[str, Any]) -> Score | None:
     if value is None:
         return None
     return Score(measure.scale * value, measure.higher_is_better, measure.text(value))
+
+
+def _process(timing: dict[str, Any]) -> str | None:
+    number = timing.get("process")
+    return None if number is None else f"{number} {timing.get('host') or ''}"
 
 
 def _finite(value: Any) -> float | None:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runlab import console
+from runlab.launchers.slurm import abbreviated
+from runlab.launchers.submissions import living_jobs, read_submissions
 from runlab.sweeps.estimates import count_pending, elapsed, remaining
 from runlab.sweeps.run_status import RunReader, RunStatus
 from runlab.text import aligned, plural, shortened, width, wrapped
@@ -54,6 +56,11 @@ class SweepStatus:
         """How many are neither trained nor left for the same command; failed ones count."""
         return sum(run.status not in OPEN_STATUSES for run in self.runs)
 
+    @property
+    def jobs(self) -> list[str]:
+        """Its jobs in SLURM that wait or run."""
+        return living_jobs(self.sweep)
+
     def with_status(self, *statuses: str) -> list[RunStatus]:
         return [run for run in self.runs if run.status in statuses]
 
@@ -88,8 +95,11 @@ def sweep_status(sweep: Path | RunReader, now: datetime | None = None) -> SweepS
     """
     time = (now or datetime.now(UTC)).timestamp()
     reader = RunReader(sweep) if isinstance(sweep, Path) else sweep
-    runs = reader.read()
-    not_started, waiting, at_most = count_pending(runs)
+    if not (runs := reader.read()):
+        submitted = {tuple(run) for each in read_submissions(reader.sweep) for run in each.runs}
+        not_started, waiting, at_most = len(submitted), 0, False
+    else:
+        not_started, waiting, at_most = count_pending(runs)
     return SweepStatus(
         sweep=reader.sweep,
         now=time,
@@ -243,6 +253,8 @@ def _problems(title: str, runs: Sequence[RunStatus]) -> list[str]:
 
 
 def _advice(status: SweepStatus) -> list[str]:
+    if jobs := status.jobs:
+        return [f"SLURM jobs that wait or run: {abbreviated(jobs)}"]
     if status.with_status("running"):
         return []
     bound = "at most " if status.at_most else ""

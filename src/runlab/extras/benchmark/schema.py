@@ -9,7 +9,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from runlab.analysis.rendering import FORMATS
 from runlab.config import schema as configuration
-from runlab.sweeps.stacked import LARGEST_STACK
+from runlab.launchers.stacked import LARGEST_STACK
 
 SUFFIXES = [f".{kind}" for kind in FORMATS]
 

@@ -1,20 +1,24 @@
-"""Hydra's launcher for runs that train together, in one process or in several."""
+"""What Hydra's launchers of stacks share: which runs of a sweep train together."""
 
 import logging
-import pickle
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 
 from runlab.config.axes import LEARNING_RATES, Axes
 from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.schema import check_count
+from runlab.launchers.part import Job, LostPartError, Outcome, Part, Stopped
+from runlab.sweeps.callback import SweepCallback
+from runlab.sweeps.composition import Composer
 from runlab.sweeps.jobs import first_alike, setting, swept_keys
 from runlab.text import plural
 
@@ -24,6 +28,9 @@ else:  # Hydra loads its plugins anew: who derives from one outside of them deri
     BasicLauncher = object
 
 log = logging.getLogger(__name__)
+
+Result = list[Outcome] | Stopped | LostPartError
+"""Of a part."""
 
 LARGEST_STACK = 1_000
 """Runs; each has a thread of its own."""
@@ -35,28 +42,34 @@ RATE_GROUPS = ("optimizer", "scheduler", "parameter_groups", "module")
 """Groups whose learning rates are those of an optimizer's steps: a stack takes one for each run."""
 
 
-class StackedLauncherMixin(BasicLauncher):
+class StackedMixin(BasicLauncher):
     """Trains the runs that differ in seed and learning rate alone as one batched computation.
 
-    Mixed into Hydra's basic launcher, in `hydra_plugins`.
+    What it divides a sweep into, `execute` trains: each launcher has its own way. Mixed into
+    Hydra's basic launcher, in `hydra_plugins`.
 
     Args:
         size: the most runs that train together.
-        processes: how many stacks train at a time; None takes one for each core where runs are on
-            the CPU, else one. Runs alike are divided among them, in stacks of at least five.
         compile: a backend of `torch.compile` for their common steps; None compiles nothing.
     """
 
-    def __init__(
-        self, size: int = 50, processes: int | None = None, compile: str | None = None
-    ) -> None:
+    detaches = False
+    """Whether its runs go on without the command that launched them."""
+
+    def __init__(self, size: int, compile: str | None) -> None:
         super().__init__()
         check_count("hydra.launcher.size", size, most=LARGEST_STACK)
-        if processes is not None:
-            check_count("hydra.launcher.processes", processes)
         if compile is not None:
             check_backend(compile)
-        self.size, self.processes, self.compile = size, processes, compile
+        self.size, self.compile = size, compile
+
+    def execute(self, parts: Sequence[Part]) -> Generator[tuple[int, Result]]:
+        """The result of each part, by its number, as they come."""
+        raise NotImplementedError
+
+    def at_a_time(self, jobs: Sequence[Job]) -> int:
+        """How many stacks train at a time: runs alike are divided among them."""
+        return 1
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -64,61 +77,49 @@ class StackedLauncherMixin(BasicLauncher):
         assert self.config is not None
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        require_attached(self.config, self.detaches)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        processes = self.processes or self.suitable_processes(job_overrides)
         first = first_alike(job_overrides, watchers_of(self.config))
         jobs = [Job(initial_job_idx + i, job_overrides[i]) for i in dict.fromkeys(first)]
-        keys = stacked_keys(Axes.of(self.config))
-        groups = group_jobs([job.overrides for job in jobs], self.size, processes, keys)
-        parts = [[jobs[i] for i in group] for group in groups]
-        processes = min(processes, len(parts))
-        if initial_job_idx == 0:
-            swept = swept_keys([job.overrides for job in jobs])
-            log.info("%s", describe_stacks(len(jobs), len(parts), swept, processes, keys))
-        if processes > 1:
-            from joblib import Parallel, delayed  # 0.2 s; Hydra imports plugins even for --help
-
-            state = Singleton.get_state()
-            outcomes = Parallel(n_jobs=processes)(
-                delayed(train_in_process)(self, state, part, processes) for part in parts
-            )
-        else:
-            outcomes = [self.train(part) for part in parts]
-        returned: dict[int, Any] = {}
-        for part, own in zip(parts, outcomes, strict=True):
-            returned |= zip((job.number for job in part), own, strict=True)
-        for outcome in returned.values():
-            if isinstance(outcome, Exception):
+        outcomes = self.train_all(jobs)
+        if SweepCallback.detached:
+            return []
+        for number in sorted(outcomes):
+            if isinstance(outcome := outcomes[number], Exception):
                 raise outcome  # a run's own is in its JobReturn; this one is Hydra's
-        return [returned[initial_job_idx + i] for i in first]  # jobs alike share one run's result
+        # jobs alike share one run's result
+        return [outcomes[initial_job_idx + i] for i in first]  # type: ignore[misc]
 
-    def suitable_processes(self, jobs: Sequence[Sequence[str]]) -> int:
-        """How many processes suit the machine and the device that runs are on."""
-        import torch  # seconds, as above
+    def train_all(self, jobs: Sequence[Job]) -> dict[int, Outcome]:
+        """The outcome of each run, by its number."""
+        assert self.config is not None
+        at_a_time = self.at_a_time(jobs)
+        keys = stacked_keys(Axes.of(self.config))
+        groups = group_jobs([job.overrides for job in jobs], self.size, at_a_time, keys)
+        state = Singleton.get_state()
+        parts = [Part(self.train, [jobs[i] for i in group], state) for group in groups]
+        if jobs and jobs[0].number == 0:
+            swept = swept_keys([job.overrides for job in jobs])
+            stacks = describe_stacks(len(jobs), len(parts), swept, min(at_a_time, len(parts)), keys)
+            log.info("%s", stacks)
+        outcomes: dict[int, Outcome] = {}
+        with closing(self.execute(parts)) as results:
+            for number, result in results:
+                outcomes |= outcomes_of(parts[number].jobs, result)
+        return outcomes
 
-        from runlab.stacks import available_cores
-
-        assert self.hydra_context is not None
-        if not jobs:
-            return 1
-        loader = self.hydra_context.config_loader
-        config = loader.load_sweep_config(self.config, list(jobs[0]))  # type: ignore[arg-type]
-        if config.data.get("num_workers", 0) > 0:
-            return 1  # joblib's processes cannot start a DataLoader's
-        on_cpu = config.trainer.get("accelerator") == "cpu" or not torch.accelerator.is_available()
-        return available_cores() if on_cpu else 1
-
-    def train(self, jobs: Sequence["Job"], processes: int = 1) -> list[JobReturn | Exception]:
-        """Trains together, beside other processes of the same kind."""
+    def train(self, jobs: Sequence[Job], cores: int | None = None) -> list[Outcome]:
+        """Trains together, in this process, on so many cores or on all that it may use."""
         from runlab.stacks import available_cores, train_together
 
         assert self.config is not None
-        tasks = [partial(self.run, *job) for job in jobs]
-        threads = max(available_cores() // processes, 1)
+        assert self.hydra_context is not None
+        composer = Composer(self.hydra_context, self.config)
+        tasks = [partial(self.run, composer, *job) for job in jobs]
         try:
-            outcomes = train_together(tasks, self.size, self.compile, threads)
+            outcomes = train_together(tasks, self.size, self.compile, cores or available_cores())
             return [
-                self.run(*job) if self.lacks_result(outcome) else outcome
+                self.run(composer, *job) if self.lacks_result(outcome) else outcome
                 for job, outcome in zip(jobs, outcomes, strict=True)
             ]
         finally:
@@ -134,13 +135,12 @@ class StackedLauncherMixin(BasicLauncher):
             and self.config.objective is not None
         )
 
-    def run(self, number: int, overrides: Sequence[str]) -> JobReturn:
+    def run(self, composer: Composer, number: int, overrides: Sequence[str]) -> JobReturn:
         """What Hydra's basic launcher does for one job."""
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.task_function is not None
-        loader = self.hydra_context.config_loader
-        config = loader.load_sweep_config(self.config, list(overrides))
+        config = composer.compose(overrides)
         with open_dict(config):
             config.hydra.job.id = number
             config.hydra.job.num = number
@@ -172,35 +172,38 @@ def describe_stacks(
     return text if processes == 1 else f"{text}, {processes} at a time"
 
 
-class Job(NamedTuple):
-    number: int
-    overrides: Sequence[str]
+def outcomes_of(jobs: Sequence[Job | None], result: Result) -> dict[int, Outcome]:
+    """By each run's number; what the end of its part means for a run.
+
+    Raises:
+        SystemExit: if a run that failed is to stop the sweep.
+    """
+    if isinstance(result, Stopped):
+        raise SystemExit(result.sentence)
+    if isinstance(result, LostPartError):
+        runs = [job for job in jobs if job is not None]
+        what = f"a stack of {plural(len(runs), 'run')} is lost"
+        error = LostPartError(f"{what}: {result}; the same command goes on with what is left")
+        log.error("%s", error)
+        return {job.number: error for job in runs}
+    pairs = zip(jobs, result, strict=True)
+    return {job.number: outcome for job, outcome in pairs if job is not None}
 
 
-def train_in_process(
-    launcher: StackedLauncherMixin, state: Any, jobs: Sequence[Job], processes: int
-) -> list[JobReturn | Exception]:
-    """What Hydra needs in a new process, then `train`."""
-    setup_globals()
-    Singleton.set_state(state)
-    outcomes = launcher.train(jobs, processes)
-    for outcome in outcomes:
-        if isinstance(outcome, JobReturn) and outcome.status is JobStatus.FAILED:
-            outcome._return_value = picklable(outcome._return_value)
-    return [picklable(each) if isinstance(each, Exception) else each for each in outcomes]
-
-
-def picklable(error: Exception) -> Exception:
-    """As it can leave a process: pickle keeps no exception's cause, and some not at all."""
-    from runlab.config.messages import is_user_error, user_message
-
-    if is_user_error(error):
-        return ValueError(user_message(error))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {user_message(error)}")
-    return error
+def require_attached(config: DictConfig, detaches: bool) -> None:
+    """Raises ValueError for `detach=true` where runs end with the command, or give results."""
+    if not config.detach:
+        return
+    if not detaches:
+        raise ValueError(
+            "expected detach=true with hydra/launcher=stacked_slurm, whose jobs go on by "
+            f"themselves, got {HydraConfig.get().runtime.choices['hydra/launcher']}: leave it out"
+        )
+    if config.objective is not None:
+        raise ValueError(
+            "expected detach=false for a sweeper that chooses runs by the results of others, got "
+            "true: leave it out"
+        )
 
 
 def check_backend(name: str) -> None:
