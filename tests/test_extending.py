@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runlab.runs import record
 from tests.commands import ROOT
 
 # the test's own process has imported what the copied tests would rewrite
@@ -290,7 +291,8 @@ def launched(copy: Path, commands, name: str, *overrides: str) -> tuple[str, lis
     )
     assert done.returncode == 0, done.stderr + done.stdout
     entries = [json.loads(each.read_text()) for each in copy.glob(f"logs/{name}/*/run.json")]
-    assert {entry["status"] for entry in entries} <= {"finished", "collapsed"}
+    # which one is left to rounding: on some processors a run of the page's leaves diverges
+    assert {entry["status"] for entry in entries} <= {*record.ENDED}
     return done.stdout, entries
 
 

@@ -54,6 +54,8 @@ class Part:
             if not isinstance(stop.code, str):  # a signal's number
                 raise
             return Stopped(stop.code)
+        except Exception as error:  # of all of them, such as a difference between two computations
+            return [picklable(error) for _ in self.jobs]
         for outcome in outcomes:
             if isinstance(outcome, JobReturn) and outcome.status is JobStatus.FAILED:
                 outcome._return_value = picklable(outcome._return_value)
