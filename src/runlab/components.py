@@ -114,7 +114,16 @@ def require_data(
     checksum: str | None, data: Any, run: Path, otherwise: str = "say by --data-dir where they are"
 ) -> None:
     """Raises ValueError unless a data module has the data, by their checksum, of a run."""
-    now = getattr(data, "checksum", None)
+    require_checksum(checksum, getattr(data, "checksum", None), run, otherwise)
+
+
+def data_checksum(cfg: DictConfig) -> str | None:
+    """None of data that have none."""
+    return getattr(build_data(cfg), "checksum", None)
+
+
+def require_checksum(checksum: str | None, now: str | None, run: Path, otherwise: str) -> None:
+    """Raises ValueError unless this, the checksum of the data now, is the one of a run."""
     if checksum != now:
         raise ValueError(
             f"expected the data of {run} (checksum {checksum}), got others (checksum {now}): "

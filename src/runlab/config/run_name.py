@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf
 
 from runlab.config.axes import Axes
 from runlab.config.fingerprint import affects_result, key_of, normalized, watchers_of
@@ -24,6 +24,9 @@ SWEPT_KEYS = "RUNLAB_SWEPT_KEYS"
 
 LAUNCH = "RUNLAB_LAUNCH"
 """And which command launched them."""
+
+PLACE = ("run.name", "run.label", "run.position", "run.folder")
+"""What says where a run lies in its sweep."""
 
 
 def run_label(*, _root_: DictConfig) -> str:
@@ -129,8 +132,21 @@ def without_place(cfg: DictConfig) -> DictConfig:
     So the name of a run may be part of its settings, and settings part of its name.
     """
     nodes: Any = OmegaConf.to_container(cfg)
-    nodes["run"] = {key: rf"\${{run.{key}}}" for key in ("name", "label", "position", "folder")}
+    nodes["run"] = {key.removeprefix("run."): rf"\${{{key}}}" for key in PLACE}
     return OmegaConf.create(nodes)
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """Plain values, those of `without_place`; enumerations as their names.
+
+    Raises:
+        OmegaConfBaseException: for a value that is missing or cannot be resolved.
+    """
+    return plain(without_place(cfg))
+
+
+def plain(cfg: Container) -> Any:
+    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True, enum_to_str=True)
 
 
 def only_watches(choice: str, watchers: Collection[str]) -> bool:

@@ -14,14 +14,16 @@ from typing import Any
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch.nn.parameter import is_lazy
 
 from runlab import atomic
+from runlab.components import data_checksum
 from runlab.config import run_name, schema
 from runlab.config.fingerprint import fingerprint
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.parts import GROUPS, without_unused
+from runlab.config.run_name import resolved
 from runlab.measure import Measure, declared_measures
 from runlab.module import Module
 from runlab.pretrained import with_checksum
@@ -156,14 +158,23 @@ def run_lifecycle(cfg: DictConfig, fit_and_test: Callable[[Run], None]) -> Recor
         return previous
 
 
-def is_done(cfg: DictConfig) -> bool:
+def is_done(
+    cfg: DictConfig,
+    resolve: Callable[[DictConfig], dict[str, Any]] = resolved,
+    checksum_of: Callable[[DictConfig], str | None] = data_checksum,
+) -> bool:
     """Whether `train` would find nothing to do, nor anything to refuse.
+
+    Args:
+        resolve: makes of the configuration what `resolved` does, which needs not be done anew for
+            each run of a sweep.
+        checksum_of: that of the run's data, for which the same holds.
 
     Raises:
         FailedBeforeError: if it would refuse the run for that alone.
     """
     try:
-        previous = find_previous_run(cfg, resolved_config(cfg))
+        previous = find_previous_run(cfg, settled(cfg, resolve(cfg)), checksum_of)
     except FailedBeforeError:
         raise
     except ValueError:
@@ -191,9 +202,11 @@ def resolved_config(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         ValueError: if one of them was overridden, or the module cannot be imported.
     """
-    config: Any = OmegaConf.to_container(
-        run_name.without_place(cfg), resolve=True, throw_on_missing=True, enum_to_str=True
-    )
+    return settled(cfg, resolved(cfg))
+
+
+def settled(cfg: DictConfig, config: dict[str, Any]) -> dict[str, Any]:
+    """What `resolved_config` makes of resolved values."""
     del config["run"]
     config = without_unused(config, run_name.as_given(cfg.run.overrides))
     if config.get("scheduler") == {}:

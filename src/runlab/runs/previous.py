@@ -2,13 +2,13 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from runlab.components import build_data, require_data
+from runlab.components import data_checksum, require_checksum
 from runlab.config import run_name
 from runlab.config.fingerprint import changes, difference, is_of
 from runlab.runs import provenance, record
@@ -26,8 +26,15 @@ class FailedBeforeError(ValueError):
     """A run that an earlier command has tried, and that this one is not asked to try again."""
 
 
-def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
+def find_previous_run(
+    cfg: DictConfig,
+    config: dict[str, Any],
+    checksum_of: Callable[[DictConfig], str | None] = data_checksum,
+) -> Record | None:
     """The record of an earlier try at this run; None where there is none, or it is replaced.
+
+    Args:
+        checksum_of: that of the run's data, which need not be read anew for each run of a sweep.
 
     Raises:
         ValueError: if there is another run, or this one failed and is not to be tried again.
@@ -54,7 +61,7 @@ def find_previous_run(cfg: DictConfig, config: dict[str, Any]) -> Record | None:
                 f"failed before: {previous['error']} (retry=failed trains it again)"
             )
         return previous
-    require_same_setting(cfg, setting_of(previous["provenance"]))
+    require_same_setting(cfg, setting_of(previous["provenance"]), checksum_of)
     require_same_place(folder, previous, config)
     return previous
 
@@ -120,7 +127,11 @@ def read_or_put_aside(folder: Path) -> Record | None:
         return None
 
 
-def require_same_setting(cfg: DictConfig, setting: Mapping[str, Any]) -> None:
+def require_same_setting(
+    cfg: DictConfig,
+    setting: Mapping[str, Any],
+    checksum_of: Callable[[DictConfig], str | None] = data_checksum,
+) -> None:
     """Raises ValueError unless versions and data are those of the earlier try."""
     folder = Path(cfg.run.folder)
     then = setting["versions"]
@@ -132,7 +143,7 @@ def require_same_setting(cfg: DictConfig, setting: Mapping[str, Any]) -> None:
         )
     checksum = setting["data"]
     if checksum is not None:  # else it was stopped before it had read them
-        require_data(checksum, build_data(cfg), folder, WAYS_ON)
+        require_checksum(checksum, checksum_of(cfg), folder, WAYS_ON)
 
 
 def starts_over(cfg: DictConfig, config: dict[str, Any], previous: Record) -> bool:

@@ -3,14 +3,19 @@
 import copy
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
-from typing import Any
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from runlab.sweeps.template import Template, is_final, record_overrides
+
+PLAIN_KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 class Composer:
@@ -25,17 +30,16 @@ class Composer:
     def __init__(self, context: HydraContext, config: DictConfig) -> None:
         self.loader, self.config = context.config_loader, config
         self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.templates: dict[tuple[str, ...], Template] = {}
         self.groups: dict[str, bool] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Raises whatever Hydra raises for them."""
         parsed = [parse(each) for each in overrides]
-        values = [each for each in parsed if self.is_plain(each)]
-        others = [each for each in parsed if not self.is_plain(each)]
-        changes = [each for each in others if not self.is_choice(each)]
-        if not values or any(overlap(value, change) for value in values for change in changes):
+        values, others = self.split(parsed)
+        if not values:
             return self.by_hydra(overrides)
-        base = tuple(str(each.input_line) for each in others)
+        base = tuple(map(line, others))
         if base not in self.composed:
             self.composed[base] = self.by_hydra(base)
         config = copy.deepcopy(self.composed[base])
@@ -44,9 +48,37 @@ class Composer:
                 OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
         except OmegaConfBaseException:
             return self.by_hydra(overrides)  # which has a sentence for it
-        record_overrides(config, [each for each in parsed if not each.is_hydra_override()])
+        record_overrides(config, parsed)
         OmegaConf.copy_cache(from_config=self.config, to_config=config)
         return config
+
+    def template(self, overrides: Sequence[str], folder: Path) -> Template:
+        """The configuration of a run with this folder, to be read before another is asked for.
+
+        Raises whatever Hydra raises for the overrides.
+        """
+        parsed = [parse(each) for each in overrides]
+        values, others = self.split(parsed)
+        keys = tuple(each.key_or_group for each in values)
+        if values and all(can_be_replaced(each) for each in values):
+            alike = (*map(line, others), "", *keys)
+            if alike not in self.templates:
+                self.templates[alike] = Template(self.compose(overrides), keys)
+            with suppress(OmegaConfBaseException):  # which has a sentence below
+                self.templates[alike].fill(parsed, folder)
+                return self.templates[alike]
+        template = Template(self.by_hydra(overrides), ())
+        template.fill(parsed, folder)
+        return template
+
+    def split(self, overrides: Sequence[Override]) -> tuple[list[Override], list[Override]]:
+        """Those that may be put into what is composed of the others, and these others."""
+        values = [each for each in overrides if self.is_plain(each)]
+        others = [each for each in overrides if not self.is_plain(each)]
+        changes = [each for each in others if not self.is_choice(each)]
+        if any(overlap(value, change) for value in values for change in changes):
+            return [], list(overrides)
+        return values, others
 
     def by_hydra(self, overrides: Sequence[str]) -> DictConfig:
         return self.loader.load_sweep_config(self.config, list(overrides))
@@ -79,13 +111,10 @@ def overlap(one: Override, other: Override) -> bool:
     return all(first == second for first, second in zip(*keys, strict=False))
 
 
-def record_overrides(config: Any, overrides: Sequence[Override]) -> None:
-    """What Hydra notes of them."""
-    job = config.hydra.job
-    rules = job.config.override_dirname
-    lines = [
-        str(each.input_line) for each in overrides if each.key_or_group not in rules.exclude_keys
-    ]
-    joined = rules.item_sep.join(sorted(lines))
-    config.hydra.overrides.task = [str(each.input_line) for each in overrides]
-    job.override_dirname = re.sub("[=]", lambda _: rules.kv_sep, joined)
+def can_be_replaced(override: Override) -> bool:
+    """Whether another run's value may stand in its place, with nothing left of it."""
+    return PLAIN_KEY.fullmatch(override.key_or_group) is not None and is_final(override.value())
+
+
+def line(override: Override) -> str:
+    return str(override.input_line)

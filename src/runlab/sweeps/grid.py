@@ -3,15 +3,13 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
 from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.run_name import SWEEP_SIZE, SWEPT_KEYS
@@ -120,14 +118,25 @@ class GridSweeperMixin(BasicSweeper):
         from runlab.runs.lifecycle import is_done
         from runlab.runs.previous import FailedBeforeError
 
-        with self.composed(job, folder) as config:
+        template = self.composer.template(job, folder)
+        with template.in_use():
             try:
-                return is_done(config)
+                return is_done(template.config, lambda _: template.resolved(), self.checksum_of)
             except FailedBeforeError as error:
-                if config.fail_fast:
+                if template.config.fail_fast:
                     raise SystemExit(f"{folder.name}: {error} (fail_fast)") from error
                 self.failed[folder.name] = error
                 return True
+
+    def checksum_of(self, config: DictConfig) -> str | None:
+        """That of a run's data, asked for once of all runs with the same settings of data."""
+        # seconds, as above
+        from runlab.components import data_checksum
+
+        settings = repr(OmegaConf.to_container(config.data, resolve=True))
+        if settings not in self.checksums:
+            self.checksums[settings] = data_checksum(config)
+        return self.checksums[settings]
 
     def tell_failed(self) -> None:
         """Of runs that failed alike, the first."""
@@ -142,28 +151,12 @@ class GridSweeperMixin(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         self.failed: dict[str, ValueError] = {}
+        self.checksums: dict[str, str | None] = {}
         self.composer = Composer(self.hydra_context, self.config)
         returned = super().sweep(arguments)
         for error in self.failed.values():
             raise error
         return returned
-
-    @contextmanager
-    def composed(self, job: Job, folder: Path) -> Iterator[DictConfig]:
-        """The configuration of a run, as it would be trained in this folder."""
-        assert self.config is not None
-        assert self.hydra_context is not None
-        config = self.composer.compose(job)
-        before = HydraConfig.instance().cfg
-        try:
-            with read_write(config), read_write(config.hydra), open_dict(config):
-                config.hydra.runtime.output_dir = str(folder.absolute())
-                config.hydra.job.num, config.hydra.job.id = 0, "0"
-                HydraConfig.instance().set_config(config)
-                del config["hydra"]
-            yield config
-        finally:
-            HydraConfig.instance().cfg = before
 
     def get_job_batch(self) -> Sequence[Job]:
         os.environ[SWEEP_SIZE] = str(sum(len(batch) for batch in self.overrides or []))
@@ -185,8 +178,9 @@ class GridSweeperMixin(BasicSweeper):
         is_here = trains_here(self.config.hydra.launcher)
         for job in covering(jobs):
             try:
-                with self.composed(job, Path(self.config.hydra.sweep.dir)) as config:
-                    check_settings(config, is_here)
+                template = self.composer.template(job, Path(self.config.hydra.sweep.dir))
+                with template.in_use():
+                    check_settings(template.config, is_here)
             except HydraException as error:
                 group = str(getattr(error.__cause__, "full_key", "")).partition(".")[0]
                 if not (choices := [each for each in job if key_of(each) == group]):
