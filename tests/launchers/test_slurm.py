@@ -3,7 +3,9 @@
 Each job takes seconds of imports, so one sweep shows several things.
 """
 
+import json
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.commands import Commands, Process
+from tests.commands import ROOT, Commands, Process
 from tests.launchers.cluster import Cluster, kill
 from tests.launchers.slurm_sweeps import (
     RUNS,
@@ -27,6 +29,7 @@ from tests.launchers.slurm_sweeps import (
 )  # fmt: skip
 from tests.runs.kill import wait_until
 from tests.sweeps.failing import AT_A_RATE_OF_9
+from tests.test_docs import commands_of
 
 pytestmark = pytest.mark.slurm
 
@@ -85,6 +88,13 @@ def assert_same_numbers(sweep: Path, reference: Path, runs: int) -> None:
     found = difference(sweep, reference)
     assert found.runs == runs
     assert not beyond_rounding(found, EPOCHS), found.terminal()
+
+
+def conclusions_of(sweep: Path) -> list[str]:
+    told: list[str] = json.loads((sweep / "comparison" / "conclusion.json").read_text())[
+        "conclusions"
+    ]
+    return told
 
 
 def test_an_array_goes_on_without_its_commands_and_a_later_one_concludes(
@@ -199,3 +209,34 @@ def test_what_sbatch_refuses_ends_the_command_with_one_sentence(launch, tmp_path
     [sentence] = [line for line in done.stderr.splitlines() if line]
     assert "invalid partition specified: nowhere" in sentence
     assert not (tmp_path / "logs" / "sweep" / ".submitit" / "submitted.jsonl").exists()
+
+
+FEW = ["data.train_size=160", "data.val_size=40", "data.batch_size=16", "trainer.max_epochs=1"]
+FEW += ["data.verify=false", "seed=0,1", "optimizer.lr=0.1,0.5", "trainer=cpu"]
+
+
+def test_the_commands_of_the_page_give_one_conclusion_everywhere(
+    commands, cluster, data_dir, tmp_path
+):
+    """On this machine, on SLURM and on Ray, with small data and few runs."""
+    for number, line in enumerate(commands_of(ROOT / "docs" / "cluster.md")):
+        _, command, *arguments = shlex.split(line)
+        if command == "train":
+            arguments += [
+                f"data_dir={data_dir}",
+                *FEW,
+                *([f"name=on{number}"] if number < 3 else []),
+            ]
+        process = commands.start(
+            tmp_path, "-m", "losslab", command, *arguments, environment=cluster.environment
+        )
+        assert process.wait(LONGEST) == 0, line + process.errors.read_text()
+    sweeps = {
+        name: tmp_path / "logs" / name for name in ("on0", "on1", "on2", "fourth", "fifth", "sixth")
+    }
+    conclusions = {name: conclusions_of(path) for name, path in sweeps.items()}
+    assert all(conclusions.values())
+    assert conclusions["on0"] == conclusions["on1"] == conclusions["on2"]
+    assert conclusions["fourth"] == conclusions["fifth"] == conclusions["sixth"]
+    for name in ("on1", "on2"):
+        assert_same_numbers(sweeps[name], sweeps["on0"], 12)
