@@ -1,6 +1,7 @@
 """What may be deleted: each room of extras, with its script, its configuration and its tests.
 
-Each is deleted in a copy, where the contracts and a sweep have to pass without it.
+Each is deleted in a copy, where everything can be imported and a sweep trained without it; the
+contracts have to hold without any of them.
 """
 
 import re
@@ -116,28 +117,61 @@ def run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+TRAIN_WITH_ALL_IMPORTED = """
+import importlib, pkgutil, runpy, losslab, runlab
+for package in (losslab, runlab):
+    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+runpy.run_path("scripts/train.py", run_name="__main__")
+"""
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_can_be_deleted(tmp_path, tiny, extra):
     home = copy_of_the_repository(tmp_path)
     delete(home, extra)
-    overrides, left_out = list(tiny), []
-    if not (home / "src" / "losslab" / "data" / "mnist.py").exists():
-        bring_other_data(home)
-        overrides = ["trainer=cpu", "trainer.max_epochs=2"]
-        # they train on MNIST's files
-        left_out = ["-k", "not a_run_alone_loads and not only_watches_changes_no_result"]
+    overrides = with_other_data_where_mnist_went(home, tiny)
+    assert_nothing_names(home, extra)
+    assert_a_sweep_is_concluded(home, overrides)
+    aggregates = (home / "logs" / "sweep.aggregates").exists()
+    assert aggregates == (extra != "dashboard")
+
+
+@pytest.mark.long
+def test_all_extras_can_be_deleted_and_the_contracts_hold(tmp_path, tiny):
+    home = copy_of_the_repository(tmp_path)
+    for extra in EXTRAS:
+        delete(home, extra)
+        assert_nothing_names(home, extra)
+    overrides = with_other_data_where_mnist_went(home, tiny)
+    # they train on MNIST's files
+    left_out = ["-k", "not a_run_alone_loads and not only_watches_changes_no_result"]
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_contracts.py"]
+    contracts = run(home, *tests, "tests/test_structure.py", *left_out)
+    assert contracts.returncode == 0, contracts.stdout[-3000:]
+    assert_a_sweep_is_concluded(home, overrides)
+
+
+def with_other_data_where_mnist_went(home: Path, tiny: list[str]) -> list[str]:
+    """The overrides of a short run."""
+    if (home / "src" / "losslab" / "data" / "mnist.py").exists():
+        return tiny
+    bring_other_data(home)
+    return ["trainer=cpu", "trainer.max_epochs=2"]
+
+
+def assert_nothing_names(home: Path, extra: str) -> None:
     named = subprocess.run(
         ["grep", "-rnE", rf"extras[./]{extra}\b", "src", "conf", "scripts"],
         cwd=home, capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert named == ""
-    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_contracts.py"]
-    contracts = run(home, *tests, "tests/test_structure.py", *left_out)
-    assert contracts.returncode == 0, contracts.stdout[-3000:]
-    sweep = ["scripts/train.py", "-m", *overrides, "loss=mse,cross_entropy", "name=sweep"]
-    trained = run(home, *sweep)
+
+
+def assert_a_sweep_is_concluded(home: Path, overrides: list[str]) -> None:
+    sweep = ["-m", *overrides, "loss=mse,cross_entropy", "name=sweep"]
+    trained = run(home, "-c", TRAIN_WITH_ALL_IMPORTED, *sweep)
     assert trained.returncode == 0, trained.stderr[-3000:]
     assert (home / "logs" / "sweep" / "comparison" / "comparison.html").exists()
-    aggregates = (home / "logs" / "sweep.aggregates").exists()
-    assert aggregates == (extra != "dashboard")

@@ -82,11 +82,10 @@ def test_a_multirun_trains_each_run_in_two_processes(unstopped):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_multirun_that_was_stopped_goes_on(started, tmp_path, sweep, unstopped, number):
-    """Within its first run and, launched again, within its second."""
+def test_a_multirun_that_was_stopped_goes_on(started, tmp_path, sweep, unstopped):
+    """By one signal within its first run and, launched again, by another within its second."""
     process = started
-    for runs in (1, 2):
+    for runs, number in ((1, signal.SIGKILL), (2, signal.SIGTERM)):
         kill.wait_until(lambda runs=runs: has_begun(tmp_path, runs, epochs=1), LONGEST)
         assert len(members(process.pid)) >= 2
         os.kill(process.pid, number)
