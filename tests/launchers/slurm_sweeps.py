@@ -15,7 +15,7 @@ from runlab.extras.same_numbers.same_numbers import (
     compare_numbers,
 )
 from runlab.launchers.submissions import read_submissions
-from runlab.runs import record
+from runlab.runs import alike
 from runlab.sweeps.run_status import read_status
 
 RUNS = [
@@ -96,7 +96,7 @@ def ends(sweep: Path) -> Counter[str]:
 
 
 def statuses(sweep: Path) -> Counter[str]:
-    return Counter(entry["status"] for _, entry in record.readable(sweep))
+    return Counter(entry["status"] for _, entry in alike.readable(sweep))
 
 
 def training(sweep: Path, since: float = 0.0, epochs: int = 1) -> set[str]:

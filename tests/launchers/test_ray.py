@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runlab.runs import record
+from runlab.runs import alike, record
 from tests.commands import Process
 from tests.launchers.same import assert_same_runs
 
@@ -51,7 +51,7 @@ def machines():
 
 def running(sweep: Path) -> dict[str, dict]:
     """Records of the runs that are trained, once an epoch of each has ended."""
-    found = {folder.name: entry for folder, entry in record.readable(sweep)}
+    found = {folder.name: entry for folder, entry in alike.readable(sweep)}
     return {
         name: entry["timing"]
         for name, entry in found.items()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runlab.runs import record
+from runlab.runs import alike
 from runlab.runs.processes import VARIABLES
 from runlab.train import train
 from tests.compose import compose
@@ -47,7 +47,7 @@ def started(tmp_path, sweep) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def entries(folder: Path) -> dict[str, dict]:
-    found = record.readable(folder / "logs" / "ddp")
+    found = alike.readable(folder / "logs" / "ddp")
     return {path.name.partition(",data")[0]: entry for path, entry in found}
 
 

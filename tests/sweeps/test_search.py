@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from hydra_plugins.stacked_launcher import StackedLauncher
-from runlab.runs import record
+from runlab.runs import alike
 from runlab.runs.lock import run_lock, wait_until_free
 from runlab.stacks import train_together
 from runlab.sweeps import search
@@ -33,7 +33,7 @@ def tune(tmp_path, commands, tiny):
 
 
 def trials(folder: Path) -> dict[str, dict]:
-    return {path.name: entry for path, entry in record.readable(folder)}
+    return {path.name: entry for path, entry in alike.readable(folder)}
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from runlab.runs import record
+from runlab.runs import alike, record
 
 CONCLUSION = "conclusion.json"
 
@@ -39,7 +39,7 @@ def outcomes_of(records: Iterable[tuple[str, Mapping[str, Any]]]) -> Outcomes:
 
 def current_outcomes(sweep: Path) -> Outcomes:
     """Those that a comparison of this sweep would be of now."""
-    return outcomes_of((folder.name, entry) for folder, entry in record.readable(sweep))
+    return outcomes_of((folder.name, entry) for folder, entry in alike.readable(sweep))
 
 
 def to_outcomes(pairs: Any) -> Outcomes:

@@ -24,7 +24,7 @@ from runlab.config.arguments import flags_first, left_to_runs, quoted, require_c
 from runlab.config.messages import is_user_error, user_message
 from runlab.config.run_name import is_multirun
 from runlab.launchers.environment import Environment
-from runlab.runs import lock, record
+from runlab.runs import alike, lock, record
 from runlab.runs.signals import exit_on_signals
 from runlab.sweeps.callback import SweepCallback
 from runlab.text import plural, printable
@@ -82,7 +82,7 @@ def interrupted() -> str:
     if sweep is None or not sweep.is_dir():
         return text
     lock.mark_dead_runs(sweep)
-    ended = sum(entry["status"] in record.ENDED for _, entry in record.readable(sweep))
+    ended = sum(entry["status"] in record.ENDED for _, entry in alike.readable(sweep))
     if not ended:
         return text
     command = program.command("compare", os.path.relpath(sweep))
@@ -205,7 +205,7 @@ def full_errors() -> Iterator[bool]:
 
 
 def has_outcome(sweep: Path) -> bool:
-    return any(entry["status"] in record.ENDED for _, entry in record.readable(sweep))
+    return any(entry["status"] in record.ENDED for _, entry in alike.readable(sweep))
 
 
 def conclude(folder: Path) -> list[str]:

@@ -7,7 +7,8 @@ is left to `record.read`, which also says what is wrong with it.
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,17 @@ def read(folder: Path) -> dict[str, Any]:
     """
     found = _read_by_members(folder / "run.json")
     return record.read(folder) if found is None else found
+
+
+def readable(sweep: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folder and record of each run in a sweep, of which there may be none; damaged ones left out.
+
+    For whom a damaged record concerns nothing: its own run, and the comparison, speak of it. As by
+    `read`, parts may be one object in many records.
+    """
+    for path in sweep.glob("*/run.json"):
+        with suppress(ValueError):
+            yield path.parent, read(path.parent)
 
 
 def _read_by_members(path: Path) -> dict[str, Any] | None:

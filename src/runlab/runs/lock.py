@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from runlab.runs import record
+from runlab.runs import alike, record
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def wait_until_free(folder: Path) -> None:
 
 def mark_dead_runs(sweep: Path) -> None:
     """Records as interrupted the runs whose process died before it could say so."""
-    for folder, seen in record.readable(sweep):
+    for folder, seen in alike.readable(sweep):
         if seen["status"] == "running":
             # on a full disk `running` stays: without a process that holds it, it means the same
             with suppress(OSError, ValueError):

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -234,16 +234,6 @@ def is_run(folder: Path) -> bool:
     except OSError:
         return True  # `read` says why it can't be read
     return True
-
-
-def readable(sweep: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Folder and record of each run in a sweep, of which there may be none; damaged ones left out.
-
-    For whom a damaged record concerns nothing: its own run, and the comparison, speak of it.
-    """
-    for path in sweep.glob("*/run.json"):
-        with suppress(ValueError):
-            yield path.parent, read(path.parent)
 
 
 def why_no_checkpoint(path: Path) -> str:

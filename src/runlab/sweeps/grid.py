@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from runlab.config.fingerprint import key_of, watchers_of
 from runlab.config.run_name import SWEEP_SIZE, SWEPT_KEYS
 from runlab.launchers.kinds import trains_here
-from runlab.runs import record
+from runlab.runs import alike, record
 from runlab.sweeps.composition import Composer
 from runlab.sweeps.jobs import Job, covering, first_alike, identifying, swept_keys
 from runlab.text import plural
@@ -99,7 +99,7 @@ class GridSweeperMixin(BasicSweeper):
         watchers = watchers_of(self.config)
         over = {
             identifying(entry["overrides"], watchers): folder
-            for folder, entry in record.readable(Path(self.config.hydra.sweep.dir))
+            for folder, entry in alike.readable(Path(self.config.hydra.sweep.dir))
             if entry["status"] in (*record.ENDED, "failed")
         }
         return [

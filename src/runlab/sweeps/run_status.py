@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from runlab.launchers.submissions import read_submissions
 from runlab.measure import Measure
-from runlab.runs import lock, record
+from runlab.runs import alike, lock, record
 from runlab.text import printable
 
 
@@ -108,7 +108,7 @@ def file_stamp(path: Path) -> tuple[int, int, int] | None:
 def read_status(folder: Path) -> RunStatus:
     """As its record has it: `running` also where the process has died since."""
     try:
-        entry = record.read(folder)
+        entry = alike.read(folder)
     except ValueError as error:
         return RunStatus(folder.name, "unreadable", problem=str(error))
     timing, index = record.nested_dict(entry, "timing"), record.nested_dict(entry, "sweep_index")

@@ -20,7 +20,7 @@ from runlab.analysis.outcomes import (
     read_conclusion,
 )
 from runlab.config.axes import ABSENT, Axes, value_at
-from runlab.runs import record
+from runlab.runs import alike, record
 from runlab.sweeps.status import OPEN_STATUSES, RunStatus, SweepStatus, duration, sweep_status
 from runlab.text import plural
 
@@ -90,7 +90,7 @@ def read_sweep(folder: Path) -> Sweep:
         status = None
     runs = [] if status is None else status.runs
     starts = [run.latest_start for run in runs if run.latest_start is not None]
-    entries = {run.name: entry for run, entry in record.readable(folder)}
+    entries = {run.name: entry for run, entry in alike.readable(folder)}
     outcomes, conclusion = outcomes_of(entries.items()), read_conclusion(folder / "comparison")
     is_current = conclusion is not None and conclusion.ended == outcomes
     sizes = list(files_in(folder))

@@ -18,7 +18,7 @@ from runlab.extras.dashboard.aggregates import (
     write_aggregates,
 )
 from runlab.extras.dashboard.events import EVENTS
-from runlab.runs import record
+from runlab.runs import alike, record
 from runlab.text import printable
 
 CHECK_INTERVAL = 5.0
@@ -141,7 +141,7 @@ def _ranked(runs: Iterable[ChosenRun]) -> list[tuple[int, ChosenRun]]:
 
 def axes_of(sweep: Path) -> Axes:
     """By what its runs are compared, as the first that can be read says."""
-    entry = next((entry for _, entry in record.readable(sweep)), {})
+    entry = next((entry for _, entry in alike.readable(sweep)), {})
     return Axes.of(record.nested_dict(entry, "config"))
 
 
