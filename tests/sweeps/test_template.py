@@ -29,6 +29,7 @@ def nodes(**changes):
         "model": {"shape": "${data.shape}", "all": "${data}"},
         "path": "${name}/${seed}",
         "again": "${path} ${model.all.seed} ${model.all.shape.2.deep}",
+        "through": "${model.all.seed}",
         "near": {"rate": "${..rate}", "one": "${data.shape[1]}", "named": "${data[${key}]}"},
         "key": "seed",
         "of_list": "${data.shape.2}",
@@ -55,12 +56,13 @@ def _resolvers():
 
 @pytest.mark.parametrize("keys", [("seed",), ("rate", "name"), ("seed", "rate", "name", "key")])
 def test_values_after_any_others_are_resolved_as_if_they_were_the_first(keys):
-    resolution = Resolution(OmegaConf.create(nodes()), keys)
+    resolution, counted = Resolution(OmegaConf.create(nodes()), keys), set()
     for value in [*VALUES, *reversed(VALUES)]:
         given = {key: "shape" if key == "key" else value for key in keys}
         ours, theirs = resolution.of(given), plain(OmegaConf.create(nodes(**given)))
-        assert ours.pop("counted") != theirs.pop("counted"), "a resolver is asked anew"
+        counted |= {ours.pop("counted"), theirs.pop("counted")}
         assert repr(ours) == repr(theirs)
+    assert len(counted) == 4 * len(VALUES), "a resolver is asked anew by each"
 
 
 def test_what_was_resolved_is_not_changed_by_the_next_and_changes_none():
@@ -105,7 +107,17 @@ def others(overrides):
     ]
 
 
-RUNS = [*SAME, *map(others, SAME), *SAME]
+LISTS = [
+    ["model.widths=[3,4]", "seed=1"],
+    ["model.widths=[3,4]", "seed=2"],
+    ["model.widths=[5]", "seed=2"],
+    ["scheduler={a: 1}", "seed=2"],
+    ["parameter_groups=[{pattern: a, lr_scale: 1}]", "seed=3"],
+    ["optimizer.lr=0.5", "optimizer={lr: 3}", "seed=1"],
+    ["optimizer={lr: 3}", "optimizer.lr=0.5", "seed=1"],
+    ["optimizer={lr: 4}", "optimizer.lr=0.25", "seed=2"],
+]
+RUNS = [*SAME, *map(others, SAME), *LISTS, *SAME, *LISTS]
 
 
 def test_each_run_in_turn_is_what_hydra_composes(composer, tmp_path):  # noqa: F811
@@ -129,6 +141,19 @@ def test_runs_that_differ_in_values_share_a_template(composer, tmp_path):  # noq
     assert composer.template(["loss=mse", "model.widths=[3]"], tmp_path) is not composer.template(
         ["loss=mse", "model.widths=[3]"], tmp_path
     )
+
+
+def test_lists_are_composed_once_and_leave_the_other_values_to_the_template(
+    composer,  # noqa: F811
+    monkeypatch,
+    tmp_path,
+):
+    one = composer.template(["model.widths=[3,5]", "seed=1"], tmp_path)
+    monkeypatch.setattr(composer, "by_hydra", lambda overrides: pytest.fail("composed again"))
+    assert composer.template(["model.widths=[3,5]", "seed=2"], tmp_path) is one
+    assert (one.config.model.widths, one.config.seed) == ([3, 5], 2)
+    assert composer.template(["model.widths=[7]", "seed=2"], tmp_path).config.model.widths == [7]
+    assert composer.template(["model.widths=[9]"], tmp_path).config.model.widths == [9]
 
 
 @pytest.mark.parametrize("overrides", WRONG, ids=" ".join)

@@ -58,16 +58,18 @@ class Composer:
         Raises whatever Hydra raises for the overrides.
         """
         parsed = [parse(each) for each in overrides]
-        values, others = self.split(parsed)
-        keys = tuple(each.key_or_group for each in values)
-        if values and all(can_be_replaced(each) for each in values):
-            alike = (*map(line, others), "", *keys)
+        values, _ = self.split(parsed)
+        replaced = [each for each in values if can_be_replaced(each)]
+        kept = [each for each in values if not can_be_replaced(each)]
+        if replaced and not any(overlap(one, other) for one in replaced for other in kept):
+            keys = tuple(each.key_or_group for each in replaced)
+            alike = (*(line(each) for each in parsed if each.key_or_group not in keys), "", *keys)
             if alike not in self.templates:
                 self.templates[alike] = Template(self.compose(overrides), keys)
             with suppress(OmegaConfBaseException):  # which has a sentence below
                 self.templates[alike].fill(parsed, folder)
                 return self.templates[alike]
-        template = Template(self.by_hydra(overrides), ())
+        template = Template(self.compose(overrides), ())
         template.fill(parsed, folder)
         return template
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import Container, DictConfig, OmegaConf, open_dict, read_write
 
+from runlab.config.axes import ABSENT, value_at
 from runlab.config.run_name import PLACE, plain, without_place
 
 Keys = tuple[str | int, ...]
@@ -89,7 +91,7 @@ class Resolution:
         for key, value in values.items():
             OmegaConf.update(self.config, key, value)
         OmegaConf.clear_cache(self.config)  # of resolvers, such as `now`
-        result: dict[str, Any] = copied(self.values)
+        result: dict[str, Any] = deepcopy(self.values)
         for path in self.varying:
             inner(result, path)[path[-1]] = in_plain(inner(self.config, path)[path[-1]])
         return result
@@ -102,22 +104,15 @@ def is_fixed(text: str, nodes: Any, keys: Collection[str]) -> bool:
     """
     names = REFERENCE.findall(text)
     return "$" not in REFERENCE.sub("", text) and all(
-        name in PLACE or (name not in keys and is_final(found(nodes, name))) for name in names
+        name in PLACE or (name not in keys and is_final(value_at(nodes, name))) for name in names
     )
-
-
-def found(nodes: Any, name: str) -> Any:
-    """What is at a dotted key; a mapping, so nothing plain, where nothing is."""
-    for key in name.split("."):
-        nodes = nodes.get(key, {}) if isinstance(nodes, dict) else {}
-    return nodes
 
 
 def is_final(value: Any) -> bool:
-    """Whether OmegaConf takes a value as it is."""
-    return not isinstance(value, dict | list | str) or (
-        isinstance(value, str) and "$" not in value and value != "???"
-    )
+    """Whether OmegaConf takes a value as it is; not where there is none."""
+    if isinstance(value, str):
+        return "$" not in value and value != "???"
+    return value is not ABSENT and not isinstance(value, dict | list)
 
 
 def leaves(node: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
@@ -134,13 +129,6 @@ def inner(nodes: Any, path: Keys) -> Any:
     for key in path[:-1]:
         nodes = nodes[key]
     return nodes
-
-
-def copied(node: Any) -> Any:
-    """Mappings and lists anew, with the same values."""
-    if isinstance(node, dict):
-        return {key: copied(child) for key, child in node.items()}
-    return [copied(child) for child in node] if isinstance(node, list) else node
 
 
 def in_plain(value: Any) -> Any:
